@@ -1,0 +1,70 @@
+# The menu. Every target works on the Python of PYTHON, by default that of .venv, which the first use makes.
+
+PYTHON ?= .venv/bin/python
+NEWER ?= ../shared/tools/newer-pythons
+PYTEST = $(PYTHON) -m pytest
+C_FILES = $(shell find src -name '*.[ch]')
+# Versions of clang-format disagree, so only the pinned one of the dev extra is asked.
+CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
+
+# The environment is made on demand, unless PYTHON names another.
+ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
+
+.PHONY: build help test debug stress asan conformance bench check format newer clean
+
+build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
+	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
+
+help:                          ## show this menu
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+test: build                    ## all tests
+	$(PYTEST)
+
+debug: $(ENVIRONMENT)          ## build in place with assertions and without optimisation, and test
+	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
+	$(PYTEST)
+
+stress: $(ENVIRONMENT)         ## the debug build with tiny rings and heaps and no freelists, and test
+	ASYNCIO_C_STRESS=1 $(PYTHON) setup.py -q build_ext --inplace
+	$(PYTEST)
+
+SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
+asan: $(ENVIRONMENT)           ## the debug build under the address and undefined-behaviour sanitizers, and test
+	ASYNCIO_C_DEBUG=1 CFLAGS='$(SANITIZE)' LDFLAGS='$(SANITIZE)' $(PYTHON) setup.py -q build_ext --inplace
+	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc $(PYTEST) tests/unit
+
+conformance: build             ## CPython's own asyncio tests on the native types
+	$(PYTEST) tests/conformance
+
+bench: build                   ## compare with asyncio and uvloop
+	$(PYTHON) -m pip install -q uvloop
+	$(PYTHON) -m benchmarks core
+
+check: build                   ## layers, headers, symbols, stubs, formatting
+	$(PYTHON) tools/check_layers.py
+	$(PYTHON) tools/check_headers.py
+	$(PYTHON) tools/check_symbols.py
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m mypy.stubtest asyncio_c --allowlist tools/stubtest-allowlist
+	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) --dry-run -Werror $(C_FILES),@echo 'clang-format: not installed, skipped')
+
+format: $(ENVIRONMENT)         ## format Python and C
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) -i $(C_FILES))
+
+newer:                         ## build and test on CPython 3.14 and 3.15
+	tools/test-on-newer $(NEWER) 3.14
+	tools/test-on-newer $(NEWER) 3.15
+
+clean:                         ## remove what was built, but not .venv
+	rm -rf build dist *.egg-info asyncio_c/_core*.so .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	python3 -m venv .venv
+	.venv/bin/python -m pip install -q -e '.[dev]'

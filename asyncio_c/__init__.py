@@ -1,0 +1,79 @@
+"""The asyncio core in C: a C event loop, and native Task, Future, sleep, gather and wait.
+
+Ways in, from the least to the most:
+
+    asyncio.run(main(), loop_factory=asyncio_c.new_event_loop)    the C loop, for this call
+    asyncio_c.run(main())                                         the same, in one call
+    asyncio_c.install()                                           every new loop of the process
+    asyncio_c.patch()                                             and the names in asyncio that have a native twin
+    python -m asyncio_c script.py                                 an unmodified script under patch()
+    ASYNCIO_C=1 python script.py                                  the same, without touching the command line
+    import asyncio_c as asyncio                                   every public name of asyncio, native where there is one
+"""
+
+from __future__ import annotations
+
+import asyncio as _asyncio
+from typing import TYPE_CHECKING, Any
+
+from ._core import (
+    Future,
+    Handle,
+    Task,
+    TimerHandle,
+    all_tasks,
+    create_task,
+    current_task,
+    gather,
+    sleep,
+    wait,
+)
+from .loop import Loop
+from .patch import NATIVE as _NATIVE
+from .patch import install, patch, uninstall, unpatch
+from .runners import Runner, new_event_loop, run
+
+if TYPE_CHECKING:
+    from .policy import EventLoopPolicy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EventLoopPolicy",
+    "Future",
+    "Handle",
+    "Loop",
+    "Runner",
+    "Task",
+    "TimerHandle",
+    "all_tasks",
+    "create_task",
+    "current_task",
+    "gather",
+    "install",
+    "new_event_loop",
+    "patch",
+    "run",
+    "sleep",
+    "uninstall",
+    "unpatch",
+    "wait",
+]
+
+__all__ += [name for name in _asyncio.__all__ if name not in __all__]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy for a reason each: the policy, because policies are deprecated and rarely wanted; asyncio's names, so that the
+    # deprecated ones among them warn when used and not before.
+    if name == "EventLoopPolicy":
+        from .policy import EventLoopPolicy
+
+        return EventLoopPolicy
+    if not name.startswith("__") and hasattr(_asyncio, name):
+        return _NATIVE[name][0] if name in _NATIVE else getattr(_asyncio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

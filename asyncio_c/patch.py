@@ -1,0 +1,139 @@
+"""install, patch and their undoing: which names of asyncio are rebound, and to what.
+
+There are three levels, each containing the one before: stock, installed (every new loop is ours) and patched (the names
+that have a native twin are rebound too). install() and patch() raise the level, unpatch() takes patch() back,
+uninstall() takes everything back.
+
+Not rebound are the names whose stock function already gives native results from what is rebound here: run and Runner
+(they look events.new_event_loop up), ensure_future, wait_for, shield, TaskGroup, timeout and so on (they look up
+tasks.* or ask the loop). asyncio.SelectorEventLoop stays stock as well: it names an implementation, takes a selector, and
+is what a program writes when it wants precisely that one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop, events, futures, streams, tasks, unix_events
+from typing import Any
+
+from . import _core, runners
+from .loop import Loop
+
+__all__ = ["install", "patch", "uninstall", "unpatch"]
+
+
+def new_event_loop() -> AbstractEventLoop:
+    """Return a new event loop: what asyncio.new_event_loop is while installed.
+
+    A C loop, unless the program has set a policy of its own, whose loops are then what it asked for. This function, and
+    not only the policy, is rebound so that asyncio.run() keeps making C loops after set_event_loop_policy(None).
+    """
+    policy = getattr(events, "_event_loop_policy", None)
+    if policy is None or type(policy) is unix_events._UnixDefaultEventLoopPolicy:
+        return runners.new_event_loop()
+    loop: AbstractEventLoop = policy.new_event_loop()
+    return loop
+
+
+def eager_task_factory() -> Any:
+    """Return asyncio's factory of eager tasks, making native ones; None before Python 3.12."""
+    create = getattr(asyncio, "create_eager_task_factory", None)
+    return create and create(_core.Task)
+
+
+# name: (its native twin, the modules of asyncio that hold it). A module that lacks the name on this Python is passed over.
+NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "Future": (_core.Future, (asyncio, futures)),
+    "Task": (_core.Task, (asyncio, tasks)),
+    "create_task": (_core.create_task, (asyncio, tasks)),
+    "current_task": (_core.current_task, (asyncio, tasks)),
+    "all_tasks": (_core.all_tasks, (asyncio, tasks)),
+    "sleep": (_core.sleep, (asyncio, tasks, streams)),
+    "gather": (_core.gather, (asyncio, tasks)),
+    "wait": (_core.wait, (asyncio, tasks)),
+    # The stock one holds the stock Task in a closure.
+    "eager_task_factory": (eager_task_factory(), (asyncio, tasks)),
+    # Documented as the most efficient loop of the platform, and the loop_factory that asyncio recommends.
+    "EventLoop": (Loop, (asyncio, unix_events)),
+}
+
+# What was rebound, in order: (object, name, what was there, what we put there).
+_installed: list[tuple[Any, str, Any, Any]] = []
+_patched: list[tuple[Any, str, Any, Any]] = []
+_patch_installed = False
+
+
+def _rebind(holder: Any, name: str, value: Any, done: list[tuple[Any, str, Any, Any]]) -> None:
+    if hasattr(holder, name):
+        done.append((holder, name, getattr(holder, name), value))
+        setattr(holder, name, value)
+
+
+def _restore(done: list[tuple[Any, str, Any, Any]]) -> None:
+    while done:
+        holder, name, before, ours = done.pop()
+        # A name that somebody else has rebound since, a tracing tool or a policy of the program's, is theirs.
+        if getattr(holder, name) is ours:
+            setattr(holder, name, before)
+
+
+def install() -> None:
+    """Make every new event loop of the process a C loop: asyncio.run, Runner, new_event_loop and the policy.
+
+    Idempotent. The names in asyncio otherwise stay the stock ones; a policy that was set is replaced. Nothing warns,
+    also where policies are deprecated ("Policies").
+    """
+    if _installed:
+        return
+    _rebind(asyncio, "new_event_loop", new_event_loop, _installed)
+    _rebind(events, "new_event_loop", new_event_loop, _installed)
+    if hasattr(events, "_event_loop_policy"):
+        from .policy import EventLoopPolicy
+
+        # The variable itself: its setter warns from Python 3.14 on, and reading it by the getter would create a policy.
+        _rebind(events, "_event_loop_policy", EventLoopPolicy(), _installed)
+
+
+def uninstall() -> None:
+    """Put back all that install() and patch() have rebound, except names that somebody else has rebound since.
+
+    Idempotent. Loops and tasks that exist go on to work.
+    """
+    global _patch_installed
+    _restore(_patched)
+    _restore(_installed)
+    _patch_installed = False
+
+
+def patch() -> None:
+    """install(), and rebind the names in asyncio that have a native twin, here and in asyncio's own modules.
+
+    Idempotent. The names are Future, Task, create_task, current_task, all_tasks, sleep, gather, wait,
+    eager_task_factory and EventLoop. References that a module took before by "from asyncio import ..." stay stock, and
+    work with native loops and tasks all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the
+    main thread's loop again, as it did before.
+    """
+    global _patch_installed
+    if _patched:
+        return
+    if not _installed:
+        install()
+        _patch_installed = True
+    for name, (native, holders) in NATIVE.items():
+        for holder in holders:
+            _rebind(holder, name, native, _patched)
+    if hasattr(events, "_event_loop_policy"):
+        from .policy import EventLoopPolicy
+
+        _rebind(EventLoopPolicy, "_creates_missing_loop", True, _patched)
+
+
+def unpatch() -> None:
+    """Undo patch(), and the install() that it implied; one that came before it stays.
+
+    Idempotent. A name that somebody else has rebound since is left to them.
+    """
+    if _patch_installed:
+        uninstall()
+    else:
+        _restore(_patched)

@@ -1,0 +1,159 @@
+"""The chart of a result as SVG: for each operation a bar per target, as long as the target is faster than asyncio.
+
+Written by hand, as it is only rectangles and text: so the chart can be drawn wherever the benchmarks run, also on a
+CPython that no plotting library has a wheel for yet.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+from xml.sax.saxutils import escape
+
+from .registry import GROUP_TITLES, MEMORY, NATIVE, OTHER
+from .report import mean_ratio, ratio
+
+BASELINE = "asyncio"
+COLOURS = {"uvloop": "#a3acb9", "loop-only": "#7cb5ec", "patched": "#1f5fbf"}
+WIDTH = 920
+LEFT = 258  # where the bars' area begins; the names are left of it
+RIGHT = 52  # room for the number behind the longest bar
+BAR = 9
+GAP = 10  # between operations
+HEADING = 36
+
+STYLE = """
+text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2933; }
+.title { font-size: 20px; font-weight: 600; }
+.note, .tick { fill: #5f6b7a; font-size: 12px; }
+.group { font-weight: 600; fill: #5f6b7a; }
+.mean { font-weight: 600; }
+.value { font-size: 10px; fill: #3e4a59; }
+.grid { stroke: #e4e8ee; }
+.one { stroke: #1f2933; stroke-width: 1.5; }
+"""
+
+Row = tuple[str, dict[str, float], str]  # the name, the speed-up by target, the class of the text
+
+
+def draw(result: dict[str, Any]) -> str:
+    """Return the chart of `result` as the text of an SVG file.
+
+    Targets are compared with asyncio; without it, or without another target, the chart says that it is empty.
+    """
+    targets = [name for name in COLOURS if "error" not in result["targets"].get(name, {"error": ""})]
+    groups = chart_rows(result, targets)
+    values = [value for _, rows in groups for _, ratios, _ in rows for value in ratios.values()]
+    if not values:
+        return document(120, heading(result, []) + [text(24, 84, "Nothing to compare with asyncio.", "note")])
+    low, high = axis(values)
+
+    def x(value: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * math.log(value / low) / math.log(high / low)
+
+    parts: list[str] = []
+    top = 116
+    y = top + 8.0
+    for title, rows in groups:
+        y += HEADING
+        parts.append(text(24, y - 10, title, "group"))
+        for name, ratios, style in rows:
+            height = BAR * len(targets)
+            parts.append(text(LEFT - 14, y + height / 2 + 4, name, style, "end"))
+            for i, target in enumerate(targets):
+                if target in ratios:
+                    parts += bar(x, y + i * BAR, ratios[target], COLOURS[target])
+            y += height + GAP
+    bottom = y
+    grid = []
+    for value in ticks(low, high):
+        style = "one" if value == 1 else "grid"
+        grid.append(
+            f'<line class="{style}" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{top}" y2="{bottom:.0f}"/>'
+        )
+        for where in (top - 8, bottom + 18):
+            grid.append(text(x(value), where, f"{value:g}x", "tick", "middle"))
+    return document(bottom + 34, heading(result, targets) + grid + parts)
+
+
+def chart_rows(result: dict[str, Any], targets: list[str]) -> list[tuple[str, list[Row]]]:
+    """Return the groups of rows, the geometric means first."""
+    means = []
+    for title, groups in (
+        ("native operations", (NATIVE,)),
+        ("native, and on top of them", (NATIVE, OTHER)),
+    ):
+        ratios = {target: mean_ratio(result, BASELINE, target, groups)[0] for target in targets}
+        means.append((title, {target: value for target, value in ratios.items() if value}, "mean"))
+    charted = [("geometric means", [row for row in means if row[1]])]
+    for group, title in GROUP_TITLES.items():
+        rows = []
+        for entry in result["operations"]:
+            if entry["group"] == group:
+                ratios = {target: ratio(entry, BASELINE, target) for target in targets}
+                rows.append(
+                    (entry["title"], {target: value for target, value in ratios.items() if value}, "")
+                )
+        title += " (how many times less than asyncio)" if group == MEMORY else ""
+        charted.append((title, [row for row in rows if row[1]]))
+    return [(title, rows) for title, rows in charted if rows]
+
+
+def bar(x: Any, y: float, value: float, colour: str) -> list[str]:
+    """Return a bar from 1 to `value`, to the left if the target is slower than asyncio, with its number behind it."""
+    start, end = sorted((x(1), x(value)))
+    label = f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1.05 else f"{value:.2f}"
+    # The number of a bar to the left stands right of the line, where nothing else is.
+    return [
+        f'<rect x="{start:.1f}" y="{y:.1f}" width="{max(end - start, 1):.1f}" height="{BAR - 1}" fill="{colour}"/>',
+        text(end + 4, y + BAR - 1.5, label, "value"),
+    ]
+
+
+def axis(values: list[float]) -> tuple[float, float]:
+    """Return the ends of the axis: a little more than the values, and always with 1 and some room around it."""
+    return min(0.8, min(values) * 0.9), max(4.0, max(values) * 1.1)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    steps = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
+    return [value for value in steps if low <= value <= high]
+
+
+def heading(result: dict[str, Any], targets: list[str]) -> list[str]:
+    about = result["targets"]
+    versions = [f"{result['implementation']} {result['python']}"]
+    versions += [f"uvloop {about['uvloop']['version']}"] if "uvloop" in targets else []
+    versions += [
+        result["system"].split()[0],
+        f"{result['cpu_model']}, {result['cpu_count']} CPUs",
+        result["date"][:10],
+    ]
+    parts = [
+        text(24, 34, "How many times faster than asyncio", "title"),
+        text(
+            24, 55, "Longer is faster; logarithmic scale; 1x is asyncio. " + ", ".join(versions) + ".", "note"
+        ),
+    ]
+    x = 24.0
+    for target in targets:
+        parts.append(f'<rect x="{x}" y="70" width="12" height="12" fill="{COLOURS[target]}"/>')
+        parts.append(text(x + 18, 80.5, about[target]["title"]))
+        x += 46 + 7 * len(about[target]["title"])
+    return parts
+
+
+def text(x: float, y: float, content: str, style: str = "", anchor: str = "start") -> str:
+    attributes = f' class="{style}"' if style else ""
+    attributes += f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}"{attributes}>{escape(content)}</text>'
+
+
+def document(height: float, parts: list[str]) -> str:
+    size = f'width="{WIDTH}" height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}"'
+    background = '<rect width="100%" height="100%" rx="8" fill="#ffffff"/>'
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+        "<title>Speed-up over asyncio</title>",
+    ]
+    return "\n".join([*lines, f"<style>{STYLE}</style>", background, *parts, "</svg>", ""])

@@ -1,0 +1,380 @@
+"""The operations of `python -m benchmarks core`, in the order of the report.
+
+Each one is what a program would write, with a return value that a wrong implementation cannot produce: an order of
+events, a count, the results themselves. What the loops have in common (the `for`, the coroutine) is part of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import Any
+
+from .registry import LIFECYCLE, MEMORY, NATIVE, OTHER, operation
+from .targets import Target
+
+FAR = 3600.0  # seconds; a deadline that never comes
+
+
+async def value(x: Any) -> Any:
+    return x
+
+
+# ---- Native code in asyncio_c ----
+
+
+@operation("sleep(0), one task", NATIVE, expect=lambda n: (n, ["other ran"]))
+async def sleep_zero_one(n: int) -> tuple[int, list[str]]:
+    """One task gives way to the loop with `await asyncio.sleep(0)`, again and again."""
+    ran: list[str] = []
+    asyncio.get_running_loop().call_soon(ran.append, "other ran")
+    result = 0
+    for i in range(n):
+        result = await asyncio.sleep(0, i + 1)
+    return result, ran
+
+
+@operation("sleep(0), 100 tasks", NATIVE, per=100, expect=lambda n: [100] * 100)
+async def sleep_zero_100(n: int) -> list[int]:
+    """A hundred tasks take turns with `await asyncio.sleep(0)`; reported per turn."""
+    started = 0
+
+    async def turns() -> int:
+        nonlocal started
+        started += 1
+        for _ in range(n):
+            await asyncio.sleep(0)
+        return started  # 100 for each, if the first sleep let the other tasks start
+
+    tasks = [asyncio.create_task(turns()) for _ in range(100)]
+    return [await task for task in tasks]
+
+
+@operation("create_task + await", NATIVE, expect=lambda n: n - 1)
+async def create_task_await(n: int) -> Any:
+    """Make a task of a coroutine that returns at once, and await it."""
+    result = None
+    for i in range(n):
+        result = await asyncio.create_task(value(i))
+    return result
+
+
+async def gather_of(count: int, n: int) -> list[int]:
+    results: list[int] = []
+    for _ in range(n):
+        results = await asyncio.gather(*map(value, range(count)))
+    return results
+
+
+@operation("gather of 10", NATIVE, per=10, expect=lambda n: list(range(10)))
+async def gather_10(n: int) -> list[int]:
+    """`asyncio.gather` of 10 coroutines that return at once; reported per coroutine."""
+    return await gather_of(10, n)
+
+
+@operation("gather of 1,000", NATIVE, per=1000, expect=lambda n: list(range(1000)))
+async def gather_1000(n: int) -> list[int]:
+    """`asyncio.gather` of 1,000 coroutines that return at once; reported per coroutine."""
+    return await gather_of(1000, n)
+
+
+@operation("wait of 1,000", NATIVE, per=1000, expect=lambda n: (list(range(1000)), 0))
+async def wait_1000(n: int) -> tuple[list[int], int]:
+    """`asyncio.wait` for 1,000 new tasks that return at once; reported per task."""
+    for _ in range(n):
+        done, pending = await asyncio.wait([asyncio.create_task(value(i)) for i in range(1000)])
+    return sorted(task.result() for task in done), len(pending)
+
+
+@operation("TaskGroup of 100", NATIVE, per=100, expect=lambda n: list(range(100)))
+async def task_group_100(n: int) -> list[int]:
+    """A `TaskGroup` of 100 tasks that return at once; reported per task."""
+    for _ in range(n):
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(value(i)) for i in range(100)]
+    return [task.result() for task in tasks]
+
+
+@operation("call_soon, chained", NATIVE, expect=lambda n: n)
+async def call_soon_chained(n: int) -> int:
+    """A callback that schedules itself with `call_soon`: one callback in each turn of the loop."""
+    loop = asyncio.get_running_loop()
+    finished = loop.create_future()
+    count = 0
+
+    def again() -> None:
+        nonlocal count
+        count += 1
+        if count < n:
+            loop.call_soon(again)
+        else:
+            finished.set_result(count)
+
+    loop.call_soon(again)
+    return await finished
+
+
+@operation("call_soon, batch of 1,000", NATIVE, per=1000, expect=lambda n: list(range(1000)) * n)
+async def call_soon_batch(n: int) -> list[int]:
+    """Schedule 1,000 callbacks with `call_soon` and wait until the last one has run; reported per callback."""
+    loop = asyncio.get_running_loop()
+    ran: list[int] = []
+    for _ in range(n):
+        finished = loop.create_future()
+        for i in range(1000):
+            loop.call_soon(ran.append, i)
+        loop.call_soon(finished.set_result, None)
+        await finished
+    return ran
+
+
+@operation("call_later, fired", NATIVE, per=20_000, expect=lambda n: list(range(20_000)))
+async def call_later_fired(n: int) -> list[int]:
+    """Schedule 20,000 callbacks with `call_later` in 1 ms, and wait until the last has run; reported per callback.
+
+    So many, because the millisecond itself is part of the time: it is at most 50 ns of each.
+    """
+    loop = asyncio.get_running_loop()
+    for _ in range(n):
+        ran: list[int] = []
+        finished = loop.create_future()
+        for i in range(20_000):
+            loop.call_later(0.001, ran.append, i)
+        loop.call_later(0.001, finished.set_result, None)
+        await finished
+    ran.sort()  # a loop may round deadlines, and then ties may come in any order
+    return ran
+
+
+@operation("call_later, cancelled", NATIVE, per=1000, expect=lambda n: (True, []))
+async def call_later_cancelled(n: int) -> tuple[bool, list[int]]:
+    """Schedule a callback with `call_later` in an hour and cancel it, with a turn of the loop after each 1,000."""
+    loop = asyncio.get_running_loop()
+    ran: list[int] = []
+    for _ in range(n):
+        for _ in range(1000):
+            handle = loop.call_later(FAR, ran.append, 1)
+            handle.cancel()
+        await asyncio.sleep(0)  # gives the loop the occasion to drop what was cancelled
+    return handle.cancelled(), ran
+
+
+@operation("10,000 short sleeps in a gather", NATIVE, per=10_000, expect=lambda n: list(range(10_000)))
+async def short_sleeps(n: int) -> list[int]:
+    """`asyncio.gather` of 10,000 `asyncio.sleep` of 1 to 2 ms; reported per sleep."""
+    results: list[int] = []
+    for _ in range(n):
+        results = await asyncio.gather(*[asyncio.sleep(0.001 + i % 100 * 0.00001, i) for i in range(10_000)])
+    return results
+
+
+@operation("future round trip", NATIVE, expect=lambda n: n - 1)
+async def future_round_trip(n: int) -> Any:
+    """Await a new future that a callback resolves in the next turn of the loop."""
+    loop = asyncio.get_running_loop()
+    result = None
+    for i in range(n):
+        future = loop.create_future()
+        loop.call_soon(future.set_result, i)
+        result = await future
+    return result
+
+
+@operation("call_soon_threadsafe", NATIVE, expect=lambda n: list(range(n)))
+async def call_soon_threadsafe(n: int) -> list[int]:
+    """Another thread schedules callbacks with `call_soon_threadsafe` as fast as it can, while the loop runs them."""
+    loop = asyncio.get_running_loop()
+    ran: list[int] = []
+    finished = loop.create_future()
+
+    def produce() -> None:
+        for i in range(n):
+            loop.call_soon_threadsafe(ran.append, i)
+        loop.call_soon_threadsafe(finished.set_result, None)
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    await finished
+    thread.join()
+    return ran
+
+
+# ---- asyncio's own Python code, on top of tasks and futures ----
+
+
+@operation("Queue ping-pong", OTHER, expect=lambda n: n - 1)
+async def queue_ping_pong(n: int) -> Any:
+    """Two tasks pass a number to and fro through two queues; reported per round trip."""
+    ping: asyncio.Queue[int] = asyncio.Queue()
+    pong: asyncio.Queue[int] = asyncio.Queue()
+
+    async def echo() -> None:
+        for _ in range(n):
+            await pong.put(await ping.get())
+
+    task = asyncio.create_task(echo())
+    result = None
+    for i in range(n):
+        await ping.put(i)
+        result = await pong.get()
+    await task
+    return result
+
+
+@operation("Event ping-pong", OTHER, expect=lambda n: n)
+async def event_ping_pong(n: int) -> int:
+    """Two tasks wake each other through two events; reported per round trip."""
+    ping, pong = asyncio.Event(), asyncio.Event()
+    rounds = 0
+
+    async def echo() -> None:
+        nonlocal rounds
+        for _ in range(n):
+            await ping.wait()
+            ping.clear()
+            rounds += 1
+            pong.set()
+
+    task = asyncio.create_task(echo())
+    for _ in range(n):
+        ping.set()
+        await pong.wait()
+        pong.clear()
+    await task
+    return rounds
+
+
+async def contend(gate: Any, tasks: int, n: int) -> tuple[int, int]:
+    """Have `tasks` tasks enter `gate` `n` times each; return how often it was entered and how many were inside."""
+    entered = inside = 0
+    together: set[int] = set()
+
+    async def user() -> None:
+        nonlocal entered, inside
+        for _ in range(n):
+            async with gate:
+                entered += 1
+                inside += 1
+                together.add(inside)
+                await asyncio.sleep(0)
+                inside -= 1
+
+    for task in [asyncio.create_task(user()) for _ in range(tasks)]:
+        await task
+    return entered, max(together)
+
+
+@operation("Semaphore of 10, 100 tasks", OTHER, per=100, expect=lambda n: (100 * n, 10))
+async def semaphore_contended(n: int) -> tuple[int, int]:
+    """A hundred tasks share a semaphore of 10, and give way to the loop while they hold it; reported per entry."""
+    return await contend(asyncio.Semaphore(10), 100, n)
+
+
+@operation("Lock, 10 tasks", OTHER, per=10, expect=lambda n: (10 * n, 1))
+async def lock_contended(n: int) -> tuple[int, int]:
+    """Ten tasks share a lock, and give way to the loop while they hold it; reported per entry."""
+    return await contend(asyncio.Lock(), 10, n)
+
+
+@operation("timeout()", OTHER, expect=lambda n: False)
+async def timeout_unused(n: int) -> bool:
+    """`async with asyncio.timeout(...)` around one `sleep(0)`: a deadline that is set, and not needed."""
+    for _ in range(n):
+        async with asyncio.timeout(FAR) as scope:
+            await asyncio.sleep(0)
+    return scope.expired()
+
+
+@operation("wait_for", OTHER, expect=lambda n: n - 1)
+async def wait_for(n: int) -> Any:
+    """`asyncio.wait_for` of a coroutine that gives way to the loop once."""
+    result = None
+    for i in range(n):
+        result = await asyncio.wait_for(asyncio.sleep(0, i), FAR)
+    return result
+
+
+@operation("shield", OTHER, expect=lambda n: n - 1)
+async def shield(n: int) -> Any:
+    """`asyncio.shield` of a coroutine that returns at once."""
+    result = None
+    for i in range(n):
+        result = await asyncio.shield(value(i))
+    return result
+
+
+@operation("cancel a sleeping task", OTHER, expect=lambda n: n)
+async def cancel_sleeping(n: int) -> int:
+    """Start a task that sleeps for an hour, cancel it, and await its CancelledError."""
+    cancelled = 0
+    for _ in range(n):
+        task = asyncio.create_task(asyncio.sleep(FAR))
+        await asyncio.sleep(0)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            cancelled += 1
+    return cancelled
+
+
+@operation("run_in_executor", OTHER, expect=lambda n: n - 1)
+async def run_in_executor(n: int) -> Any:
+    """Await one trivial call in the default executor at a time: two changes of thread each."""
+    loop = asyncio.get_running_loop()
+    result = None
+    for i in range(n):
+        result = await loop.run_in_executor(None, abs, -i)
+    return result
+
+
+# ---- Life cycle ----
+
+
+@operation("loop open + close", LIFECYCLE, expect=lambda n: (False, True))
+def loop_open_close(n: int, target: Target) -> tuple[bool, bool]:
+    """Make an event loop and close it."""
+    for _ in range(n):
+        loop = target.new_loop()
+        was_closed = loop.is_closed()
+        loop.close()
+    return was_closed, loop.is_closed()
+
+
+@operation("run(noop())", LIFECYCLE, expect=lambda n: n - 1)
+def run_noop(n: int, target: Target) -> Any:
+    """`asyncio.run` of a coroutine that returns at once."""
+    result = None
+    for i in range(n):
+        result = target.run(value(i))
+    return result
+
+
+# ---- Memory ----
+
+
+def resident_bytes() -> int:
+    """Return the resident set size of this process in bytes (Linux)."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@operation("100,000 sleeping tasks", MEMORY, per=100_000, unit="B", expect=lambda n: 100_000 * n)
+async def sleeping_tasks(n: int) -> tuple[int, int]:
+    """Growth of the resident memory when 100,000 tasks start and sleep; reported per task."""
+    count = 100_000 * n
+    started = 0
+
+    async def sleeper() -> None:
+        nonlocal started
+        started += 1
+        await asyncio.sleep(FAR)
+
+    before = resident_bytes()
+    tasks = [asyncio.create_task(sleeper()) for _ in range(count)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # every task has had its first step now
+    grown = resident_bytes() - before
+    sleeping = min(started, sum(not task.done() for task in tasks), len(asyncio.all_tasks()) - 1)
+    return grown, sleeping

@@ -1,0 +1,223 @@
+"""From a result to words: the table, the ratios, the geometric means, and whether the project's targets are met."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from .registry import GROUP_TITLES, LIFECYCLE, MEMORY, NATIVE, OTHER
+
+OURS = ("patched", "loop-only")
+
+# The least ratio to a rival that each operation must reach: {mode: {group: (rival, ratio)}}.
+EACH = {
+    "patched": {
+        NATIVE: ("uvloop", 2.0),
+        OTHER: ("uvloop", 1.0),
+        LIFECYCLE: ("asyncio", 1.0),
+        MEMORY: ("asyncio", 1 / 0.7),
+    },
+    "loop-only": {
+        NATIVE: ("uvloop", 1.0),
+        OTHER: ("uvloop", 1.0),
+        LIFECYCLE: ("asyncio", 1.0),
+        MEMORY: ("asyncio", 1 / 0.7),
+    },
+}
+
+# The geometric means that must be reached: (mode, words, groups, ratio to uvloop).
+MEANS = (
+    ("patched", "native operations", (NATIVE,), 5.0),
+    ("patched", "core operations", (NATIVE, OTHER), 3.0),
+    ("loop-only", "core operations", (NATIVE, OTHER), 2.5),
+)
+
+
+def round_ratios(entry: dict[str, Any], rival: str, mode: str) -> list[float]:
+    """Return `rival`/`mode` of each round; empty where either has no result.
+
+    The samples of one round are taken within a moment, so that their ratio hardly knows how busy the machine was.
+    """
+    theirs, ours = (entry["targets"].get(name, {}).get("samples", []) for name in (rival, mode))
+    return [their / our for their, our in zip(theirs, ours, strict=False) if our > 0]
+
+
+def ratio(entry: dict[str, Any], rival: str, mode: str) -> float | None:
+    """Return how many times less `mode` needs than `rival` (the median of the rounds), or None."""
+    ratios = round_ratios(entry, rival, mode)
+    return statistics.median(ratios) if ratios else None
+
+
+def geometric_mean(values: list[float]) -> float:
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def mean_ratio(
+    result: dict[str, Any], rival: str, mode: str, groups: tuple[str, ...]
+) -> tuple[float | None, int]:
+    """Return the geometric mean of `rival`/`mode` over the operations in `groups`, and over how many it is."""
+    ratios = [ratio(entry, rival, mode) for entry in result["operations"] if entry["group"] in groups]
+    known = [value for value in ratios if value]
+    return (geometric_mean(known) if known else None), len(known)
+
+
+def verdict(entry: dict[str, Any], mode: str) -> str:
+    """Say whether an operation reaches its target in `mode`: "met", "noise" (missed by the median of the rounds, but reached by a quarter of them),
+    "MISSED", "FAILED" (no correct result), or "" where it cannot be judged."""
+    if "error" in entry["targets"].get(mode, {}):
+        return "FAILED"
+    rival, wanted = EACH[mode][entry["group"]]
+    value = ratio(entry, rival, mode)
+    if value is None:
+        return ""
+    if value >= wanted:
+        return "met"
+    ratios = round_ratios(entry, rival, mode)
+    reached = sum(value >= wanted for value in ratios)
+    return "noise" if reached * 4 >= len(ratios) else "MISSED"
+
+
+def summary(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the geometric means with their targets, as rows for the JSON file and the report.
+
+    An operation that failed is not in the mean, and no target is met then.
+    """
+    rows = []
+    for mode, words, groups, wanted in MEANS:
+        value, count = mean_ratio(result, "uvloop", mode, groups)
+        if value is not None:
+            failed = any(
+                "error" in entry["targets"].get(mode, {})
+                for entry in result["operations"]
+                if entry["group"] in groups
+            )
+            met = value >= wanted and not failed
+            rows.append({"mode": mode, "over": words, "operations": count, "rival": "uvloop"})
+            rows[-1] |= {"geometric_mean": round(value, 3), "target": wanted, "met": met}
+    return rows
+
+
+def failures(result: dict[str, Any]) -> list[str]:
+    """Return a sentence for each operation that did not work on a target."""
+    return [
+        f"{entry['title']} on {target}: {measured['error']}"
+        for entry in result["operations"]
+        for target, measured in entry["targets"].items()
+        if "error" in measured
+    ]
+
+
+def usable_targets(result: dict[str, Any]) -> list[str]:
+    return [name for name, about in result["targets"].items() if "error" not in about]
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def cell(measured: dict[str, Any] | None) -> str:
+    """Return the median and, as a percentage of it, half the distance of the quartiles."""
+    if measured is None:
+        return "-"
+    if "error" in measured:
+        return "FAILED"
+    spread = (measured["q3"] - measured["q1"]) / 2 / measured["median"] * 100 if measured["median"] else 0.0
+    return f"{number(measured['median'])} ±{spread:.0f}%"
+
+
+def progress_line(entry: dict[str, Any]) -> str:
+    cells = ", ".join(f"{name} {cell(measured)}" for name, measured in entry["targets"].items())
+    return f"{entry['title']} ({entry['unit']}): {cells}"
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the whole report as text."""
+    targets = usable_targets(result)
+    ours = [mode for mode in OURS if mode in targets]
+    pairs = [(rival, mode) for mode in ours for rival in ("uvloop", "asyncio") if rival in targets]
+    if not ours and {"uvloop", "asyncio"} <= set(targets):
+        pairs = [("asyncio", "uvloop")]
+    columns = [(target, "") for target in targets]
+    columns += [(f"{rival} /", mode) for rival, mode in pairs] + [("target", mode) for mode in ours]
+    rows: list[list[str] | str] = [["", *(top for top, _ in columns)], ["", *(below for _, below in columns)]]
+    for group, title in GROUP_TITLES.items():
+        entries = [entry for entry in result["operations"] if entry["group"] == group]
+        if not entries:
+            continue
+        unit = "bytes per task" if group == MEMORY else "ns per operation"
+        rows.append(f"{title} ({unit})")
+        for entry in entries:
+            cells = [cell(entry["targets"].get(target)) for target in targets]
+            ratios = [f"{value:.2f}x" if (value := ratio(entry, *pair)) else "-" for pair in pairs]
+            verdicts = [verdict(entry, mode) for mode in ours]
+            rows.append(["  " + entry["title"], *cells, *ratios, *verdicts])
+    if pairs:
+        rows.append("geometric means")
+        for title, groups in (("native", (NATIVE,)), ("native and on top of them", (NATIVE, OTHER))):
+            means = [mean_ratio(result, *pair, groups) for pair in pairs]
+            if any(value for value, _ in means):
+                cells = [f"{value:.2f}x" if value else "-" for value, _ in means]
+                rows.append(["  " + title, *[""] * len(targets), *cells, *[""] * len(ours)])
+    lines = [*about_lines(result), "", *aligned(rows), "", *judgement(result)]
+    return "\n".join(lines)
+
+
+def aligned(rows: list[list[str] | str]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*(row for row in rows if isinstance(row, list)))]
+    lines = []
+    for row in rows:
+        if isinstance(row, str):
+            lines += ["", row]
+        else:
+            first, *rest = (
+                text.ljust(width) if i == 0 else text.rjust(width)
+                for i, (text, width) in enumerate(zip(row, widths))
+            )
+            lines.append("  ".join([first, *rest]).rstrip())
+    return lines
+
+
+def about_lines(result: dict[str, Any]) -> list[str]:
+    lines = [
+        f"{result['implementation']} {result['python']}, {result['compiler']}, {result['system']}",
+        f"{result['cpu_model']}, {result['cpu_count']} CPUs, {result['date']}",
+        f"median of {result['rounds']} interleaved samples of about {result['sample_ms']:g} ms, ± half of q3 - q1",
+        f"garbage collection: {result['gc']}",
+        "a / b: how many times as long a takes as b, median of the rounds; target: whether the mode reaches the project's target",
+    ]
+    for about in result["targets"].values():
+        name = " ".join(filter(None, (about["title"], about.get("version"))))
+        if "error" in about:
+            lines.append(f"{name}: left out, {about['error']}")
+        else:
+            lines.append(f"{name}: loop {about['loop']}, task {about['task']}, sleep of {about['sleep']}")
+    return lines
+
+
+def judgement(result: dict[str, Any]) -> list[str]:
+    """Return a line for each target of the project that this result can judge."""
+    lines = []
+    for row in summary(result):
+        lines.append(
+            f"{row['mode']}, geometric mean over {row['operations']} {row['over']}: {row['geometric_mean']:.2f}x"
+            f" {row['rival']} (target {row['target']:g}x: {'met' if row['met'] else 'MISSED'})"
+        )
+    for mode in OURS:
+        for group, (rival, wanted) in EACH[mode].items():
+            judged = [
+                (ratio(entry, rival, mode), entry)
+                for entry in result["operations"]
+                if entry["group"] == group
+            ]
+            judged = [(value, entry) for value, entry in judged if value]
+            if judged:
+                value, entry = min(judged, key=lambda pair: pair[0])
+                lines.append(
+                    f"{mode}, least of {len(judged)} {group}: {entry['title']} {value:.2f}x {rival}"
+                    f" (target {wanted:.3g}x each: {verdict(entry, mode)})"
+                )
+    if not lines:
+        lines.append("No target of the project is judged: that needs asyncio, uvloop and asyncio_c.")
+    lines += [f"FAILED: {text}" for text in failures(result)]
+    return lines

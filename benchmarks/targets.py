@@ -1,0 +1,67 @@
+"""The implementations that are compared. Each is loaded in a worker process of its own, never in the parent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+TITLES = {
+    "asyncio": "asyncio",
+    "uvloop": "uvloop",
+    "loop-only": "asyncio_c, loop only",
+    "patched": "asyncio_c, patched",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a program on this target makes a loop, and how it runs a coroutine from start to end."""
+
+    name: str
+    version: str
+    new_loop: Callable[[], asyncio.AbstractEventLoop]
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = field(repr=False)
+
+
+def load(name: str) -> Target:
+    """Import and set up target `name` for this process.
+
+    Raises ImportError where it is not installed, and ValueError for a name that is not in `TITLES`.
+    """
+    if name == "asyncio":
+        return Target(name, "", asyncio.new_event_loop, lambda main: asyncio.run(main))
+    if name == "uvloop":
+        import uvloop
+
+        return by_factory(name, uvloop.__version__, uvloop.new_event_loop)
+    if name == "loop-only":
+        import asyncio_c
+
+        return by_factory(name, asyncio_c.__version__, asyncio_c.new_event_loop)
+    if name == "patched":
+        import asyncio_c
+
+        asyncio_c.patch()
+        # Looked up after patch(), and by a name that is stock asyncio's in every other target.
+        return Target(name, asyncio_c.__version__, asyncio.new_event_loop, lambda main: asyncio.run(main))
+    raise ValueError(f"unknown target {name!r}; there are {', '.join(TITLES)}")
+
+
+def belongs(target: str, loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether the class of `loop`, or one that it derives from, is of the package that `target` measures."""
+    package = target if target in ("asyncio", "uvloop") else "asyncio_c"
+    bases = type(loop).__mro__ if package == "asyncio_c" else type(loop).__mro__[:1]
+    return any(base.__module__.partition(".")[0] == package for base in bases)
+
+
+def by_factory(name: str, version: str, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Target:
+    """Return a target that changes nothing but the loop factory of `asyncio.Runner`."""
+
+    def run(main: Coroutine[Any, Any, Any]) -> Any:
+        # asyncio.run takes a loop_factory only from CPython 3.12 on; this is all that it does with one.
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(main)
+
+    return Target(name, version, new_loop, run)

@@ -1,0 +1,116 @@
+/* Future: a result to come, and who waits for it.  Layer: core. */
+#ifndef AC_CORE_FUTURE_H
+#define AC_CORE_FUTURE_H
+
+#include "core/loop.h"
+
+enum future_state {
+    FUTURE_PENDING,
+    FUTURE_CANCELLED,
+    FUTURE_FINISHED,
+};
+
+/* Who is told when the future is done: a Python callable with its context, or a runnable of ours. */
+struct future_entry {
+    PyObject *callback; /* owned; NULL: it is native */
+    union {
+        PyObject *context;        /* owned */
+        struct runnable *native;  /* its owner is owned */
+    };
+};
+
+#define FUTURE_HEAD                                                                       \
+    PyObject_HEAD                                                                         \
+    struct state *state;                                                                  \
+    PyObject *dict;                                                                       \
+    PyObject *weakreflist;                                                                \
+    PyObject *loop;   /* owned; NULL: __init__ was not called */                          \
+    Loop *native_loop; /* borrowed: `loop`, if it is a native one */                      \
+    PyObject *result; /* owned; set if finished without an exception */                   \
+    PyObject *exception;                                                                  \
+    PyObject *exception_traceback; /* owned; as it was when the exception was set */      \
+    PyObject *source_traceback;    /* owned; debug mode */                                \
+    PyObject *cancel_message;                                                             \
+    PyObject *cancelled_error; /* owned; the CancelledError that ended a task, once */    \
+    PyObject *awaited_by;      /* owned set or NULL: what Python added, 3.14+ */          \
+    struct future_entry first;     /* who asked first */                                  \
+    struct future_entry *rest;     /* the others, in order */                             \
+    unsigned rest_count;                                                                  \
+    unsigned rest_size;                                                                   \
+    unsigned char future_state;                                                           \
+    bool has_first;                                                                       \
+    bool blocking;                                                                        \
+    bool log_traceback;                                                                   \
+    bool is_task;                                                                         \
+    bool is_gathering;
+
+typedef struct {
+    FUTURE_HEAD
+} Future;
+
+/* A pending Future of `loop`.  New reference. */
+Future *future_new(struct state *state, PyObject *loop);
+
+/* For types that begin with FUTURE_HEAD: sets the fields of a zeroed object.  Returns 0 or -1. */
+int future_init(Future *self, struct state *state, PyObject *loop);
+int future_traverse(Future *self, visitproc visit, void *arg);
+void future_clear(Future *self);
+
+/* True for objects whose type is exactly one of ours, so that no subclass can have overridden anything. */
+static inline bool
+future_is_exact(struct state *state, PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    return type == state->Future_type || type == state->Task_type || type == state->GatheringFuture_type;
+}
+
+/* True for ours and their subclasses. */
+static inline bool
+future_check(struct state *state, PyObject *object)
+{
+    return future_is_exact(state, object) || PyObject_TypeCheck(object, state->Future_type);
+}
+
+/* These return 0, or -1 with InvalidStateError (or what a closed loop raises) set.  They queue the entries; nothing is
+   called before the next turn, except by loops that are not native. */
+int future_set_result(Future *self, PyObject *result);
+int future_set_exception(Future *self, PyObject *exception);
+/* Returns 1, 0 if it was done already, or -1.  `message` may be NULL. */
+int future_cancel(Future *self, PyObject *message);
+
+/* The result, or NULL with the future's exception, CancelledError or InvalidStateError set.  Marks it as retrieved. */
+PyObject *future_get_result(Future *self);
+
+/* The exception that awaiting a done future raises: a new reference, NULL without an exception set where it has a result,
+   or NULL with one set on failure.  Marks it as retrieved. */
+PyObject *future_take_exception(Future *self);
+
+/* A CancelledError with the cancel message.  New reference. */
+PyObject *future_make_cancelled_error(Future *self);
+
+/* Has `runnable` queued when the future is done; now, if it is.  Holds its owner.  Returns 0 or -1. */
+int future_add_native(Future *self, struct runnable *runnable);
+/* Takes it back, if it has not been queued. */
+void future_remove_native(Future *self, struct runnable *runnable);
+
+int future_add_callback(Future *self, PyObject *callback, PyObject *context);
+
+/* future.get_loop() of any future, or its _loop.  New reference. */
+PyObject *future_get_loop(struct state *state, PyObject *future);
+
+/* The loop a future or task without loop= belongs to: asyncio.get_event_loop().  New reference. */
+PyObject *future_default_loop(struct state *state);
+
+/* Calls the loop's exception handler with {message, [source_traceback], name: self, [exception]}. For finalizers: errors
+   are reported, not raised. */
+void future_call_exception_handler(Future *self, PyObject *message, const char *name, PyObject *exception);
+
+/* The type slots that Task and GatheringFuture build on. */
+void Future_finalize(Future *self);
+
+/* The last steps of a tp_dealloc, after the finalizer: everything but freeing. */
+void future_dealloc_fields(Future *self);
+
+int future_register(PyObject *module);
+
+#endif

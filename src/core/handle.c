@@ -1,0 +1,570 @@
+/* Handle and TimerHandle.  Layer: core.
+
+   Equivalent, without the error reports, which are the loop's:
+
+       class Handle:
+           def __init__(self, callback, args, loop, context=None):
+               self._callback, self._args, self._loop = callback, args, loop
+               self._context = contextvars.copy_context() if context is None else context
+               self._cancelled = False
+           def cancel(self):
+               self._cancelled, self._callback, self._args = True, None, None
+           def _run(self):
+               self._context.run(self._callback, *self._args)
+
+   A handle keeps up to three arguments in itself, which covers nearly all, and comes from a freelist.  A cancelled handle
+   stays in the ready queue, where running it does nothing; a cancelled timer leaves the heap at once.
+
+   On 3.14 and later, the handle of call_soon_threadsafe() promises that after cancel() has returned in another thread
+   the callback does not run.  All state changes under the GIL, so that only a cancel() that meets a running callback
+   needs a lock: it makes one and waits for it. */
+#include "core/handle.h"
+
+#include "core/registry.h"
+#include "py/errors.h"
+
+static void
+handle_drop_callback(Handle *self)
+{
+    /* Detach first: the decrefs may run anything. */
+    PyObject *callback = self->callback, *tuple = self->args_tuple, *args[HANDLE_INLINE_ARGS];
+    int count = 0;
+    for (int i = 0; i < HANDLE_INLINE_ARGS; i++) {
+        if (self->args[i] != NULL) {
+            args[count++] = self->args[i];
+            self->args[i] = NULL;
+        }
+    }
+    self->callback = self->args_tuple = NULL;
+    self->nargs = 0;
+    Py_XDECREF(callback);
+    Py_XDECREF(tuple);
+    while (count > 0) {
+        Py_DECREF(args[--count]);
+    }
+}
+
+/* ---- Running ---- */
+
+static int
+handle_call(Handle *self)
+{
+    PyObject *callback = self->callback, *context = self->context;
+    if (callback == NULL) {
+        return 0;
+    }
+    /* cancel() may come from inside: hold what is used.  The inline arguments are copied for the same reason. */
+    PyObject *held[HANDLE_INLINE_ARGS + 1], *tuple = Py_XNewRef(self->args_tuple), *result = NULL;
+    PyObject **args = held + 1;
+    Py_ssize_t nargs = self->nargs, count = tuple ? 0 : nargs;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        args[i] = Py_NewRef(self->args[i]);
+    }
+    Py_INCREF(callback);
+    Py_INCREF(context);
+    if (PyContext_Enter(context) == 0) {
+        if (tuple != NULL) {
+            result = PyObject_Call(callback, tuple, NULL);
+        }
+        else {
+            result = PyObject_Vectorcall(callback, args, (size_t)nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        }
+        PyObject *exception = result == NULL ? compat_exception_take() : NULL;
+        if (PyContext_Exit(context) < 0) {
+            Py_CLEAR(result);
+            Py_XDECREF(exception);
+        }
+        else if (exception != NULL) {
+            compat_exception_restore_steal(exception);
+        }
+    }
+    Py_DECREF(context);
+    Py_DECREF(callback);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_DECREF(args[i]);
+    }
+    Py_XDECREF(tuple);
+    if (result == NULL) {
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+static int
+handle_call_threadsafe(Handle *self)
+{
+    self->runner = PyThread_get_thread_ident();
+    int result = handle_call(self);
+    self->runner = 0;
+    if (self->finished != NULL) {
+        PyThread_release_lock(self->finished);
+    }
+    return result;
+}
+
+static int
+handle_run(struct runnable *runnable, Loop *loop)
+{
+    Handle *self = AC_CONTAINER_OF(runnable, Handle, runnable);
+    if (registry_leave(loop) < 0) {
+        return -1;
+    }
+    return AC_UNLIKELY(self->threadsafe) ? handle_call_threadsafe(self) : handle_call(self);
+}
+
+static PyObject *
+handle_as_handle(struct runnable *runnable, Loop *Py_UNUSED(loop))
+{
+    return Py_NewRef(runnable->owner);
+}
+
+static const struct runnable_ops handle_ops = {
+    .run = handle_run,
+    .as_handle = handle_as_handle,
+};
+
+/* ---- Making ---- */
+
+static int
+handle_init(Handle *self, struct state *state, PyObject *loop, PyObject *callback, PyObject *const *args,
+            Py_ssize_t nargs, PyObject *context)
+{
+    self->state = state;
+    self->runnable = (struct runnable){&handle_ops, (PyObject *)self};
+    self->context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
+    if (self->context == NULL) {
+        return -1;
+    }
+    self->loop = Py_NewRef(loop);
+    self->callback = Py_NewRef(callback);
+    if (nargs <= HANDLE_INLINE_ARGS) {
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            self->args[i] = Py_NewRef(args[i]);
+        }
+    }
+    else {
+        self->args_tuple = PyTuple_New(nargs);
+        if (self->args_tuple == NULL) {
+            return -1;
+        }
+        for (Py_ssize_t i = 0; i < nargs; i++) {
+            PyTuple_SET_ITEM(self->args_tuple, i, Py_NewRef(args[i]));
+        }
+    }
+    self->nargs = (int)nargs;
+    Loop *native = loop_cast(state, loop);
+    if (native != NULL && AC_UNLIKELY(native->debug)) {
+        self->source_traceback = PyObject_CallNoArgs(state->extract_stack);
+        if (self->source_traceback == NULL) {
+            return -1;
+        }
+    }
+    PyObject_GC_Track(self);
+    return 0;
+}
+
+Handle *
+handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *context)
+{
+    Handle *self = (Handle *)freelist_new(&state->Handle_freelist, state->Handle_type);
+    if (self == NULL) {
+        return NULL;
+    }
+    if (handle_init(self, state, loop, callback, args, nargs, context) < 0) {
+        PyObject_GC_Track(self);
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+TimerHandle *
+timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback, PyObject *const *args,
+                 Py_ssize_t nargs, PyObject *context)
+{
+    TimerHandle *self = (TimerHandle *)freelist_new(&state->TimerHandle_freelist, state->TimerHandle_type);
+    if (self == NULL) {
+        return NULL;
+    }
+    heap_node_init(&self->timer.node);
+    self->timer.runnable = &self->handle.runnable;
+    self->when = when;
+    if (handle_init(&self->handle, state, loop, callback, args, nargs, context) < 0) {
+        PyObject_GC_Track(self);
+        Py_DECREF(self);
+        return NULL;
+    }
+    return self;
+}
+
+static bool
+is_timer(Handle *self)
+{
+    return Py_TYPE(self) == self->state->TimerHandle_type;
+}
+
+int
+handle_cancel(Handle *self)
+{
+    if (self->threadsafe && self->runner != 0 && self->runner != PyThread_get_thread_ident()) {
+        /* It runs in the loop's thread right now: wait until it has ended. */
+        if (self->finished == NULL) {
+            self->finished = PyThread_allocate_lock();
+            if (self->finished == NULL) {
+                PyErr_NoMemory();
+                return -1;
+            }
+            PyThread_acquire_lock(self->finished, WAIT_LOCK);
+        }
+        PyThread_type_lock lock = self->finished;
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(lock, WAIT_LOCK);
+        Py_END_ALLOW_THREADS
+        PyThread_release_lock(lock); /* for the next that waits */
+    }
+    if (self->cancelled) {
+        return 0;
+    }
+    Loop *loop = loop_cast(self->state, self->loop);
+    if (loop != NULL && loop->debug) {
+        PyObject *repr = PyObject_Repr((PyObject *)self);
+        if (repr == NULL) {
+            return -1;
+        }
+        Py_XSETREF(self->cancelled_repr, repr);
+    }
+    self->cancelled = true;
+    if (loop != NULL && is_timer(self)) {
+        loop_remove_timer(loop, &((TimerHandle *)self)->timer);
+    }
+    handle_drop_callback(self);
+    return 0;
+}
+
+/* ---- Python face ---- */
+
+static int
+Handle_traverse(Handle *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->callback);
+    Py_VISIT(self->context);
+    for (int i = 0; i < HANDLE_INLINE_ARGS; i++) {
+        Py_VISIT(self->args[i]);
+    }
+    Py_VISIT(self->args_tuple);
+    Py_VISIT(self->source_traceback);
+    return 0;
+}
+
+static int
+Handle_clear(Handle *self)
+{
+    handle_drop_callback(self);
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->source_traceback);
+    Py_CLEAR(self->cancelled_repr);
+    return 0;
+}
+
+static void
+Handle_dealloc(Handle *self)
+{
+    PyObject_GC_UnTrack(self);
+    if (self->weakreflist != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)self);
+    }
+    Handle_clear(self);
+    if (self->finished != NULL) {
+        PyThread_free_lock(self->finished);
+    }
+    struct state *state = self->state;
+    if (is_timer(self)) {
+        freelist_free(&state->TimerHandle_freelist, state->TimerHandle_type, (PyObject *)self);
+    }
+    else {
+        freelist_free(&state->Handle_freelist, state->Handle_type, (PyObject *)self);
+    }
+}
+
+static PyObject *
+Handle_cancel(Handle *self, PyObject *Py_UNUSED(ignored))
+{
+    if (handle_cancel(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Handle_cancelled(Handle *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->cancelled);
+}
+
+static PyObject *
+Handle_get_context(Handle *self, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(self->context);
+}
+
+static PyObject *
+Handle_run(Handle *self, PyObject *Py_UNUSED(ignored))
+{
+    if (handle_call(self) < 0) {
+        Loop *loop = loop_cast(self->state, self->loop);
+        if (loop == NULL || loop_report(loop, &self->runnable) < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+/* asyncio's own texts, of the version at hand: its methods work on anything with a handle's attributes. */
+static PyObject *
+handle_borrow_method(Handle *self, PyObject *name)
+{
+    PyObject *class = is_timer(self) ? self->state->asyncio_TimerHandle : self->state->asyncio_Handle;
+    return PyObject_CallMethodOneArg(class, name, (PyObject *)self);
+}
+
+static PyObject *
+Handle_repr(Handle *self)
+{
+    return handle_borrow_method(self, self->state->str___repr__);
+}
+
+static PyObject *
+Handle_repr_info(Handle *self, PyObject *Py_UNUSED(ignored))
+{
+    return handle_borrow_method(self, self->state->str__repr_info);
+}
+
+static PyObject *
+Handle_get_class(Handle *self, void *Py_UNUSED(closure))
+{
+    struct state *state = self->state;
+    if (is_timer(self)) {
+        return Py_NewRef(state->asyncio_TimerHandle);
+    }
+    if (self->threadsafe && state->asyncio_ThreadSafeHandle != NULL) {
+        return Py_NewRef(state->asyncio_ThreadSafeHandle);
+    }
+    return Py_NewRef(state->asyncio_Handle);
+}
+
+static PyObject *
+Handle_get_callback(Handle *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->callback ? self->callback : Py_None);
+}
+
+static PyObject *
+Handle_get_args(Handle *self, void *Py_UNUSED(closure))
+{
+    if (self->callback == NULL) {
+        Py_RETURN_NONE;
+    }
+    if (self->args_tuple != NULL) {
+        return Py_NewRef(self->args_tuple);
+    }
+    PyObject *args = PyTuple_New(self->nargs);
+    for (int i = 0; args != NULL && i < self->nargs; i++) {
+        PyTuple_SET_ITEM(args, i, Py_NewRef(self->args[i]));
+    }
+    return args;
+}
+
+static PyObject *
+Handle_get_cancelled(Handle *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->cancelled);
+}
+
+static PyObject *
+Handle_get_loop(Handle *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->loop);
+}
+
+static PyObject *
+Handle_get_context_attribute(Handle *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->context);
+}
+
+static PyObject *
+Handle_get_source_traceback(Handle *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->source_traceback ? self->source_traceback : Py_None);
+}
+
+static PyObject *
+Handle_get_repr(Handle *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->cancelled_repr ? self->cancelled_repr : Py_None);
+}
+
+static PyObject *
+TimerHandle_when(TimerHandle *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyFloat_FromDouble(self->when);
+}
+
+static PyObject *
+TimerHandle_get_when(TimerHandle *self, void *Py_UNUSED(closure))
+{
+    return PyFloat_FromDouble(self->when);
+}
+
+static PyObject *
+TimerHandle_get_scheduled(TimerHandle *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(heap_node_queued(&self->timer.node));
+}
+
+static Py_hash_t
+TimerHandle_hash(TimerHandle *self)
+{
+    PyObject *when = PyFloat_FromDouble(self->when);
+    Py_hash_t hash = when ? PyObject_Hash(when) : -1;
+    Py_XDECREF(when);
+    return hash;
+}
+
+/* Every comparison of asyncio's TimerHandle works on attributes, so ours is asyncio's with the sides as given; only which
+   one it is asked of must not lead back here. */
+static PyObject *
+TimerHandle_richcompare(PyObject *left, PyObject *right, int op)
+{
+    static const char *const names[] = {"__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__"};
+    PyObject *class = ((Handle *)left)->state->asyncio_TimerHandle;
+    if (op == Py_NE) {
+        PyObject *equal = TimerHandle_richcompare(left, right, Py_EQ);
+        if (equal == NULL || equal == Py_NotImplemented) {
+            return equal;
+        }
+        int truth = PyObject_IsTrue(equal);
+        Py_DECREF(equal);
+        return truth < 0 ? NULL : PyBool_FromLong(!truth);
+    }
+    return PyObject_CallMethod(class, names[op], "OO", left, right);
+}
+
+PyDoc_STRVAR(cancel_doc, "cancel($self, /)\n--\n\n"
+                         "Cancel the callback; does nothing where it has been cancelled or has run.\n\n"
+                         "asyncio documentation: Event Loop, Callback Handles.");
+PyDoc_STRVAR(cancelled_doc, "cancelled($self, /)\n--\n\n"
+                            "Return True if the callback was cancelled.\n\n"
+                            "asyncio documentation: Event Loop, Callback Handles.");
+PyDoc_STRVAR(get_context_doc, "get_context($self, /)\n--\n\n"
+                              "Return the contextvars.Context in which the callback runs.\n\n"
+                              "asyncio documentation: Event Loop, Callback Handles.");
+PyDoc_STRVAR(when_doc, "when($self, /)\n--\n\n"
+                       "Return the scheduled time as float seconds of loop.time().\n\n"
+                       "asyncio documentation: Event Loop, Callback Handles.");
+PyDoc_STRVAR(run_doc, "_run($self, /)\n--\n\nRun the callback now; what it raises goes to the loop's exception handler.");
+PyDoc_STRVAR(repr_info_doc, "_repr_info($self, /)\n--\n\nReturn the list of strings that the representation consists of.");
+
+#define HANDLE_METHODS                                                                   \
+    {"cancel", (PyCFunction)Handle_cancel, METH_NOARGS, cancel_doc},                     \
+    {"cancelled", (PyCFunction)Handle_cancelled, METH_NOARGS, cancelled_doc},            \
+    {"get_context", (PyCFunction)Handle_get_context, METH_NOARGS, get_context_doc},      \
+    {"_run", (PyCFunction)Handle_run, METH_NOARGS, run_doc},                             \
+    {"_repr_info", (PyCFunction)Handle_repr_info, METH_NOARGS, repr_info_doc}
+
+#define HANDLE_GETSET                                                                                  \
+    {"__class__", (getter)Handle_get_class, NULL, "The class of asyncio that it stands for.", NULL},   \
+    {"_callback", (getter)Handle_get_callback, NULL, NULL, NULL},                                      \
+    {"_args", (getter)Handle_get_args, NULL, NULL, NULL},                                              \
+    {"_cancelled", (getter)Handle_get_cancelled, NULL, NULL, NULL},                                    \
+    {"_loop", (getter)Handle_get_loop, NULL, NULL, NULL},                                              \
+    {"_context", (getter)Handle_get_context_attribute, NULL, NULL, NULL},                              \
+    {"_source_traceback", (getter)Handle_get_source_traceback, NULL, NULL, NULL},                      \
+    {"_repr", (getter)Handle_get_repr, NULL, NULL, NULL}
+
+static PyMethodDef Handle_methods[] = {HANDLE_METHODS, {0}};
+static PyGetSetDef Handle_getset[] = {HANDLE_GETSET, {0}};
+static PyMemberDef Handle_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakreflist), READONLY, NULL},
+    {0},
+};
+
+static PyMethodDef TimerHandle_methods[] = {
+    HANDLE_METHODS,
+    {"when", (PyCFunction)TimerHandle_when, METH_NOARGS, when_doc},
+    {0},
+};
+static PyGetSetDef TimerHandle_getset[] = {
+    HANDLE_GETSET,
+    {"_when", (getter)TimerHandle_get_when, NULL, NULL, NULL},
+    {"_scheduled", (getter)TimerHandle_get_scheduled, NULL, NULL, NULL},
+    {0},
+};
+
+PyDoc_STRVAR(Handle_doc, "A callback that call_soon() or call_soon_threadsafe() has queued.\n\n"
+                         "asyncio documentation: Event Loop, Callback Handles.");
+PyDoc_STRVAR(TimerHandle_doc, "A callback that call_later() or call_at() has queued.\n\n"
+                              "asyncio documentation: Event Loop, Callback Handles.");
+
+static PyType_Slot Handle_slots[] = {
+    {Py_tp_doc, (void *)Handle_doc},
+    {Py_tp_dealloc, Handle_dealloc},
+    {Py_tp_traverse, Handle_traverse},
+    {Py_tp_clear, Handle_clear},
+    {Py_tp_repr, Handle_repr},
+    {Py_tp_methods, Handle_methods},
+    {Py_tp_getset, Handle_getset},
+    {Py_tp_members, Handle_members},
+    {0, NULL},
+};
+
+static PyType_Slot TimerHandle_slots[] = {
+    {Py_tp_doc, (void *)TimerHandle_doc},
+    {Py_tp_dealloc, Handle_dealloc},
+    {Py_tp_traverse, Handle_traverse},
+    {Py_tp_clear, Handle_clear},
+    {Py_tp_repr, Handle_repr},
+    {Py_tp_hash, TimerHandle_hash},
+    {Py_tp_richcompare, TimerHandle_richcompare},
+    {Py_tp_methods, TimerHandle_methods},
+    {Py_tp_getset, TimerHandle_getset},
+    {Py_tp_members, Handle_members},
+    {0, NULL},
+};
+
+enum {
+    HANDLE_FLAGS = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE
+                   | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+};
+
+static PyType_Spec Handle_spec = {
+    .name = "asyncio_c._core.Handle",
+    .basicsize = sizeof(Handle),
+    .flags = HANDLE_FLAGS,
+    .slots = Handle_slots,
+};
+
+static PyType_Spec TimerHandle_spec = {
+    .name = "asyncio_c._core.TimerHandle",
+    .basicsize = sizeof(TimerHandle),
+    .flags = HANDLE_FLAGS,
+    .slots = TimerHandle_slots,
+};
+
+int
+handle_register(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    if (state_add_type(module, &state->Handle_type, &Handle_spec, NULL) < 0
+        || state_add_type(module, &state->TimerHandle_type, &TimerHandle_spec, NULL) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->Handle_type) < 0 || PyModule_AddType(module, state->TimerHandle_type) < 0
+               ? -1
+               : 0;
+}

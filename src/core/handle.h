@@ -1,0 +1,46 @@
+/* Handle and TimerHandle: a callback that waits for its turn.  Layer: core. */
+#ifndef AC_CORE_HANDLE_H
+#define AC_CORE_HANDLE_H
+
+#include "core/loop.h"
+
+enum { HANDLE_INLINE_ARGS = 3 };
+
+typedef struct {
+    PyObject_HEAD
+    struct state *state;
+    struct runnable runnable;
+    PyObject *weakreflist;
+    PyObject *loop;     /* owned */
+    PyObject *callback; /* owned; NULL: cancelled */
+    PyObject *context;  /* owned */
+    PyObject *args[HANDLE_INLINE_ARGS]; /* owned; the first nargs, unless args_tuple is set */
+    PyObject *args_tuple;               /* owned or NULL */
+    PyObject *source_traceback;         /* owned or NULL; debug mode */
+    PyObject *cancelled_repr;           /* owned or NULL; debug mode */
+    int nargs;
+    bool cancelled;
+    bool threadsafe;      /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
+    unsigned long runner; /* the thread that runs it, 0: none */
+    PyThread_type_lock finished; /* made by a cancel() that waits */
+} Handle;
+
+typedef struct {
+    Handle handle;
+    struct timer timer;
+    double when; /* seconds of loop.time() */
+} TimerHandle;
+
+/* A handle for callback(*args) in `context`, NULL for a copy of the current one.  In debug mode it remembers where it
+   was made.  New reference, not queued. */
+Handle *handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *context);
+TimerHandle *timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback,
+                              PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+
+/* What Handle.cancel() does.  Returns 0 or -1.  Runs Python. */
+int handle_cancel(Handle *handle);
+
+int handle_register(PyObject *module);
+
+#endif

@@ -1,0 +1,502 @@
+/* The loop's engine: queue, timers, poll, one turn.  Layer: core.
+
+   One turn (ARCHITECTURE.md has the diagram): poll, if it is time to; what is ready goes behind what was queued; timers
+   that are due go behind that; then exactly what is in the queue at this point runs, and what is added meanwhile waits
+   for the next turn.  This is the order that programs see with asyncio.
+
+   When is a poll skipped?  While work is queued, a poll can only find descriptors, so with none but the waker watched it
+   finds nothing (threads put their work into the queue itself), and with some it is put off for at most POLL_BUDGET_NS
+   and POLL_BUDGET_TURNS.  Timers are looked at in every turn: the clock is a tenth of a poll.
+
+   Threads: all fields change under the GIL.  `sleeping` is set before the GIL is released for a poll, so whoever queues
+   work sees it and writes to the waker, or came before and the queue was not empty: no wake-up is lost. */
+#include "core/loop.h"
+
+#include "core/reader.h"
+#include "core/registry.h"
+#include "io/waker.h"
+#include "py/errors.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* No poll waits longer; asyncio has the same limit, and a timer may be further away than a poll can say. */
+#define LONGEST_POLL_NS (24 * 3600 * CLOCK_NS_PER_S)
+#define POLL_BUDGET_NS 25000
+
+enum { POLL_BUDGET_TURNS = 64 };
+
+/* ---- Queueing ---- */
+
+int
+loop_check_closed(Loop *loop)
+{
+    if (AC_UNLIKELY(loop->closed)) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    return 0;
+}
+
+int
+loop_push_open(Loop *loop, struct runnable *runnable)
+{
+    return loop_check_closed(loop) < 0 ? -1 : loop_push(loop, runnable);
+}
+
+void
+loop_wake(Loop *loop)
+{
+    if (loop->sleeping) {
+        waker_wake(loop->waker.watch.fd);
+    }
+}
+
+int
+loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns)
+{
+    if (heap_insert(&loop->timers, &timer->node, deadline_ns) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(timer->runnable->owner);
+    return 0;
+}
+
+void
+loop_remove_timer(Loop *loop, struct timer *timer)
+{
+    if (heap_node_queued(&timer->node)) {
+        heap_remove(&loop->timers, &timer->node);
+        Py_DECREF(timer->runnable->owner);
+    }
+}
+
+int
+loop_now(Loop *loop, int64_t *now_ns)
+{
+    if (AC_LIKELY(!loop->time_overridden)) {
+        *now_ns = clock_now_ns();
+        return 0;
+    }
+    PyObject *now = PyObject_CallMethodNoArgs((PyObject *)loop, loop->state->str_time);
+    if (now == NULL) {
+        return -1;
+    }
+    double seconds = PyFloat_AsDouble(now);
+    Py_DECREF(now);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    *now_ns = clock_ns_not_before(seconds);
+    return 0;
+}
+
+/* ---- Descriptors ---- */
+
+int
+loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
+{
+    int error = poller_set(&loop->poller, &watch->watch, wanted);
+    return error < 0 ? raise_errno(error) : 0;
+}
+
+static int
+waker_ready(Loop *Py_UNUSED(loop), struct loop_watch *watch, unsigned Py_UNUSED(events))
+{
+    waker_drain(watch->watch.fd);
+    return 0;
+}
+
+/* How long the poll may block. */
+static int
+poll_timeout(Loop *loop, int64_t *timeout_ns)
+{
+    const struct heap_entry *first = heap_first(&loop->timers);
+    if (ring_count(&loop->ready) > 0 || loop->stopping) {
+        *timeout_ns = 0;
+        return 0;
+    }
+    if (first == NULL) {
+        *timeout_ns = -1;
+        return 0;
+    }
+    int64_t now_ns, deadline_ns = first->deadline_ns;
+    if (loop_now(loop, &now_ns) < 0) {
+        return -1;
+    }
+    *timeout_ns = deadline_ns <= now_ns ? 0 : deadline_ns - now_ns;
+    if (*timeout_ns > LONGEST_POLL_NS || *timeout_ns < 0) {
+        *timeout_ns = LONGEST_POLL_NS;
+    }
+    return 0;
+}
+
+/* Waits for descriptors and queues what they make runnable. */
+static int
+loop_poll(Loop *loop)
+{
+    int64_t timeout_ns;
+    if (poll_timeout(loop, &timeout_ns) < 0) {
+        return -1;
+    }
+    int count = poller_prepare(&loop->poller);
+    if (count < 0) {
+        return raise_errno(count);
+    }
+    if (timeout_ns == 0) {
+        count = poller_wait(&loop->poller, 0);
+    }
+    else {
+        if (registry_leave(loop) < 0) {
+            return -1;
+        }
+        loop->sleeping = true;
+        /* Dropping the task above may have run Python: was anything queued? */
+        if (ring_count(&loop->ready) > 0) {
+            timeout_ns = 0;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        count = poller_wait(&loop->poller, timeout_ns);
+        Py_END_ALLOW_THREADS
+        loop->sleeping = false;
+    }
+    loop->passes = 0;
+    if (count < 0) {
+        /* Signals are looked at in every turn. */
+        return count == -EINTR ? 0 : raise_errno(count);
+    }
+    count = poller_collect(&loop->poller, count);
+    for (int i = 0; i < count; i++) {
+        struct poll_event event = loop->poller.events[i];
+        struct loop_watch *watch = AC_CONTAINER_OF(event.watch, struct loop_watch, watch);
+        if (watch->ready(loop, watch, event.ready) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Moves the timers that are due into the queue. */
+static int
+queue_due_timers(Loop *loop, int64_t now_ns)
+{
+    const struct heap_entry *first;
+    while ((first = heap_first(&loop->timers)) != NULL && first->deadline_ns <= now_ns) {
+        struct timer *timer = AC_CONTAINER_OF(first->node, struct timer, node);
+        if (ring_push(&loop->ready, timer->runnable) < 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        heap_remove(&loop->timers, &timer->node); /* its reference goes to the queue */
+    }
+    return 0;
+}
+
+/* ---- Running ---- */
+
+int
+loop_report(Loop *loop, struct runnable *runnable)
+{
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exception = compat_exception_take();
+    PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    PyObject *result =
+        handle ? PyObject_CallMethod((PyObject *)loop, "_report_callback_error", "OO", exception, handle) : NULL;
+    Py_XDECREF(handle);
+    Py_DECREF(exception);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static inline int
+run_one(Loop *loop, struct runnable *runnable)
+{
+    if (AC_UNLIKELY(runnable->ops->run(runnable, loop) < 0)) {
+        return loop_report(loop, runnable);
+    }
+    return 0;
+}
+
+/* Debug mode: who runs is known to the exception handler, and who took long is logged. */
+AC_COLD static int
+run_one_debug(Loop *loop, struct runnable *runnable)
+{
+    PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    if (handle == NULL) {
+        return -1;
+    }
+    int64_t start_ns, end_ns;
+    int result = -1;
+    Py_XSETREF(loop->current_handle, Py_NewRef(handle));
+    if (loop_now(loop, &start_ns) == 0 && run_one(loop, runnable) == 0 && loop_now(loop, &end_ns) == 0) {
+        PyObject *duration = PyFloat_FromDouble(clock_seconds(end_ns - start_ns));
+        int slow = duration ? PyObject_RichCompareBool(duration, loop->slow_callback_duration, Py_GE) : -1;
+        result = slow < 0 ? -1 : 0;
+        if (slow > 0) {
+            PyObject *logged = PyObject_CallMethod((PyObject *)loop, "_log_slow_callback", "OO", handle, duration);
+            result = logged ? 0 : -1;
+            Py_XDECREF(logged);
+        }
+        Py_XDECREF(duration);
+    }
+    Py_CLEAR(loop->current_handle);
+    Py_DECREF(handle);
+    return result;
+}
+
+/* Whether this turn has to ask the kernel. */
+static inline bool
+poll_is_due(Loop *loop, int64_t now_ns)
+{
+    if (ring_count(&loop->ready) == 0) {
+        return true;
+    }
+    if (loop->poller.watch_count <= 1) {
+        return false;
+    }
+    return ++loop->passes >= POLL_BUDGET_TURNS || now_ns - loop->polled_ns >= POLL_BUDGET_NS;
+}
+
+int
+loop_run_once(Loop *loop, bool must_poll)
+{
+    bool watches = loop->poller.watch_count > 1, timers = heap_first(&loop->timers) != NULL;
+    int64_t now_ns = AC_UNLIKELY(watches) ? clock_now_ns() : 0;
+    if (must_poll || poll_is_due(loop, now_ns)) {
+        if (loop_poll(loop) < 0) {
+            return -1;
+        }
+        now_ns = clock_now_ns();
+        loop->polled_ns = now_ns;
+        timers = heap_first(&loop->timers) != NULL;
+    }
+    else if (timers && !watches) {
+        now_ns = clock_now_ns();
+    }
+    if (AC_UNLIKELY(PyErr_CheckSignals() < 0)) {
+        return -1;
+    }
+    if (timers) {
+        if (AC_UNLIKELY(loop->time_overridden) && loop_now(loop, &now_ns) < 0) {
+            return -1;
+        }
+        if (queue_due_timers(loop, now_ns) < 0) {
+            return -1;
+        }
+    }
+    /* A nested turn may take what this one counted. */
+    for (size_t left = ring_count(&loop->ready); left > 0 && ring_count(&loop->ready) > 0; left--) {
+        struct runnable *runnable = ring_pop(&loop->ready);
+        PyObject *owner = runnable->owner;
+        int result = AC_UNLIKELY(loop->debug) ? run_one_debug(loop, runnable) : run_one(loop, runnable);
+        Py_DECREF(owner);
+        if (AC_UNLIKELY(result < 0)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+loop_run(Loop *loop)
+{
+    if (loop_decide_fused(loop) < 0) {
+        return -1;
+    }
+    /* A nested run hands the current task back as it found it. */
+    PyObject *outer_task = Py_XNewRef(loop->entered_task);
+    int result = 0;
+    bool must_poll = true;
+    do {
+        result = loop_run_once(loop, must_poll);
+        must_poll = false;
+    } while (result == 0 && !loop->stopping);
+    PyObject *exception = compat_exception_take();
+    if (registry_leave(loop) < 0 || (outer_task != NULL && registry_publish(loop, outer_task) < 0)) {
+        if (exception != NULL) {
+            PyErr_Clear();
+        }
+        result = -1;
+    }
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+    Py_XDECREF(outer_task);
+    return result;
+}
+
+/* ---- Looking in ---- */
+
+static int
+append_handle(PyObject *list, Loop *loop, struct runnable *runnable)
+{
+    PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    int result = handle ? PyList_Append(list, handle) : -1;
+    Py_XDECREF(handle);
+    return result;
+}
+
+PyObject *
+loop_ready_list(Loop *loop)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < ring_count(&loop->ready); i++) {
+        if (append_handle(list, loop, ring_peek(&loop->ready, i)) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+PyObject *
+loop_scheduled_list(Loop *loop)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < loop->timers.count; i++) {
+        struct timer *timer = AC_CONTAINER_OF(loop->timers.entries[i].node, struct timer, node);
+        if (append_handle(list, loop, timer->runnable) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+Loop *
+loop_running_fused(struct state *state)
+{
+    PyObject *running = PyObject_CallNoArgs(state->get_running_loop);
+    if (running == NULL) {
+        return NULL;
+    }
+    Loop *loop = loop_cast(state, running);
+    if (loop == NULL || !loop->fused || loop->closed) {
+        Py_DECREF(running);
+        return NULL;
+    }
+    return loop;
+}
+
+/* ---- Overrides ---- */
+
+/* Whether a subclass or the instance has its own `name`.  1, 0 or -1. */
+static int
+is_overridden(Loop *loop, PyObject *instance_dict, PyObject *name)
+{
+    int found = PyDict_Contains(instance_dict, name);
+    if (found != 0) {
+        return found;
+    }
+    PyObject *ours = PyObject_GetAttr((PyObject *)loop->state->Loop_type, name);
+    PyObject *theirs = PyObject_GetAttr((PyObject *)Py_TYPE(loop), name);
+    int result = ours == NULL || theirs == NULL ? -1 : ours != theirs;
+    Py_XDECREF(ours);
+    Py_XDECREF(theirs);
+    return result;
+}
+
+int
+loop_decide_fused(Loop *loop)
+{
+    struct state *state = loop->state;
+    PyObject *dict = PyObject_GenericGetDict((PyObject *)loop, NULL);
+    if (dict == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear(); /* the bare C type has none */
+        dict = PyDict_New();
+        if (dict == NULL) {
+            return -1;
+        }
+    }
+    PyObject *bypassed[] = {state->str_call_soon, state->str_call_later, state->str_call_at, state->str_create_future,
+                            state->str_time, state->str_create_task};
+    int overridden[AC_ARRAY_SIZE(bypassed)];
+    bool any = false;
+    for (size_t i = 0; i < AC_ARRAY_SIZE(bypassed); i++) {
+        overridden[i] = is_overridden(loop, dict, bypassed[i]);
+        if (overridden[i] < 0) {
+            Py_DECREF(dict);
+            return -1;
+        }
+        any |= overridden[i] && bypassed[i] != state->str_create_task;
+    }
+    Py_DECREF(dict);
+    loop->time_overridden = overridden[4];
+    loop->create_task_overridden = overridden[5];
+    loop->fused = loop->initialized && !any && !loop->debug;
+    return 0;
+}
+
+/* ---- Opening and closing ---- */
+
+int
+loop_open(Loop *loop, struct state *state)
+{
+    loop->state = state;
+    loop->fork_generation = state->fork_generation;
+    ring_init(&loop->ready);
+    heap_init(&loop->timers);
+    int error = poller_open(&loop->poller, getenv("ASYNCIO_C_POLLER"));
+    if (error == -EINVAL) {
+        PyErr_Format(PyExc_ValueError, "ASYNCIO_C_POLLER names no poller of this build: %s", getenv("ASYNCIO_C_POLLER"));
+        return -1;
+    }
+    if (error < 0) {
+        return raise_errno(error);
+    }
+    int fd = waker_open();
+    if (fd < 0) {
+        poller_close(&loop->poller);
+        return raise_errno(fd);
+    }
+    loop->waker = (struct loop_watch){.watch.fd = fd, .ready = waker_ready};
+    if (loop_set_watch(loop, &loop->waker, POLLER_READ) < 0) {
+        waker_close(fd);
+        poller_close(&loop->poller);
+        return -1;
+    }
+    return 0;
+}
+
+/* Drops what is queued, without running it. */
+static void
+drop_queues(Loop *loop)
+{
+    while (ring_count(&loop->ready) > 0) {
+        Py_DECREF(((struct runnable *)ring_pop(&loop->ready))->owner);
+    }
+    const struct heap_entry *first;
+    while ((first = heap_first(&loop->timers)) != NULL) {
+        loop_remove_timer(loop, AC_CONTAINER_OF(first->node, struct timer, node));
+    }
+}
+
+void
+loop_close(Loop *loop)
+{
+    loop->closed = true;
+    drop_queues(loop);
+    if (loop->poller.backend != NULL) {
+        loop_close_readers(loop);
+        waker_close(loop->waker.watch.fd);
+        poller_close(&loop->poller);
+    }
+    ring_release(&loop->ready);
+    heap_release(&loop->timers);
+}
+
+int
+loop_traverse_queues(Loop *loop, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < ring_count(&loop->ready); i++) {
+        Py_VISIT(((struct runnable *)ring_peek(&loop->ready, i))->owner);
+    }
+    for (size_t i = 0; i < loop->timers.count; i++) {
+        Py_VISIT(AC_CONTAINER_OF(loop->timers.entries[i].node, struct timer, node)->runnable->owner);
+    }
+    return loop_traverse_readers(loop, visit, arg);
+}

@@ -1,0 +1,130 @@
+/* The event loop: ready queue, timers, poller.  Layer: core.
+
+   loop.c runs it; loop_type.c is its Python face; reader.c watches descriptors for add_reader().  The Python class
+   asyncio_c.Loop completes it with asyncio's BaseEventLoop. */
+#ifndef AC_CORE_LOOP_H
+#define AC_CORE_LOOP_H
+
+#include "base/clock.h"
+#include "base/heap.h"
+#include "base/ring.h"
+#include "core/runnable.h"
+#include "io/poller.h"
+#include "py/state.h"
+
+#include <stdbool.h>
+
+/* Something that is due at a time: the heap's node, and what to run then. */
+struct timer {
+    struct heap_node node;
+    struct runnable *runnable;
+};
+
+/* A watch of the loop's poller: who is told that it is ready. */
+struct loop_watch {
+    struct watch watch;
+    /* Queues what is to run.  Returns 0, or -1 with an exception set. */
+    int (*ready)(Loop *loop, struct loop_watch *watch, unsigned events);
+};
+
+struct Loop {
+    PyObject_HEAD
+    struct state *state;
+
+    struct ring ready; /* struct runnable *, each with a reference to its owner */
+    struct heap timers; /* struct timer, likewise */
+    struct poller poller;
+    struct loop_watch waker; /* its descriptor is the eventfd */
+
+    /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
+       Decided by loop_decide_fused() alone. */
+    bool fused;
+    bool time_overridden;        /* time() is somebody else's clock */
+    bool create_task_overridden; /* by a subclass or on the instance */
+    bool initialized;
+    bool closed;
+    bool stopping;
+    bool debug;
+    volatile bool sleeping; /* in a poll without the GIL: whoever adds work writes to the waker */
+    unsigned passes; /* turns since the last poll */
+    int64_t polled_ns; /* when it was */
+    uint64_t fork_generation;
+    unsigned long thread_id; /* of the thread that runs it; 0: none */
+
+    PyObject *entered_task;           /* owned; the task published as current in this loop: registry.h */
+    PyObject *task_factory;           /* owned; None: ours */
+    PyObject *current_handle;         /* owned; debug mode */
+    PyObject *slow_callback_duration; /* owned; seconds */
+};
+
+/* Appends `runnable` to the ready queue and holds its owner.  Needs: open.  Returns 0, or -1 with MemoryError set. */
+static inline int loop_push(Loop *loop, struct runnable *runnable);
+
+/* loop_push, or RuntimeError('Event loop is closed'). */
+int loop_push_open(Loop *loop, struct runnable *runnable);
+
+/* Raises what call_soon() on a closed loop raises.  Returns 0 or -1. */
+int loop_check_closed(Loop *loop);
+
+/* Makes the loop look at its queue, if it sleeps.  Any thread. */
+void loop_wake(Loop *loop);
+
+/* Nanoseconds of loop.time(), overridden or not.  Returns 0 or -1 with an exception set.  Runs Python. */
+int loop_now(Loop *loop, int64_t *now_ns);
+
+/* Queues `timer` for `deadline_ns` and holds its runnable's owner.  Needs: not queued.  Returns 0 or -1. */
+int loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns);
+
+/* Takes `timer` back if it is queued, and drops the reference. */
+void loop_remove_timer(Loop *loop, struct timer *timer);
+
+/* Changes what a watch wants.  Returns 0, or -1 with OSError set.  Afterwards, with 0, the watch may be freed. */
+int loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted);
+
+/* One turn, as the diagram in ARCHITECTURE.md.  Returns 0, or -1 with an exception that leaves the loop.  Runs Python. */
+int loop_run_once(Loop *loop, bool must_poll);
+
+/* Turns until stopped.  Runs Python. */
+int loop_run(Loop *loop);
+
+/* Re-reads which methods are overridden. Returns 0 or -1. */
+int loop_decide_fused(Loop *loop);
+
+/* Gives a running exception to loop.call_exception_handler(), as Handle._run() does; takes it.  `handle` is what ran.
+   Returns 0, or -1 with the exception that left the handler. */
+int loop_report(Loop *loop, struct runnable *runnable);
+
+/* The ready queue and the timers, as handles, for loop._ready and loop._scheduled. New references. */
+PyObject *loop_ready_list(Loop *loop);
+PyObject *loop_scheduled_list(Loop *loop);
+
+/* Opens the poller and the waker; closes them and forgets all that was queued. */
+int loop_open(Loop *loop, struct state *state);
+void loop_close(Loop *loop);
+int loop_traverse_queues(Loop *loop, visitproc visit, void *arg);
+
+/* `object` as a native loop of this module, or NULL (no exception). */
+static inline Loop *
+loop_cast(struct state *state, PyObject *object)
+{
+    return PyObject_TypeCheck(object, state->Loop_type) ? (Loop *)object : NULL;
+}
+
+/* The running loop of this thread if it is native and its shortcuts may be taken, else NULL.  New reference.
+   An exception may be set where NULL is returned: check PyErr_Occurred(). */
+Loop *loop_running_fused(struct state *state);
+
+int loop_register(PyObject *module);
+
+static inline int
+loop_push(Loop *loop, struct runnable *runnable)
+{
+    if (AC_UNLIKELY(ring_push(&loop->ready, runnable) < 0)) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(runnable->owner);
+    return 0;
+}
+
+#endif

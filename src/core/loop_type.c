@@ -1,0 +1,594 @@
+/* The Python face of the loop: `_core.Loop`.  Layer: core.
+
+   Python's asyncio_c.Loop inherits from this and then from asyncio's BaseEventLoop, which sets and reads a few attributes
+   of itself (_closed, _debug, _thread_id, _task_factory, ...).  Those that the C code needs are properties here, so that
+   both halves see one state. */
+#include "core/future.h"
+#include "core/handle.h"
+#include "core/reader.h"
+#include "core/task.h"
+#include "py/args.h"
+
+/* Calls BaseEventLoop's method of that name on `self`: for what is cold, or overridden, or another version's way. */
+static PyObject *
+call_base(Loop *self, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *method = PyObject_GetAttrString(self->state->BaseEventLoop, name);
+    PyObject *bound = method ? PyMethod_New(method, (PyObject *)self) : NULL;
+    PyObject *result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
+    Py_XDECREF(method);
+    Py_XDECREF(bound);
+    return result;
+}
+
+/* Debug mode's two checks, which are BaseEventLoop's: the callback is callable and no coroutine, the thread is right. */
+AC_COLD static int
+check_callback(Loop *self, PyObject *callback, const char *method, bool check_thread)
+{
+    PyObject *result = NULL;
+    if (check_thread) {
+        result = PyObject_CallMethod((PyObject *)self, "_check_thread", NULL);
+        if (result == NULL) {
+            return -1;
+        }
+        Py_DECREF(result);
+    }
+    result = PyObject_CallMethod((PyObject *)self, "_check_callback", "Os", callback, method);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static const char *const callback_names[] = {"callback"};
+static const char *const delay_names[] = {"delay", "callback"};
+static const char *const when_names[] = {"when", "callback"};
+
+static Handle *
+call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    if (args_require(name, nargs, callback_names, 1) < 0
+        || args_parse_context(name, self->state->str_context, args, nargs, kwnames, &context) < 0
+        || loop_check_closed(self) < 0) {
+        return NULL;
+    }
+    if (AC_UNLIKELY(self->debug) && check_callback(self, args[0], name, check_thread) < 0) {
+        return NULL;
+    }
+    Handle *handle = handle_new(self->state, (PyObject *)self, args[0], args + 1, nargs - 1, context);
+    if (handle != NULL && loop_push(self, &handle->runnable) < 0) {
+        Py_CLEAR(handle);
+    }
+    return handle;
+}
+
+static PyObject *
+Loop_call_soon(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return (PyObject *)call_soon(self, "call_soon", true, args, nargs, kwnames);
+}
+
+static PyObject *
+Loop_call_soon_threadsafe(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Handle *handle = call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
+    if (handle != NULL) {
+        handle->threadsafe = AC_PY314;
+        loop_wake(self);
+    }
+    return (PyObject *)handle;
+}
+
+static PyObject *
+call_at(Loop *self, double when, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    TimerHandle *handle = timer_handle_new(self->state, (PyObject *)self, when, args[0], args + 1, nargs - 1, context);
+    if (handle != NULL && loop_add_timer(self, &handle->timer, clock_ns_not_before(when)) < 0) {
+        Py_CLEAR(handle);
+    }
+    return (PyObject *)handle;
+}
+
+static PyObject *
+Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    if (args_require("call_at", nargs, when_names, 2) < 0
+        || args_parse_context("call_at", self->state->str_context, args, nargs, kwnames, &context) < 0) {
+        return NULL;
+    }
+    if (args[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "when cannot be None");
+        return NULL;
+    }
+    if (loop_check_closed(self) < 0
+        || (AC_UNLIKELY(self->debug) && check_callback(self, args[1], "call_at", true) < 0)) {
+        return NULL;
+    }
+    double when = PyFloat_AsDouble(args[0]);
+    if (when == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return call_at(self, when, args + 1, nargs - 1, context);
+}
+
+static PyObject *
+Loop_call_later(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    if (args_require("call_later", nargs, delay_names, 2) < 0
+        || args_parse_context("call_later", self->state->str_context, args, nargs, kwnames, &context) < 0) {
+        return NULL;
+    }
+    /* Debug mode, an overridden clock, and numbers that are neither float nor int take asyncio's own way. */
+    if (!self->fused || !(PyFloat_CheckExact(args[0]) || PyLong_CheckExact(args[0]))) {
+        return call_base(self, "call_later", args, nargs, kwnames);
+    }
+    double delay = PyFloat_AsDouble(args[0]);
+    if ((delay == -1.0 && PyErr_Occurred()) || loop_check_closed(self) < 0) {
+        return NULL;
+    }
+    return call_at(self, clock_seconds(clock_now_ns()) + delay, args + 1, nargs - 1, context);
+}
+
+static PyObject *
+Loop_time(Loop *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    return PyFloat_FromDouble(clock_seconds(clock_now_ns()));
+}
+
+static PyObject *
+Loop_create_future(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    return (PyObject *)future_new(self->state, (PyObject *)self);
+}
+
+/* create_task(coro, *, name=None, context=None[, eager_start=None]): what a call with our own factory needs.  Anything
+   else (a task factory, a keyword that we do not know) is BaseEventLoop's to do, or to refuse in the words of its
+   version. */
+static PyObject *
+Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    struct state *state = self->state;
+    PyObject *name = NULL, *context = NULL, *eager = NULL;
+    Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    bool plain = nargs == 1 && self->task_factory == Py_None;
+    for (Py_ssize_t i = 0; i < count && plain; i++) {
+        PyObject *value = args[nargs + i];
+        if (args_keyword_is(kwnames, i, state->str_name)) {
+            name = value == Py_None ? NULL : value;
+        }
+        else if (args_keyword_is(kwnames, i, state->str_context)) {
+            context = value == Py_None ? NULL : value;
+        }
+        else if (AC_PY313 && args_keyword_is(kwnames, i, state->str_eager_start)) {
+            eager = value;
+        }
+        else {
+            plain = false;
+        }
+    }
+    if (!plain) {
+        return call_base(self, "create_task", args, nargs, kwnames);
+    }
+    if (loop_check_closed(self) < 0) {
+        return NULL;
+    }
+    int eager_start = eager ? PyObject_IsTrue(eager) : 0;
+    return eager_start < 0 ? NULL : (PyObject *)task_new(state, (PyObject *)self, args[0], name, context, eager_start);
+}
+
+static PyObject *
+Loop_stop(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    self->stopping = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Loop_is_running(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->thread_id != 0);
+}
+
+static PyObject *
+Loop_is_closed(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->closed);
+}
+
+static PyObject *
+Loop_get_debug(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->debug);
+}
+
+static PyObject *
+Loop__check_closed(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    if (loop_check_closed(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Loop__run(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    if (loop_run(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Loop__run_once(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    if (loop_check_closed(self) < 0 || loop_run_once(self, true) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Loop__write_to_self(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    loop_wake(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Loop__timer_handle_cancelled(Loop *Py_UNUSED(self), PyObject *Py_UNUSED(handle))
+{
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+Loop__close(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    loop_close(self);
+    Py_RETURN_NONE;
+}
+
+/* ---- Attributes that BaseEventLoop shares ---- */
+
+static int
+refuse_delete(PyObject *value)
+{
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "the attribute cannot be deleted");
+        return -1;
+    }
+    return 0;
+}
+
+/* closure: the offset of a bool in Loop. */
+static PyObject *
+Loop_get_bool(Loop *self, void *closure)
+{
+    return PyBool_FromLong(*(bool *)((char *)self + (size_t)closure));
+}
+
+static int
+Loop_set_bool(Loop *self, PyObject *value, void *closure)
+{
+    int truth = refuse_delete(value) < 0 ? -1 : PyObject_IsTrue(value);
+    if (truth < 0) {
+        return -1;
+    }
+    *(bool *)((char *)self + (size_t)closure) = truth;
+    return 0;
+}
+
+/* Debug mode turns the fused paths off, and sleep() and wait() into asyncio's own. */
+static int
+Loop_set_debug_attribute(Loop *self, PyObject *value, void *closure)
+{
+    bool before = self->debug;
+    if (Loop_set_bool(self, value, closure) < 0) {
+        return -1;
+    }
+    self->state->debug_loops += self->debug - before;
+    return loop_decide_fused(self);
+}
+
+/* closure: the offset of a PyObject * in Loop. */
+static PyObject *
+Loop_get_object(Loop *self, void *closure)
+{
+    PyObject *value = *(PyObject **)((char *)self + (size_t)closure);
+    return Py_NewRef(value ? value : Py_None);
+}
+
+static int
+Loop_set_object(Loop *self, PyObject *value, void *closure)
+{
+    if (refuse_delete(value) < 0) {
+        return -1;
+    }
+    PyObject **field = (PyObject **)((char *)self + (size_t)closure);
+    Py_XSETREF(*field, Py_NewRef(value));
+    return 0;
+}
+
+static PyObject *
+Loop_get_thread_id(Loop *self, void *Py_UNUSED(closure))
+{
+    if (self->thread_id == 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromUnsignedLong(self->thread_id);
+}
+
+static int
+Loop_set_thread_id(Loop *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (refuse_delete(value) < 0) {
+        return -1;
+    }
+    unsigned long id = value == Py_None ? 0 : PyLong_AsUnsignedLong(value);
+    if (id == (unsigned long)-1 && PyErr_Occurred()) {
+        return -1;
+    }
+    self->thread_id = id;
+    return 0;
+}
+
+static PyObject *
+Loop_get_ready(Loop *self, void *Py_UNUSED(closure))
+{
+    return loop_ready_list(self);
+}
+
+static PyObject *
+Loop_get_scheduled(Loop *self, void *Py_UNUSED(closure))
+{
+    return loop_scheduled_list(self);
+}
+
+/* BaseEventLoop.__init__ assigns its own empty containers, which are passed over; later there is nothing to assign. */
+static int
+Loop_set_queue(Loop *self, PyObject *Py_UNUSED(value), void *Py_UNUSED(closure))
+{
+    if (self->initialized) {
+        PyErr_SetString(PyExc_AttributeError, "the queues of a native loop are read-only");
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- Python face ---- */
+
+static PyObject *
+Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    struct state *state = state_of_type(type);
+    Loop *self = state ? (Loop *)type->tp_alloc(type, 0) : NULL;
+    if (self == NULL) {
+        return NULL;
+    }
+    self->task_factory = Py_NewRef(Py_None);
+    self->slow_callback_duration = PyFloat_FromDouble(0.1);
+    if (self->slow_callback_duration == NULL || loop_open(self, state) < 0) {
+        self->closed = true;
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static PyObject *
+Loop__initialized(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    self->initialized = true;
+    if (loop_decide_fused(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+Loop_traverse(Loop *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->entered_task);
+    Py_VISIT(self->task_factory);
+    Py_VISIT(self->current_handle);
+    Py_VISIT(self->slow_callback_duration);
+    return loop_traverse_queues(self, visit, arg);
+}
+
+static int
+Loop_clear(Loop *self)
+{
+    loop_close(self);
+    Py_CLEAR(self->entered_task);
+    Py_CLEAR(self->task_factory);
+    Py_CLEAR(self->current_handle);
+    Py_CLEAR(self->slow_callback_duration);
+    return 0;
+}
+
+static void
+Loop_dealloc(Loop *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (self->debug) {
+        self->state->debug_loops--;
+    }
+    Loop_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* An override set on the instance counts from now on. */
+static int
+Loop_setattro(Loop *self, PyObject *name, PyObject *value)
+{
+    if (PyObject_GenericSetAttr((PyObject *)self, name, value) < 0) {
+        return -1;
+    }
+    struct state *state = self->state;
+    PyObject *watched[] = {state->str_call_soon, state->str_call_later, state->str_call_at, state->str_create_future,
+                           state->str_time, state->str_create_task};
+    for (size_t i = 0; i < AC_ARRAY_SIZE(watched); i++) {
+        if (name == watched[i]) {
+            return loop_decide_fused(self);
+        }
+    }
+    return PyUnicode_CompareWithASCIIString(name, "__class__") == 0 ? loop_decide_fused(self) : 0;
+}
+
+PyDoc_STRVAR(call_soon_doc, "call_soon($self, /, callback, *args, context=None)\n--\n\n"
+                            "Call callback(*args) in the next turn of the loop; return a Handle.\n\n"
+                            "It runs in context, a contextvars.Context, or in a copy of the current one.\n"
+                            "Raises RuntimeError on a closed loop.\n\n"
+                            "asyncio documentation: Event Loop, Scheduling callbacks.");
+PyDoc_STRVAR(call_soon_threadsafe_doc, "call_soon_threadsafe($self, /, callback, *args, context=None)\n--\n\n"
+                                       "call_soon() for other threads and signal handlers: wakes the loop if it sleeps.\n\n"
+                                       "asyncio documentation: Event Loop, Scheduling callbacks.");
+PyDoc_STRVAR(call_later_doc, "call_later($self, /, delay, callback, *args, context=None)\n--\n\n"
+                             "Call callback(*args) in delay seconds, not earlier; return a TimerHandle.\n\n"
+                             "Raises RuntimeError on a closed loop, TypeError if delay is None.\n\n"
+                             "asyncio documentation: Event Loop, Scheduling delayed callbacks.");
+PyDoc_STRVAR(call_at_doc, "call_at($self, /, when, callback, *args, context=None)\n--\n\n"
+                          "Call callback(*args) when loop.time() has reached when, in seconds; return a TimerHandle.\n\n"
+                          "Raises RuntimeError on a closed loop, TypeError if when is None.\n\n"
+                          "asyncio documentation: Event Loop, Scheduling delayed callbacks.");
+PyDoc_STRVAR(time_doc, "time($self, /)\n--\n\n"
+                       "Return the loop's time as float seconds of time.monotonic().\n\n"
+                       "asyncio documentation: Event Loop, Scheduling delayed callbacks.");
+PyDoc_STRVAR(create_future_doc, "create_future($self, /)\n--\n\n"
+                                "Return a new Future of this loop.\n\n"
+                                "asyncio documentation: Event Loop, Creating Futures and Tasks.");
+PyDoc_STRVAR(create_task_doc, "create_task($self, /, coro, **kwargs)\n--\n\n"
+                              "Run the coroutine coro as a Task, which is returned.\n\n"
+                              "name and context, and eager_start where that Python knows it, are as in asyncio.\n"
+                              "Raises TypeError if coro is no coroutine, RuntimeError on a closed loop.\n\n"
+                              "asyncio documentation: Event Loop, Creating Futures and Tasks.");
+PyDoc_STRVAR(add_reader_doc,
+             "add_reader($self, fd, callback, /, *args)\n--\n\n"
+             "Call callback(*args) whenever fd (an int or an object with fileno()) is ready for reading.\n\n"
+             "Replaces the reader that fd had.  Raises OSError where the kernel cannot watch fd, and RuntimeError on a\n"
+             "closed loop.\n\n"
+             "asyncio documentation: Event Loop, Watching file descriptors.");
+PyDoc_STRVAR(add_writer_doc,
+             "add_writer($self, fd, callback, /, *args)\n--\n\n"
+             "Call callback(*args) whenever fd (an int or an object with fileno()) is ready for writing.\n\n"
+             "Replaces the writer that fd had.  Raises OSError where the kernel cannot watch fd, and RuntimeError on a\n"
+             "closed loop.\n\n"
+             "asyncio documentation: Event Loop, Watching file descriptors.");
+PyDoc_STRVAR(remove_reader_doc, "remove_reader($self, fd, /)\n--\n\n"
+                                "Stop watching fd for reading.  Return True if it was watched.\n\n"
+                                "asyncio documentation: Event Loop, Watching file descriptors.");
+PyDoc_STRVAR(remove_writer_doc, "remove_writer($self, fd, /)\n--\n\n"
+                                "Stop watching fd for writing.  Return True if it was watched.\n\n"
+                                "asyncio documentation: Event Loop, Watching file descriptors.");
+PyDoc_STRVAR(_add_reader_doc, "_add_reader($self, fd, callback, /, *args, context=None)\n--\n\n"
+                              "add_reader() without its checks; returns the Handle.");
+PyDoc_STRVAR(_add_writer_doc, "_add_writer($self, fd, callback, /, *args, context=None)\n--\n\n"
+                              "add_writer() without its checks; returns the Handle.");
+PyDoc_STRVAR(_remove_reader_doc, "_remove_reader($self, fd, /)\n--\n\nremove_reader() without its checks.");
+PyDoc_STRVAR(_remove_writer_doc, "_remove_writer($self, fd, /)\n--\n\nremove_writer() without its checks.");
+PyDoc_STRVAR(stop_doc, "stop($self, /)\n--\n\n"
+                       "Stop the loop at the end of this turn, or of the first turn if it is not running.\n\n"
+                       "asyncio documentation: Event Loop, Running and stopping the loop.");
+PyDoc_STRVAR(is_running_doc, "is_running($self, /)\n--\n\n"
+                             "Return True if the loop is running.\n\n"
+                             "asyncio documentation: Event Loop, Running and stopping the loop.");
+PyDoc_STRVAR(is_closed_doc, "is_closed($self, /)\n--\n\n"
+                            "Return True if the loop was closed.\n\n"
+                            "asyncio documentation: Event Loop, Running and stopping the loop.");
+PyDoc_STRVAR(get_debug_doc, "get_debug($self, /)\n--\n\n"
+                            "Return True if debug mode is on.\n\n"
+                            "asyncio documentation: Event Loop, Enabling debug mode.");
+PyDoc_STRVAR(run_doc, "_run($self, /)\n--\n\nTurn the loop until it is stopped.");
+PyDoc_STRVAR(run_once_doc, "_run_once($self, /)\n--\n\nTurn the loop once.");
+PyDoc_STRVAR(close_doc, "_close($self, /)\n--\n\nDrop what is queued and close the loop's own descriptors.");
+PyDoc_STRVAR(check_closed_doc, "_check_closed($self, /)\n--\n\nRaise RuntimeError if the loop is closed.");
+PyDoc_STRVAR(write_to_self_doc, "_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.");
+PyDoc_STRVAR(timer_handle_cancelled_doc, "_timer_handle_cancelled($self, handle, /)\n--\n\n"
+                                         "Do nothing: a cancelled timer has left the heap already.");
+PyDoc_STRVAR(initialized_doc, "_initialized($self, /)\n--\n\nSay that __init__ is done.");
+
+static PyMethodDef Loop_methods[] = {
+    {"call_soon", AC_FAST(Loop_call_soon), METH_FASTCALL | METH_KEYWORDS, call_soon_doc},
+    {"call_soon_threadsafe", AC_FAST(Loop_call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
+     call_soon_threadsafe_doc},
+    {"call_later", AC_FAST(Loop_call_later), METH_FASTCALL | METH_KEYWORDS, call_later_doc},
+    {"call_at", AC_FAST(Loop_call_at), METH_FASTCALL | METH_KEYWORDS, call_at_doc},
+    {"time", (PyCFunction)Loop_time, METH_NOARGS, time_doc},
+    {"create_future", (PyCFunction)Loop_create_future, METH_NOARGS, create_future_doc},
+    {"create_task", AC_FAST(Loop_create_task), METH_FASTCALL | METH_KEYWORDS, create_task_doc},
+    {"stop", (PyCFunction)Loop_stop, METH_NOARGS, stop_doc},
+    {"is_running", (PyCFunction)Loop_is_running, METH_NOARGS, is_running_doc},
+    {"is_closed", (PyCFunction)Loop_is_closed, METH_NOARGS, is_closed_doc},
+    {"get_debug", (PyCFunction)Loop_get_debug, METH_NOARGS, get_debug_doc},
+    {"_run", (PyCFunction)Loop__run, METH_NOARGS, run_doc},
+    {"_run_once", (PyCFunction)Loop__run_once, METH_NOARGS, run_once_doc},
+    {"_close", (PyCFunction)Loop__close, METH_NOARGS, close_doc},
+    {"_check_closed", (PyCFunction)Loop__check_closed, METH_NOARGS, check_closed_doc},
+    {"_write_to_self", (PyCFunction)Loop__write_to_self, METH_NOARGS, write_to_self_doc},
+    {"_timer_handle_cancelled", (PyCFunction)Loop__timer_handle_cancelled, METH_O, timer_handle_cancelled_doc},
+    {"_initialized", (PyCFunction)Loop__initialized, METH_NOARGS, initialized_doc},
+    {"add_reader", AC_FAST(Loop_add_reader), METH_FASTCALL, add_reader_doc},
+    {"add_writer", AC_FAST(Loop_add_writer), METH_FASTCALL, add_writer_doc},
+    {"remove_reader", (PyCFunction)Loop_remove_reader, METH_O, remove_reader_doc},
+    {"remove_writer", (PyCFunction)Loop_remove_writer, METH_O, remove_writer_doc},
+    {"_add_reader", AC_FAST(Loop__add_reader), METH_FASTCALL | METH_KEYWORDS, _add_reader_doc},
+    {"_add_writer", AC_FAST(Loop__add_writer), METH_FASTCALL | METH_KEYWORDS, _add_writer_doc},
+    {"_remove_reader", (PyCFunction)Loop_remove_reader, METH_O, _remove_reader_doc},
+    {"_remove_writer", (PyCFunction)Loop_remove_writer, METH_O, _remove_writer_doc},
+    {0},
+};
+
+#define BOOL_PROPERTY(name, field, doc) \
+    {name, (getter)Loop_get_bool, (setter)Loop_set_bool, doc, (void *)offsetof(Loop, field)}
+#define OBJECT_PROPERTY(name, field, doc) \
+    {name, (getter)Loop_get_object, (setter)Loop_set_object, doc, (void *)offsetof(Loop, field)}
+
+static PyGetSetDef Loop_getset[] = {
+    BOOL_PROPERTY("_closed", closed, NULL),
+    BOOL_PROPERTY("_stopping", stopping, NULL),
+    {"_debug", (getter)Loop_get_bool, (setter)Loop_set_debug_attribute, NULL, (void *)offsetof(Loop, debug)},
+    OBJECT_PROPERTY("_task_factory", task_factory, NULL),
+    OBJECT_PROPERTY("_current_handle", current_handle, NULL),
+    OBJECT_PROPERTY("slow_callback_duration", slow_callback_duration,
+                    "In debug mode, a callback that takes longer than these seconds is logged."),
+    {"_thread_id", (getter)Loop_get_thread_id, (setter)Loop_set_thread_id, "The thread that runs the loop, or None.",
+     NULL},
+    {"_ready", (getter)Loop_get_ready, (setter)Loop_set_queue, "A list of what is queued, as handles.", NULL},
+    {"_scheduled", (getter)Loop_get_scheduled, (setter)Loop_set_queue, "A list of the timers, as handles.", NULL},
+    {0},
+};
+
+PyDoc_STRVAR(Loop_doc, "Loop()\n--\n\nThe native half of asyncio_c.Loop.");
+
+static PyType_Slot Loop_slots[] = {
+    {Py_tp_doc, (void *)Loop_doc},
+    {Py_tp_new, Loop_new},
+    {Py_tp_dealloc, Loop_dealloc},
+    {Py_tp_traverse, Loop_traverse},
+    {Py_tp_clear, Loop_clear},
+    {Py_tp_setattro, Loop_setattro},
+    {Py_tp_getset, Loop_getset},
+    {Py_tp_methods, Loop_methods},
+    {0, NULL},
+};
+
+static PyType_Spec Loop_spec = {
+    .name = "asyncio_c._core.Loop",
+    .basicsize = sizeof(Loop),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = Loop_slots,
+};
+
+int
+loop_register(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    if (state_add_type(module, &state->Loop_type, &Loop_spec, NULL) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->Loop_type);
+}

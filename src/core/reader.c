@@ -1,0 +1,258 @@
+/* add_reader() and add_writer(): a handle for each direction of a descriptor.  Layer: core.
+
+   asyncio keeps the reader and the writer of a descriptor together, replaces and cancels the older handle, and queues the
+   handle itself each time the descriptor is ready: so do we.  A descriptor whose watch is somebody else's (the waker, a
+   transport) is not one of ours, which `ready` tells. */
+#include "core/reader.h"
+
+#include "core/handle.h"
+#include "py/args.h"
+#include "py/errors.h"
+
+#include <stdlib.h>
+
+struct reader {
+    struct loop_watch base;
+    Handle *handles[2]; /* owned; for POLLER_READ and POLLER_WRITE */
+};
+
+static const unsigned directions[2] = {POLLER_READ, POLLER_WRITE};
+
+static unsigned
+reader_wanted(const struct reader *reader)
+{
+    return (reader->handles[0] ? directions[0] : 0) | (reader->handles[1] ? directions[1] : 0);
+}
+
+static int
+reader_ready(Loop *loop, struct loop_watch *watch, unsigned events)
+{
+    struct reader *reader = AC_CONTAINER_OF(watch, struct reader, base);
+    for (int i = 0; i < 2; i++) {
+        Handle *handle = reader->handles[i];
+        if (!(events & directions[i]) || handle == NULL) {
+            continue;
+        }
+        if (!handle->cancelled) {
+            if (loop_push(loop, &handle->runnable) < 0) {
+                return -1;
+            }
+            continue;
+        }
+        /* Cancelled by its handle: nobody will take it out of the poller but us. */
+        reader->handles[i] = NULL;
+        Py_DECREF(handle);
+        unsigned wanted = reader_wanted(reader);
+        if (loop_set_watch(loop, watch, wanted) < 0) {
+            return -1;
+        }
+        if (wanted == 0) {
+            free(reader);
+            return 0;
+        }
+    }
+    return 0;
+}
+
+static struct reader *
+reader_find(Loop *loop, int fd)
+{
+    struct watch *watch = poller_find(&loop->poller, fd);
+    if (watch == NULL) {
+        return NULL;
+    }
+    struct loop_watch *base = AC_CONTAINER_OF(watch, struct loop_watch, watch);
+    return base->ready == reader_ready ? AC_CONTAINER_OF(base, struct reader, base) : NULL;
+}
+
+/* An int, or what has a fileno(), as the selectors module takes it.  Returns -1 with an exception set. */
+static int
+parse_fd(PyObject *object)
+{
+    if (!PyLong_Check(object)) {
+        PyObject *number = PyObject_CallMethod(object, "fileno", NULL);
+        if (number == NULL || !PyLong_Check(number)) {
+            Py_XDECREF(number);
+            PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+            return -1;
+        }
+        int fd = PyObject_AsFileDescriptor(number);
+        Py_DECREF(number);
+        return fd;
+    }
+    long fd = PyLong_AsLong(object);
+    if (fd < 0 || fd > INT_MAX) {
+        if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
+        }
+        return -1;
+    }
+    return (int)fd;
+}
+
+static PyObject *
+reader_add(Loop *loop, int direction, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    if (args_parse_context("_add_reader", loop->state->str_context, args, nargs, kwnames, &context) < 0) {
+        return NULL;
+    }
+    if (nargs < 2) {
+        PyErr_SetString(PyExc_TypeError, "a file descriptor and a callback are required");
+        return NULL;
+    }
+    if (loop_check_closed(loop) < 0) {
+        return NULL;
+    }
+    int fd = parse_fd(args[0]);
+    if (fd < 0) {
+        return NULL;
+    }
+    Handle *handle = handle_new(loop->state, (PyObject *)loop, args[1], args + 2, nargs - 2, context);
+    if (handle == NULL) {
+        return NULL;
+    }
+    struct reader *reader = reader_find(loop, fd);
+    bool added = reader == NULL;
+    if (added) {
+        if (poller_find(&loop->poller, fd) != NULL) {
+            PyErr_Format(PyExc_RuntimeError, "File descriptor %d is used by the event loop", fd);
+            Py_DECREF(handle);
+            return NULL;
+        }
+        reader = calloc(1, sizeof(*reader));
+        if (reader == NULL) {
+            Py_DECREF(handle);
+            return PyErr_NoMemory();
+        }
+        reader->base = (struct loop_watch){.watch.fd = fd, .ready = reader_ready};
+    }
+    /* Told anew even if nothing changes: the number may have been closed and used again behind our back. */
+    if (loop_set_watch(loop, &reader->base, reader_wanted(reader) | directions[direction]) < 0) {
+        if (added) {
+            free(reader);
+        }
+        Py_DECREF(handle);
+        return NULL;
+    }
+    Handle *replaced = reader->handles[direction];
+    reader->handles[direction] = (Handle *)Py_NewRef(handle);
+    if (replaced != NULL) {
+        int result = handle_cancel(replaced);
+        Py_DECREF(replaced);
+        if (result < 0) {
+            Py_DECREF(handle);
+            return NULL;
+        }
+    }
+    return (PyObject *)handle;
+}
+
+static PyObject *
+reader_remove(Loop *loop, int direction, PyObject *object)
+{
+    if (loop->closed) {
+        Py_RETURN_FALSE;
+    }
+    int fd = parse_fd(object);
+    if (fd < 0) {
+        return NULL;
+    }
+    struct reader *reader = reader_find(loop, fd);
+    Handle *handle = reader ? reader->handles[direction] : NULL;
+    if (handle == NULL) {
+        Py_RETURN_FALSE;
+    }
+    reader->handles[direction] = NULL;
+    unsigned wanted = reader_wanted(reader);
+    int result = loop_set_watch(loop, &reader->base, wanted);
+    if (wanted == 0) {
+        free(reader);
+    }
+    if (handle_cancel(handle) < 0) {
+        result = -1;
+    }
+    Py_DECREF(handle);
+    if (result < 0) {
+        return NULL;
+    }
+    Py_RETURN_TRUE;
+}
+
+int
+loop_traverse_readers(Loop *loop, visitproc visit, void *arg)
+{
+    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
+        struct reader *reader = reader_find(loop, (int)fd);
+        if (reader != NULL) {
+            Py_VISIT(reader->handles[0]);
+            Py_VISIT(reader->handles[1]);
+        }
+    }
+    return 0;
+}
+
+void
+loop_close_readers(Loop *loop)
+{
+    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
+        struct reader *reader = reader_find(loop, (int)fd);
+        if (reader == NULL) {
+            continue;
+        }
+        Handle *handles[2] = {reader->handles[0], reader->handles[1]};
+        loop->poller.watches[fd] = NULL; /* the poller is about to be closed: the kernel need not be told */
+        loop->poller.watch_count--;
+        free(reader);
+        Py_XDECREF(handles[0]);
+        Py_XDECREF(handles[1]);
+    }
+}
+
+/* ---- Python face ---- */
+
+PyObject *
+Loop__add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return reader_add(self, 0, args, nargs, kwnames);
+}
+
+PyObject *
+Loop__add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return reader_add(self, 1, args, nargs, kwnames);
+}
+
+static PyObject *
+discard_handle(PyObject *handle)
+{
+    if (handle == NULL) {
+        return NULL;
+    }
+    Py_DECREF(handle);
+    Py_RETURN_NONE;
+}
+
+PyObject *
+Loop_add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return discard_handle(reader_add(self, 0, args, nargs, NULL));
+}
+
+PyObject *
+Loop_add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return discard_handle(reader_add(self, 1, args, nargs, NULL));
+}
+
+PyObject *
+Loop_remove_reader(Loop *self, PyObject *fd)
+{
+    return reader_remove(self, 0, fd);
+}
+
+PyObject *
+Loop_remove_writer(Loop *self, PyObject *fd)
+{
+    return reader_remove(self, 1, fd);
+}

@@ -1,0 +1,32 @@
+/* Task: drives a coroutine on a loop.  Layer: core. */
+#ifndef AC_CORE_TASK_H
+#define AC_CORE_TASK_H
+
+#include "core/future.h"
+
+typedef struct {
+    FUTURE_HEAD
+    struct runnable runnable;  /* the next step */
+    struct list_node link;     /* in state->tasks until it is done */
+    PyObject *coroutine;       /* owned; NULL: __init__ was not called, or done before it was ever suspended */
+    PyObject *context;         /* owned; every step runs in it */
+    PyObject *fut_waiter;      /* owned; what it awaits */
+    PyObject *step_exception;  /* owned; the next step throws it */
+    PyObject *name;            /* owned; NULL: made of `number` when somebody asks */
+    uint64_t number;
+    int cancels_requested;
+    bool must_cancel;
+    bool log_destroy_pending;
+} Task;
+
+/* A Task of `loop` for the coroutine, whose first step is queued or, with `eager_start` in a running loop, taken.
+   `name` and `context` may be NULL.  New reference, or NULL with TypeError if `coroutine` is none. */
+Task *task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *name, PyObject *context,
+               bool eager_start);
+
+/* What Task.cancel() does.  Returns 1, 0 if it was done, or -1. Runs Python. */
+int task_cancel(Task *self, PyObject *message);
+
+int task_register(PyObject *module);
+
+#endif

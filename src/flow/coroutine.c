@@ -1,0 +1,271 @@
+/* The part of a C coroutine that every one has: the protocol and its errors.  Layer: flow. */
+#include "flow/coroutine.h"
+
+#include "py/args.h"
+
+void
+coroutine_init(Coroutine *self, struct state *state, const struct coroutine_body *body)
+{
+    self->state = state;
+    self->body = body;
+}
+
+int
+coroutine_traverse(Coroutine *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->delegate);
+    Py_VISIT(self->awaiting);
+    return 0;
+}
+
+void
+coroutine_clear(Coroutine *self)
+{
+    Py_CLEAR(self->delegate);
+    Py_CLEAR(self->awaiting);
+}
+
+/* It has ended: nothing outside may point to it any more. */
+static void
+coroutine_end(Coroutine *self, bool begun)
+{
+    self->coroutine_state = COROUTINE_CLOSED;
+    if (begun && self->delegate == NULL) {
+        self->body->leave(self);
+    }
+    coroutine_clear(self);
+}
+
+PySendResult
+coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result)
+{
+    future->blocking = true;
+    Py_XSETREF(self->awaiting, Py_NewRef((PyObject *)future));
+    *result = Py_NewRef((PyObject *)future);
+    return PYGEN_NEXT;
+}
+
+/* Whether it may be resumed; the exception is a coroutine's if not. */
+static int
+check_resumable(Coroutine *self)
+{
+    if (AC_UNLIKELY(self->coroutine_state == COROUTINE_RUNNING)) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return -1;
+    }
+    if (AC_UNLIKELY(self->coroutine_state == COROUTINE_CLOSED)) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return -1;
+    }
+    return 0;
+}
+
+PySendResult
+coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result)
+{
+    *result = NULL;
+    if (check_resumable(self) < 0) {
+        return PYGEN_ERROR;
+    }
+    PySendResult outcome;
+    if (self->coroutine_state == COROUTINE_CREATED) {
+        if (value != Py_None) {
+            PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
+            return PYGEN_ERROR;
+        }
+        self->coroutine_state = COROUTINE_RUNNING;
+        outcome = self->body->start(self, result);
+        if (outcome == PYGEN_NEXT && *result == NULL) {
+            outcome = PyIter_Send(self->delegate, Py_None, result);
+        }
+    }
+    else {
+        self->coroutine_state = COROUTINE_RUNNING;
+        outcome = self->delegate ? PyIter_Send(self->delegate, value, result) : self->body->resume(self, result);
+    }
+    if (outcome == PYGEN_NEXT) {
+        self->coroutine_state = COROUTINE_SUSPENDED;
+    }
+    else {
+        PyObject *error = outcome == PYGEN_ERROR ? compat_exception_take() : NULL;
+        coroutine_end(self, true);
+        if (error != NULL) {
+            compat_exception_restore_steal(error);
+        }
+    }
+    return outcome;
+}
+
+/* An outcome in the words of the iterator protocol.  Takes `result`. */
+static PyObject *
+outcome_as_next(PySendResult outcome, PyObject *result)
+{
+    if (outcome == PYGEN_RETURN) {
+        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+        Py_DECREF(result);
+        if (stop != NULL) {
+            PyErr_SetObject(PyExc_StopIteration, stop);
+            Py_DECREF(stop);
+        }
+        return NULL;
+    }
+    return result;
+}
+
+PyObject *
+coroutine_next(Coroutine *self)
+{
+    PyObject *result;
+    PySendResult outcome = coroutine_am_send(self, Py_None, &result);
+    return outcome_as_next(outcome, result);
+}
+
+static PyObject *
+coroutine_send(Coroutine *self, PyObject *value)
+{
+    PyObject *result;
+    PySendResult outcome = coroutine_am_send(self, value, &result);
+    return outcome_as_next(outcome, result);
+}
+
+static PyObject *
+coroutine_throw(Coroutine *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *error = args_parse_throw(args, nargs);
+    if (error == NULL || check_resumable(self) < 0) {
+        Py_XDECREF(error);
+        return NULL;
+    }
+    bool begun = self->coroutine_state == COROUTINE_SUSPENDED;
+    PyObject *result = NULL;
+    if (begun && self->delegate != NULL) {
+        self->coroutine_state = COROUTINE_RUNNING;
+        result = PyObject_CallMethodOneArg(self->delegate, self->state->str_throw, error);
+        Py_DECREF(error);
+        if (result != NULL) {
+            self->coroutine_state = COROUTINE_SUSPENDED;
+            return result;
+        }
+        error = compat_exception_take();
+    }
+    coroutine_end(self, begun);
+    compat_exception_restore_steal(error);
+    return NULL;
+}
+
+static PyObject *
+coroutine_close(Coroutine *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->coroutine_state == COROUTINE_RUNNING) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+        return NULL;
+    }
+    bool begun = self->coroutine_state == COROUTINE_SUSPENDED;
+    PyObject *closed = Py_NewRef(Py_None);
+    if (begun && self->delegate != NULL) {
+        Py_SETREF(closed, PyObject_CallMethodNoArgs(self->delegate, self->state->str_close));
+    }
+    PyObject *error = closed ? NULL : compat_exception_take();
+    coroutine_end(self, begun);
+    if (error != NULL) {
+        compat_exception_restore_steal(error);
+    }
+    return closed;
+}
+
+void
+coroutine_finalize(Coroutine *self)
+{
+    PyObject *result, *saved = compat_exception_take();
+    if (self->coroutine_state == COROUTINE_CREATED && self->state->warn_unawaited != NULL) {
+        result = PyObject_CallOneArg(self->state->warn_unawaited, (PyObject *)self);
+    }
+    else {
+        result = self->coroutine_state == COROUTINE_SUSPENDED ? coroutine_close(self, NULL) : Py_NewRef(Py_None);
+    }
+    if (result == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_XDECREF(result);
+    if (saved != NULL) {
+        compat_exception_restore_steal(saved);
+    }
+}
+
+bool
+coroutine_dealloc_begin(Coroutine *self)
+{
+    if (self->coroutine_state != COROUTINE_CLOSED && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+        return false;
+    }
+    PyObject_GC_UnTrack(self);
+    if (self->weakreflist != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)self);
+    }
+    coroutine_clear(self);
+    return true;
+}
+
+PyObject *
+coroutine_repr(Coroutine *self)
+{
+    return PyUnicode_FromFormat("<coroutine object %s at %p>", self->body->name, self);
+}
+
+static PyObject *
+coroutine_get_class(Coroutine *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(self->state->CoroutineType);
+}
+
+static PyObject *
+coroutine_get_name(Coroutine *self, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString(self->body->name);
+}
+
+static PyObject *
+coroutine_get_running(Coroutine *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->coroutine_state == COROUTINE_RUNNING);
+}
+
+static PyObject *
+coroutine_get_suspended(Coroutine *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->coroutine_state == COROUTINE_SUSPENDED);
+}
+
+static PyObject *
+get_none(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(send_doc, "send($self, value, /)\n--\n\nStart or resume the coroutine.");
+PyDoc_STRVAR(throw_doc, "throw($self, /, *args)\n--\n\nRaise the exception at the point where the coroutine waits.");
+PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\nEnd the coroutine.");
+
+PyMethodDef coroutine_methods[] = {
+    {"send", (PyCFunction)coroutine_send, METH_O, send_doc},
+    {"throw", AC_FAST(coroutine_throw), METH_FASTCALL, throw_doc},
+    {"close", (PyCFunction)coroutine_close, METH_NOARGS, close_doc},
+    {0},
+};
+
+PyGetSetDef coroutine_getset[] = {
+    {"__class__", (getter)coroutine_get_class, NULL, "types.CoroutineType, so that isinstance() holds.", NULL},
+    {"__name__", (getter)coroutine_get_name, NULL, NULL, NULL},
+    {"__qualname__", (getter)coroutine_get_name, NULL, NULL, NULL},
+    {"cr_running", (getter)coroutine_get_running, NULL, NULL, NULL},
+    {"cr_suspended", (getter)coroutine_get_suspended, NULL, NULL, NULL},
+    {"cr_frame", get_none, NULL, "None: it has no Python frame.", NULL},
+    {"cr_origin", get_none, NULL, "None: in debug mode the coroutine is asyncio's own.", NULL},
+    {0},
+};
+
+PyMemberDef coroutine_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Coroutine, weakreflist), READONLY, NULL},
+    {0},
+};

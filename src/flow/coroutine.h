@@ -1,0 +1,73 @@
+/* Coroutines written in C: what sleep() and wait() return.  Layer: flow.
+
+   To Python such an object is a coroutine: types.CoroutineType by isinstance(), with send, throw, close and what
+   inspect asks for; dropped before it was started, it warns that it was never awaited.  It has two ways to run: its own body,
+   or another coroutine to which everything is passed on (asyncio's own function, where the loop is not to be shortcut).
+
+   A type embeds `struct coroutine` as its first member behind the object's head and names its body in a table. */
+#ifndef AC_FLOW_COROUTINE_H
+#define AC_FLOW_COROUTINE_H
+
+#include "core/future.h"
+
+enum coroutine_state {
+    COROUTINE_CREATED,
+    COROUTINE_RUNNING,
+    COROUTINE_SUSPENDED,
+    COROUTINE_CLOSED,
+};
+
+typedef struct Coroutine Coroutine;
+
+struct coroutine_body {
+    const char *name;
+    /* Runs to the first suspension or to the end.  May set self->delegate instead, and then returns PYGEN_NEXT with
+       *result NULL. */
+    PySendResult (*start)(Coroutine *self, PyObject **result);
+    /* Goes on after the suspension.  No body catches an exception, so throw() just leaves and raises. */
+    PySendResult (*resume)(Coroutine *self, PyObject **result);
+    /* Lets go of everything outside: timers, entries.  Called once, however it ends, unless it never began. */
+    void (*leave)(Coroutine *self);
+};
+
+struct Coroutine {
+    PyObject_HEAD
+    struct state *state;
+    const struct coroutine_body *body;
+    PyObject *weakreflist;
+    PyObject *delegate; /* owned or NULL: a coroutine that does the work */
+    PyObject *awaiting; /* owned or NULL: the future it waits for */
+    unsigned char coroutine_state;
+};
+
+/* Sets the fields of a zeroed object. */
+void coroutine_init(Coroutine *self, struct state *state, const struct coroutine_body *body);
+int coroutine_traverse(Coroutine *self, visitproc visit, void *arg);
+void coroutine_clear(Coroutine *self);
+/* The first part of a tp_dealloc.  Returns false if the object was resurrected. */
+bool coroutine_dealloc_begin(Coroutine *self);
+
+/* Suspends on `future`: what a body's start() returns then. */
+PySendResult coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result);
+
+/* The slots that every such type has. */
+PySendResult coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result);
+PyObject *coroutine_next(Coroutine *self);
+PyObject *coroutine_repr(Coroutine *self);
+void coroutine_finalize(Coroutine *self);
+extern PyMethodDef coroutine_methods[];
+extern PyGetSetDef coroutine_getset[];
+
+extern PyMemberDef coroutine_members[];
+
+#define COROUTINE_SLOTS                                                                                    \
+    {Py_tp_finalize, coroutine_finalize}, {Py_tp_repr, coroutine_repr}, {Py_am_await, PyObject_SelfIter},  \
+        {Py_tp_iternext, coroutine_next}, {Py_am_send, coroutine_am_send}, {Py_tp_methods, coroutine_methods}, \
+        {Py_tp_getset, coroutine_getset}, {Py_tp_members, coroutine_members}
+
+enum {
+    COROUTINE_FLAGS = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE
+                      | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+};
+
+#endif

@@ -1,0 +1,13 @@
+/* What is built on the core's headers only: sleep, gather, wait.  Layer: flow. */
+#ifndef AC_FLOW_FLOW_H
+#define AC_FLOW_FLOW_H
+
+#include "py/compat.h"
+
+/* Each adds its types to the state and its function to the module.  Return 0 or -1. */
+int sleep_register(PyObject *module);
+int gather_register(PyObject *module);
+int wait_register(PyObject *module);
+int create_task_register(PyObject *module);
+
+#endif

@@ -1,0 +1,107 @@
+/* The half of a poller that is the same for every backend: which watch belongs to which descriptor.  Layer: io. */
+#include "io/poller.h"
+
+#include "base/macros.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct poller_backend *const backends[] = {&poller_epoll, &poller_poll};
+
+int
+poller_open(struct poller *poller, const char *name)
+{
+    *poller = (struct poller){.fd = -1};
+    for (size_t i = 0; i < AC_ARRAY_SIZE(backends); i++) {
+        if (name == NULL || strcmp(backends[i]->name, name) == 0) {
+            int error = backends[i]->open(poller);
+            if (error == 0) {
+                poller->backend = backends[i];
+            }
+            return error;
+        }
+    }
+    return -EINVAL;
+}
+
+void
+poller_close(struct poller *poller)
+{
+    if (poller->backend != NULL) {
+        poller->backend->close(poller);
+    }
+    free(poller->watches);
+    free(poller->events);
+    *poller = (struct poller){.fd = -1};
+}
+
+static int
+reserve_watch(struct poller *poller, int fd)
+{
+    size_t size = poller->watches_size ? poller->watches_size : 16;
+    while (size <= (size_t)fd) {
+        size *= 2;
+    }
+    if (size == poller->watches_size) {
+        return 0;
+    }
+    struct watch **watches = realloc(poller->watches, size * sizeof(*watches));
+    if (watches == NULL) {
+        return -ENOMEM;
+    }
+    memset(watches + poller->watches_size, 0, (size - poller->watches_size) * sizeof(*watches));
+    poller->watches = watches;
+    poller->watches_size = size;
+    return 0;
+}
+
+int
+poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
+{
+    struct watch *known = poller_find(poller, watch->fd);
+    assert(known == NULL || known == watch);
+    if (wanted == 0) {
+        if (known != NULL) {
+            /* The kernel may have dropped a closed descriptor on its own; there is nothing to do about either. */
+            (void)poller->backend->set(poller, watch, 0);
+            poller->watches[watch->fd] = NULL;
+            poller->watch_count--;
+            watch->wanted = 0;
+        }
+        return 0;
+    }
+    if (watch->fd < 0) {
+        return -EBADF;
+    }
+    int error = reserve_watch(poller, watch->fd);
+    if (error < 0) {
+        return error;
+    }
+    error = poller->backend->set(poller, watch, wanted);
+    if (error < 0) {
+        return error;
+    }
+    watch->wanted = wanted;
+    if (known == NULL) {
+        poller->watches[watch->fd] = watch;
+        poller->watch_count++;
+    }
+    return 0;
+}
+
+int
+poller_reserve_events(struct poller *poller, size_t size)
+{
+    if (size <= poller->events_size) {
+        return 0;
+    }
+    struct poll_event *events = realloc(poller->events, size * sizeof(*events));
+    if (events == NULL) {
+        return -ENOMEM;
+    }
+    poller->events = events;
+    poller->events_size = size;
+    return 0;
+}

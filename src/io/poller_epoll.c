@@ -1,0 +1,148 @@
+/* The poller on Linux' epoll, level-triggered.  Layer: io.
+
+   What epoll does that surprises:
+
+   - It watches open files, not descriptors.  When a descriptor is closed behind our back the kernel forgets it, unless a
+     duplicate keeps the open file alive: then events go on coming for a number that may mean something else by now, and
+     no epoll_ctl can stop them.  So events carry the number, which is looked up among the watches of today; a number
+     without a watch is passed over, and what a watch does not want is masked out.
+   - When the number is closed and used again, a change fails with ENOENT where we thought to modify, and with EEXIST
+     where a duplicate survived and we thought to add.  Each falls back to the other.
+   - Regular files are refused with EPERM; that error is the user's to see.
+   - EPOLLERR and EPOLLHUP cannot be masked.  They wake whoever waits, readers and writers, who then get the error from
+     their own system call. */
+#define _GNU_SOURCE
+#include "io/poller.h"
+
+#include "base/clock.h"
+#include "base/macros.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef ASYNCIO_C_STRESS
+enum { FIRST_BATCH = 1 };
+#else
+enum { FIRST_BATCH = 64 };
+#endif
+enum { LARGEST_BATCH = 4096 };
+
+static int
+reserve(struct poller *poller, size_t size)
+{
+    struct epoll_event *memory = realloc(poller->memory, size * sizeof(*memory));
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    poller->memory = memory;
+    poller->memory_size = size;
+    return poller_reserve_events(poller, size);
+}
+
+static int
+epoll_backend_open(struct poller *poller)
+{
+    poller->fd = epoll_create1(EPOLL_CLOEXEC);
+    if (poller->fd < 0) {
+        return -errno;
+    }
+    int error = reserve(poller, FIRST_BATCH);
+    if (error < 0) {
+        close(poller->fd);
+        free(poller->memory);
+        poller->memory = NULL;
+        poller->fd = -1;
+    }
+    return error;
+}
+
+static void
+epoll_backend_close(struct poller *poller)
+{
+    close(poller->fd);
+    free(poller->memory);
+}
+
+static int
+epoll_backend_set(struct poller *poller, struct watch *watch, unsigned wanted)
+{
+    struct epoll_event event = {.data.fd = watch->fd};
+    if (wanted == 0) {
+        return epoll_ctl(poller->fd, EPOLL_CTL_DEL, watch->fd, &event) < 0 ? -errno : 0;
+    }
+    event.events = (wanted & POLLER_READ ? EPOLLIN : 0) | (wanted & POLLER_WRITE ? EPOLLOUT : 0);
+    int operation = watch->wanted ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(poller->fd, operation, watch->fd, &event) == 0) {
+        return 0;
+    }
+    if (errno == (watch->wanted ? ENOENT : EEXIST)) {
+        operation = watch->wanted ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+        if (epoll_ctl(poller->fd, operation, watch->fd, &event) == 0) {
+            return 0;
+        }
+    }
+    return -errno;
+}
+
+/* epoll_wait with nanoseconds.  Old kernels and some containers have no epoll_pwait2: there the milliseconds are rounded
+   up, so that a timer is late rather than early. */
+static int
+wait_ns(int fd, struct epoll_event *events, int size, int64_t timeout_ns)
+{
+    if (timeout_ns <= 0) {
+        return epoll_wait(fd, events, size, timeout_ns < 0 ? -1 : 0);
+    }
+    struct timespec timeout = {timeout_ns / CLOCK_NS_PER_S, timeout_ns % CLOCK_NS_PER_S};
+    int count = epoll_pwait2(fd, events, size, &timeout, NULL);
+    if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
+        int64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
+        count = epoll_wait(fd, events, size, ms < INT32_MAX ? (int)ms : INT32_MAX);
+    }
+    return count;
+}
+
+static int
+epoll_backend_wait(struct poller *poller, int64_t timeout_ns)
+{
+    int count = wait_ns(poller->fd, poller->memory, (int)poller->memory_size, timeout_ns);
+    return count < 0 ? -errno : count;
+}
+
+static int
+epoll_backend_collect(struct poller *poller, int count)
+{
+    struct epoll_event *found = poller->memory;
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        struct watch *watch = poller_find(poller, found[i].data.fd);
+        if (watch == NULL) {
+            continue;
+        }
+        unsigned ready = (found[i].events & ~(unsigned)EPOLLOUT ? POLLER_READ : 0)
+                         | (found[i].events & ~(unsigned)EPOLLIN ? POLLER_WRITE : 0);
+        ready &= watch->wanted;
+        if (ready != 0) {
+            poller->events[kept++] = (struct poll_event){watch, ready};
+        }
+    }
+    /* A full batch means there may be more: ask for more next time.  Failing to grow costs a second call, no event. */
+    if ((size_t)count == poller->memory_size && poller->memory_size < LARGEST_BATCH) {
+        size_t size = poller->memory_size;
+        if (poller_reserve_events(poller, size * 2) == 0) {
+            (void)reserve(poller, size * 2);
+        }
+    }
+    return kept;
+}
+
+const struct poller_backend poller_epoll = {
+    .name = "epoll",
+    .open = epoll_backend_open,
+    .close = epoll_backend_close,
+    .set = epoll_backend_set,
+    .wait = epoll_backend_wait,
+    .collect = epoll_backend_collect,
+};

@@ -1,0 +1,102 @@
+/* The module asyncio_c._core: multi-phase init, all state in struct state.  Exports PyInit__core and nothing else. */
+#include "core/future.h"
+#include "core/handle.h"
+#include "core/loop.h"
+#include "core/task.h"
+#include "flow/flow.h"
+
+/* Every native task that is not done, for the set that asyncio.all_tasks() iterates over. */
+static PyObject *
+native_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    struct state *state = state_of_module(module);
+    PyObject *list = PyList_New(0);
+    for (struct list_node *node = state->tasks.next; list != NULL && node != &state->tasks; node = node->next) {
+        Task *task = AC_CONTAINER_OF(node, Task, link);
+        if (PyList_Append(list, (PyObject *)task) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+static PyObject *
+after_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    state_of_module(module)->fork_generation++;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(native_tasks_doc, "_native_tasks($module, /)\n--\n\nReturn a list of every native task that is not done.");
+PyDoc_STRVAR(after_fork_doc, "_after_fork($module, /)\n--\n\nSay that this process is a fork's child.");
+
+static PyMethodDef functions[] = {
+    {"_native_tasks", native_tasks, METH_NOARGS, native_tasks_doc},
+    {"_after_fork", after_fork, METH_NOARGS, after_fork_doc},
+    {0},
+};
+
+static int
+module_exec(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    if (state_init(state) < 0) {
+        return -1;
+    }
+    static int (*const registers[])(PyObject *) = {
+        handle_register, loop_register,   future_register, task_register,
+        sleep_register,  gather_register, wait_register,   create_task_register,
+    };
+    for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {
+        if (registers[i](module) < 0) {
+            return -1;
+        }
+    }
+    if (PyModule_AddObjectRef(module, "current_task", state->asyncio_current_task) < 0
+        || PyModule_AddObjectRef(module, "all_tasks", state->asyncio_all_tasks) < 0) {
+        return -1;
+    }
+    return PyModule_AddFunctions(module, functions);
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    return state_traverse(state_of_module(module), visit, arg);
+}
+
+static int
+module_clear(PyObject *module)
+{
+    state_clear(state_of_module(module));
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    state_clear(state_of_module(module));
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    AC_MODULE_SLOTS
+    {0, NULL},
+};
+
+struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "asyncio_c._core",
+    .m_doc = "The native core of asyncio_c.",
+    .m_size = sizeof(struct state),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

@@ -1,0 +1,92 @@
+/* Argument parsing whose errors read as those of asyncio's own Python functions.  Layer: py. */
+#include "py/args.h"
+
+int
+args_parse_context(const char *function, PyObject *context_name, PyObject *const *args, Py_ssize_t nargs,
+                   PyObject *kwnames, PyObject **context)
+{
+    *context = NULL;
+    Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!args_keyword_is(kwnames, i, context_name)) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
+                         PyTuple_GET_ITEM(kwnames, i));
+            return -1;
+        }
+        *context = args[nargs + i] == Py_None ? NULL : args[nargs + i];
+    }
+    return 0;
+}
+
+int
+args_require(const char *function, Py_ssize_t nargs, const char *const *names, Py_ssize_t count)
+{
+    Py_ssize_t missing = count - nargs;
+    if (missing <= 0) {
+        return 0;
+    }
+    if (missing == 1) {
+        PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: '%s'", function, names[nargs]);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional arguments: '%s' and '%s'", function, missing,
+                     names[nargs], names[nargs + 1]);
+    }
+    return -1;
+}
+
+PyObject *
+args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs < 1 || nargs > 3) {
+        PyErr_Format(PyExc_TypeError, "throw expected at %s, got %zd", nargs < 1 ? "least 1 argument" : "most 3 arguments",
+                     nargs);
+        return NULL;
+    }
+    if (AC_PY312 && nargs > 1
+        && PyErr_WarnEx(PyExc_DeprecationWarning,
+                        "the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.",
+                        1)
+               < 0) {
+        return NULL;
+    }
+    PyObject *type = args[0], *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
+    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+    if (traceback != NULL && !PyTraceBack_Check(traceback)) {
+        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback");
+        return NULL;
+    }
+    PyObject *error = NULL;
+    if (PyExceptionClass_Check(type)) {
+        int is_instance = value ? PyObject_IsInstance(value, type) : 0;
+        if (is_instance < 0) {
+            return NULL;
+        }
+        if (is_instance) {
+            error = Py_NewRef(value);
+        }
+        else if (value == NULL) {
+            error = PyObject_CallNoArgs(type);
+        }
+        else {
+            error = PyTuple_Check(value) ? PyObject_CallObject(type, value) : PyObject_CallOneArg(type, value);
+        }
+        if (error != NULL && !PyExceptionInstance_Check(error)) {
+            PyErr_SetString(PyExc_TypeError, "exceptions must derive from BaseException");
+            Py_CLEAR(error);
+        }
+    }
+    else if (!PyExceptionInstance_Check(type)) {
+        PyErr_SetString(PyExc_TypeError, "exceptions must be classes deriving BaseException or instances of such a class");
+    }
+    else if (value != NULL) {
+        PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");
+    }
+    else {
+        error = Py_NewRef(type);
+    }
+    if (error != NULL && traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    return error;
+}

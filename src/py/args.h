@@ -1,0 +1,31 @@
+/* Parsing the arguments of hot vectorcall methods.  Layer: py. */
+#ifndef AC_PY_ARGS_H
+#define AC_PY_ARGS_H
+
+#include "py/compat.h"
+
+#include <stdbool.h>
+
+#define AC_FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+/* Whether keyword number `index` of `kwnames` is `name`, an interned string. */
+static inline bool
+args_keyword_is(PyObject *kwnames, Py_ssize_t index, PyObject *name)
+{
+    PyObject *keyword = PyTuple_GET_ITEM(kwnames, index);
+    return keyword == name || PyUnicode_Compare(keyword, name) == 0;
+}
+
+/* The only keyword that may come is `context`: sets *context to it, borrowed, or to NULL where it is absent or None.
+   Returns 0, or -1 with TypeError set. */
+int args_parse_context(const char *function, PyObject *context_name, PyObject *const *args, Py_ssize_t nargs,
+                       PyObject *kwnames, PyObject **context);
+
+/* TypeError in the words of a Python function with these positional parameters, if nargs is too small. Returns 0 or -1. */
+int args_require(const char *function, Py_ssize_t nargs, const char *const *names, Py_ssize_t count);
+
+/* The arguments of an awaitable's throw(exception) or throw(type[, value[, traceback]]), as one exception.  New reference,
+   or NULL with TypeError set. */
+PyObject *args_parse_throw(PyObject *const *args, Py_ssize_t nargs);
+
+#endif

@@ -1,0 +1,67 @@
+/* What differs between the CPythons that we build for, and every use of a private name.  Layer: py.
+
+   The only file that asks for PY_VERSION_HEX.  The AC_PYnnn constants are for plain `if`s in the code that follows a
+   version's behaviour.  No private C API is used at present. */
+#ifndef AC_PY_COMPAT_H
+#define AC_PY_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <structmember.h>
+
+#if PY_VERSION_HEX < 0x030B0000
+#error "asyncio_c needs CPython 3.11 or newer"
+#endif
+
+enum {
+    AC_PY312 = PY_VERSION_HEX >= 0x030C0000,
+    AC_PY313 = PY_VERSION_HEX >= 0x030D0000,
+    AC_PY314 = PY_VERSION_HEX >= 0x030E0000,
+    AC_PY315 = PY_VERSION_HEX >= 0x030F0000,
+};
+
+/* Without a GIL two threads could meet in a freelist. */
+#if defined(Py_GIL_DISABLED) || defined(ASYNCIO_C_STRESS)
+#define AC_FREELIST_SIZE 0
+#else
+#define AC_FREELIST_SIZE 255
+#endif
+
+/* 3.12 gave the current exception as one object. */
+#if PY_VERSION_HEX < 0x030C0000
+static inline PyObject *
+compat_exception_take(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL) {
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+static inline void
+compat_exception_restore_steal(PyObject *exception)
+{
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
+}
+#else
+#define compat_exception_take PyErr_GetRaisedException
+#define compat_exception_restore_steal PyErr_SetRaisedException
+#endif
+
+/* 3.12 asks a module whether it can live in several interpreters, each with a GIL of its own: nothing is shared. */
+#if PY_VERSION_HEX < 0x030C0000
+#define AC_MODULE_SLOTS
+#else
+#define AC_MODULE_SLOTS {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+
+#endif

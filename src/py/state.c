@@ -1,0 +1,136 @@
+/* Making and unmaking the module's state, and the freelists in it.  Layer: py. */
+#include "py/state.h"
+
+#include <string.h>
+
+PyObject *
+state_import(const char *module_name, const char *name)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    if (module == NULL) {
+        return NULL;
+    }
+    PyObject *value = PyObject_GetAttrString(module, name);
+    Py_DECREF(module);
+    return value;
+}
+
+struct state *
+state_of_type(PyTypeObject *type)
+{
+    PyObject *module = PyType_GetModuleByDef(type, &module_def);
+    return module ? state_of_module(module) : NULL;
+}
+
+int
+state_init(struct state *state)
+{
+    list_init(&state->tasks);
+    state->next_task_number = 1;
+#define X(field, module, attribute)                               \
+    if ((state->field = state_import(module, attribute)) == NULL) \
+        return -1;
+    STATE_IMPORTS(X)
+#undef X
+#define X(field, module, attribute)                                 \
+    if ((state->field = state_import(module, attribute)) == NULL) { \
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))          \
+            return -1;                                              \
+        PyErr_Clear();                                              \
+    }
+    STATE_OPTIONAL_IMPORTS(X)
+#undef X
+#define X(string)                                                                 \
+    if ((state->str_##string = PyUnicode_InternFromString(#string)) == NULL)      \
+        return -1;
+    STATE_STRINGS(X)
+#undef X
+    state->context_kwnames = PyTuple_Pack(1, state->str_context);
+    return state->context_kwnames ? 0 : -1;
+}
+
+int
+state_traverse(struct state *state, visitproc visit, void *arg)
+{
+#define X(name) Py_VISIT(state->name##_type);
+    STATE_TYPES(X)
+#undef X
+#define X(field, module, attribute) Py_VISIT(state->field);
+    STATE_IMPORTS(X)
+    STATE_OPTIONAL_IMPORTS(X)
+#undef X
+    return 0;
+}
+
+static void
+freelist_clear(struct freelist *freelist)
+{
+#if AC_FREELIST_SIZE > 0
+    while (freelist->count > 0) {
+        PyObject_GC_Del(freelist->items[--freelist->count]);
+    }
+#else
+    (void)freelist;
+#endif
+}
+
+void
+state_clear(struct state *state)
+{
+#define X(name)                                \
+    freelist_clear(&state->name##_freelist);   \
+    Py_CLEAR(state->name##_type);
+    STATE_TYPES(X)
+#undef X
+#define X(field, module, attribute) Py_CLEAR(state->field);
+    STATE_IMPORTS(X)
+    STATE_OPTIONAL_IMPORTS(X)
+#undef X
+#define X(string) Py_CLEAR(state->str_##string);
+    STATE_STRINGS(X)
+#undef X
+    Py_CLEAR(state->context_kwnames);
+}
+
+int
+state_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base)
+{
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
+    return *slot ? 0 : -1;
+}
+
+PyObject *
+freelist_new(struct freelist *freelist, PyTypeObject *type)
+{
+#if AC_FREELIST_SIZE > 0
+    if (AC_LIKELY(freelist->count > 0)) {
+        PyObject *self = freelist->items[--freelist->count];
+        memset((char *)self + sizeof(PyObject), 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+        return PyObject_Init(self, type); /* and the object's reference to its heap type */
+    }
+#endif
+    (void)freelist;
+    PyObject *self = (PyObject *)PyObject_GC_New(PyObject, type);
+    if (self != NULL) {
+        memset((char *)self + sizeof(PyObject), 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    }
+    return self;
+}
+
+void
+freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self)
+{
+    PyTypeObject *own = Py_TYPE(self);
+#if AC_FREELIST_SIZE > 0
+    /* What the collector has finalized once it will not finalize again: such memory starts no new life. */
+    if (AC_LIKELY(own == type && freelist->count < AC_FREELIST_SIZE && !PyObject_GC_IsFinalized(self))) {
+        freelist->items[freelist->count++] = self;
+        Py_DECREF(own);
+        return;
+    }
+#endif
+    (void)freelist;
+    (void)type;
+    own->tp_free(self);
+    Py_DECREF(own);
+}

@@ -1,0 +1,155 @@
+/* The state of the module: everything that another interpreter must have for itself.  Layer: py.
+
+   Listed once, as three X-macros: our types, what we take from other modules when we are imported, and the strings we
+   look up by.  Loop, Future, Task and Handle keep a pointer to it; there is no other mutable static. */
+#ifndef AC_PY_STATE_H
+#define AC_PY_STATE_H
+
+#include "py/compat.h"
+
+#include "base/list.h"
+#include "base/macros.h"
+
+/* Our types, in the order in which they are made. */
+#define STATE_TYPES(X)  \
+    X(Handle)           \
+    X(TimerHandle)      \
+    X(Loop)             \
+    X(FutureIter)       \
+    X(Future)           \
+    X(TaskStep)         \
+    X(Task)             \
+    X(SleepCoroutine)   \
+    X(WaitCoroutine)    \
+    X(GatheringFuture)
+
+/* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
+   asyncio_c.patch() does) cannot lead a fallback back to us. */
+#define STATE_IMPORTS(X)                                            \
+    X(CancelledError, "asyncio.exceptions", "CancelledError")       \
+    X(InvalidStateError, "asyncio.exceptions", "InvalidStateError") \
+    X(AbstractEventLoop, "asyncio.events", "AbstractEventLoop")     \
+    X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")        \
+    X(asyncio_Handle, "asyncio.events", "Handle")                   \
+    X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")         \
+    X(asyncio_Future, "_asyncio", "Future")                         \
+    X(asyncio_Task, "_asyncio", "Task")                             \
+    X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture") \
+    X(asyncio_sleep, "asyncio.tasks", "sleep")                      \
+    X(asyncio_wait, "asyncio.tasks", "wait")                        \
+    X(asyncio_gather, "asyncio.tasks", "gather")                    \
+    X(asyncio_create_task, "asyncio.tasks", "create_task")          \
+    X(asyncio_all_tasks, "asyncio.tasks", "all_tasks")              \
+    X(asyncio_current_task, "asyncio.tasks", "current_task")        \
+    X(get_event_loop, "_asyncio", "get_event_loop")                 \
+    X(get_running_loop, "_asyncio", "_get_running_loop")            \
+    X(enter_task, "_asyncio", "_enter_task")                        \
+    X(leave_task, "_asyncio", "_leave_task")                        \
+    X(iscoroutine, "asyncio.coroutines", "iscoroutine")             \
+    X(future_repr, "asyncio.base_futures", "_future_repr")          \
+    X(task_repr, "asyncio.base_tasks", "_task_repr")                \
+    X(task_get_stack, "asyncio.base_tasks", "_task_get_stack")      \
+    X(task_print_stack, "asyncio.base_tasks", "_task_print_stack")  \
+    X(extract_stack, "asyncio.format_helpers", "extract_stack")     \
+    X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled") \
+    X(release_waiter, "asyncio.tasks", "_release_waiter")           \
+    X(CoroutineType, "types", "CoroutineType")                      \
+    X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
+
+/* Absent in some version, then NULL. */
+#define STATE_OPTIONAL_IMPORTS(X)                                              \
+    X(current_tasks, "_asyncio", "_current_tasks")         /* to 3.13 */       \
+    X(swap_current_task, "_asyncio", "_swap_current_task") /* from 3.12 */     \
+    X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle") /* 3.14 */
+
+#define STATE_STRINGS(X)           \
+    X(_asyncio_future_blocking)    \
+    X(_loop)                       \
+    X(_log_destroy_pending)        \
+    X(_repr_info)                  \
+    X(_timer_handle_cancelled)     \
+    X(__repr__)                    \
+    X(add_done_callback)           \
+    X(call_at)                     \
+    X(call_exception_handler)      \
+    X(call_later)                  \
+    X(call_soon)                   \
+    X(cancel)                      \
+    X(close)                       \
+    X(context)                     \
+    X(create_future)               \
+    X(create_task)                 \
+    X(exception)                   \
+    X(future)                      \
+    X(get_debug)                   \
+    X(get_loop)                    \
+    X(handle)                      \
+    X(is_running)                  \
+    X(message)                     \
+    X(msg)                         \
+    X(name)                        \
+    X(result)                      \
+    X(source_traceback)            \
+    X(task)                        \
+    X(throw)                       \
+    X(time)                        \
+    X(value)                       \
+    X(eager_start)                 \
+    X(loop)
+
+struct freelist {
+    int count;
+#if AC_FREELIST_SIZE > 0
+    PyObject *items[AC_FREELIST_SIZE];
+#endif
+};
+
+struct state {
+#define X(name) PyTypeObject *name##_type;
+    STATE_TYPES(X)
+#undef X
+#define X(field, module, attribute) PyObject *field;
+    STATE_IMPORTS(X)
+    STATE_OPTIONAL_IMPORTS(X)
+#undef X
+#define X(string) PyObject *str_##string;
+    STATE_STRINGS(X)
+#undef X
+#define X(name) struct freelist name##_freelist;
+    STATE_TYPES(X)
+#undef X
+    PyObject *context_kwnames;   /* ("context",) */
+    struct list_node tasks;      /* every native task that is not done: registry.h */
+    int debug_loops;             /* how many native loops are in debug mode */
+    uint64_t next_task_number;   /* for the names */
+    uint64_t fork_generation;    /* how many forks made this process, as far as the loops need to know */
+};
+
+extern struct PyModuleDef module_def;
+
+/* The state of the module that made `type` or a base of it. Sets an exception where there is none. */
+struct state *state_of_type(PyTypeObject *type);
+
+static inline struct state *
+state_of_module(PyObject *module)
+{
+    return (struct state *)PyModule_GetState(module);
+}
+
+int state_init(struct state *state);
+int state_traverse(struct state *state, visitproc visit, void *arg);
+void state_clear(struct state *state);
+
+/* Makes the type of `spec` and keeps it in `*slot`; adds it to the module where `public`. */
+int state_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);
+
+/* A new, untracked object of the exact `type`: from the freelist or the allocator.  Zeroed behind the head. */
+PyObject *freelist_new(struct freelist *freelist, PyTypeObject *type);
+
+/* The end of a tp_dealloc: keeps the memory if `self` is of the exact `type`, or frees it.  Needs: untracked, cleared. */
+void freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self);
+
+/* "from module import name", or NULL with the exception set. */
+PyObject *state_import(const char *module, const char *name);
+
+#endif

@@ -1,0 +1,101 @@
+"""Runs the conformance suite module by module and prints a table; a crash or a hang costs one test, not the run."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).parent
+COLUMNS = ("passed", "not applicable", "known difference", "skipped", "failed", "crashed")
+# Seconds for one test; the slowest of CPython's takes about ten.
+HANG = 20
+
+
+def run(file: pathlib.Path) -> tuple[dict[str, str], str]:
+    """Run one test file in a process of its own; return the outcome of each test by id, and what pytest printed."""
+    crashed: dict[str, str] = {}
+    while True:
+        with tempfile.TemporaryDirectory() as folder:
+            record = pathlib.Path(folder, "record")
+            record.touch()
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-warnings"]
+            command += ["-o", f"faulthandler_timeout={HANG}", "-o", "faulthandler_exit_on_timeout=true"]
+            command += [part for nodeid in crashed.values() for part in ("--deselect", nodeid)]
+            process = subprocess.run(
+                [*command, str(file)],
+                env={**os.environ, "ASYNCIO_C_CONFORMANCE_RECORD": str(record)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            lines = [json.loads(line) for line in record.read_text().splitlines()]
+        outcomes: dict[str, str] = {}
+        for line in lines:
+            # A test has several outcomes if its teardown fails as well.
+            if "done" in line and outcomes.get(line["done"]) != "failed":
+                outcomes[line["done"]] = line["outcome"]
+        last = next((line for line in reversed(lines) if "start" in line), None)
+        if any("finished" in line for line in lines) or last is None or last["start"] in crashed:
+            return {**outcomes, **dict.fromkeys(crashed, "crashed")}, process.stdout
+        crashed[last["start"]] = last["nodeid"]
+        outcomes.pop(last["start"], None)
+        print(process.stdout[-4000:], file=sys.stderr)
+
+
+def main() -> int:
+    """Print the table; return 1 if a test failed or crashed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
+    parser.add_argument("modules", nargs="*", help="such as test_tasks; all of them if none is given")
+    parser.add_argument("--bindings", action="store_true", help="a row for each binding of each module")
+    parser.add_argument(
+        "--verbose", action="store_true", help="print pytest's output for modules with failures"
+    )
+    options = parser.parse_args()
+
+    files = [path for path in sorted(HERE.glob("test_*.py")) if path.stem != "test_harness"]
+    if options.modules:
+        files = [path for path in files if path.stem in options.modules]
+    total: collections.Counter[str] = collections.Counter()
+    bad: list[str] = []
+    print(f"{'':32}{'run':>8}", *(f"{column:>16}" for column in COLUMNS))
+    for file in files:
+        outcomes, output = run(file)
+        rows: dict[str, collections.Counter[str]] = {}
+        for test_id, outcome in outcomes.items():
+            binding = test_id.split("::")[1].partition(".")[2]
+            row = f"{file.stem} {binding}" if options.bindings else file.stem
+            rows.setdefault(row, collections.Counter())[outcome] += 1
+            total[outcome] += 1
+        if not outcomes and "no tests ran" not in output:
+            total["failed"] += 1
+            bad.append(f"failed   {file.stem}: {output[-2000:]}")
+        for row, counts in rows.items():
+            print_row(row, counts)
+        broken = sorted(
+            (test_id, outcome) for test_id, outcome in outcomes.items() if outcome in COLUMNS[-2:]
+        )
+        bad += [f"{outcome:8} {test_id}" for test_id, outcome in broken]
+        if broken and options.verbose:
+            print(output)
+    print_row("total", total)
+    print(*bad, sep="\n", end="\n" if bad else "")
+    return 1 if bad else 0
+
+
+def print_row(name: str, counts: collections.Counter[str]) -> None:
+    """Print one line of the table."""
+    print(
+        f"{name:32}{sum(counts.values()):8}",
+        *(f"{counts[column] or '':>16}" for column in COLUMNS),
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

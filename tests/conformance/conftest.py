@@ -1,0 +1,75 @@
+"""pytest's side: the binding around each test, the marks of expected.toml, and the record that the table is made from."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from typing import Any
+
+import pytest
+
+from . import expected
+
+RECORD = os.environ.get("ASYNCIO_C_CONFORMANCE_RECORD")
+
+
+def _test_id(item: pytest.Item) -> str | None:
+    if not hasattr(getattr(item, "cls", None), "conformance") or item.parent is None:
+        return None
+    return f"{item.path.stem}::{item.parent.name}::{item.name}"
+
+
+def _record(**line: Any) -> None:
+    """Add a line to the record, at once: the next thing to happen may be a crash."""
+    if RECORD:
+        with open(RECORD, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        test_id = _test_id(item)
+        if test_id is None:
+            continue
+        # The suite is written for Python's own filters, whatever this project's are.
+        item.add_marker(pytest.mark.filterwarnings("default"))
+        entry = expected.find(test_id)
+        if entry is not None:
+            reason = f"{entry.kind}: {entry.reason}"
+            item.add_marker(pytest.mark.xfail(reason=reason, run=entry.run, strict=True))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # The suite collects garbage hundreds of times; without this, each time walks all that pytest has allocated.
+    if any(_test_id(item) for item in session.items):
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    # Its absence tells of a crash, and of a hang: faulthandler's exit has the status of a mere failure.
+    _record(finished=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Any:
+    test_id = _test_id(item)
+    if test_id is None:
+        return (yield)
+    _record(start=test_id, nodeid=item.nodeid)
+    with item.cls.conformance.active():  # type: ignore[attr-defined]
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    test_id = _test_id(item)
+    if test_id is not None and (report.when == "call" or not report.passed):
+        outcome = report.outcome
+        if hasattr(report, "wasxfail"):
+            entry = expected.find(test_id)
+            outcome = entry.kind if entry is not None and outcome == "skipped" else "failed"
+        _record(done=test_id, outcome=outcome)
+    return report

@@ -1,0 +1,55 @@
+"""The harness itself: it binds what it says, misses no class of CPython's suite, and leaves asyncio as it found it."""
+
+import asyncio
+import importlib
+import pathlib
+from asyncio import futures, tasks
+
+import pytest
+
+from . import expected
+from .binding import BINDINGS, TYPES
+from .loading import PLANS
+
+for path in sorted(pathlib.Path(__file__).parent.glob("test_*.py")):
+    if path.stem != "test_harness":
+        importlib.import_module(f".{path.stem}", __package__)
+
+
+@pytest.mark.parametrize("name", sorted(PLANS))
+def test_every_class_of_the_suite_is_accounted_for(name):
+    plan = PLANS[name]
+    bound = {label.partition(".")[0] for label in plan.bound}
+    assert plan.defined - bound - plan.unbound.keys() == set()
+
+
+def test_every_expected_failure_names_a_test():
+    ids = [test_id for plan in PLANS.values() for test_id in plan.ids()]
+    stale = [
+        pattern
+        for entry in expected.EXPECTED
+        for pattern in entry.tests
+        if not any(expected.fnmatch.fnmatchcase(test_id, pattern) for test_id in ids)
+    ]
+    assert stale == []
+
+
+@pytest.mark.parametrize("name", BINDINGS)
+def test_the_binding_binds_the_implementation_under_test(name):
+    binding = BINDINGS[name]
+    c_task, c_future = tasks._CTask, futures._CFuture
+    with binding.active():
+        assert tasks._CTask is (TYPES.Task if binding.task else c_task)
+        assert futures._CFuture is (TYPES.Future if binding.future else c_future)
+        loop = asyncio.new_event_loop()
+        loop.close()
+        assert (type(loop) is TYPES.Loop) or not binding.loop
+
+
+@pytest.mark.parametrize("name", BINDINGS)
+def test_the_binding_leaves_asyncio_as_it_was(name):
+    modules = (asyncio, asyncio.events, futures, tasks)
+    before = [dict(vars(module)) for module in modules]
+    with BINDINGS[name].active():
+        asyncio.Task = tasks.Task = asyncio.not_a_name = None
+    assert [dict(vars(module)) for module in modules] == before

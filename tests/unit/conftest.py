@@ -1,0 +1,57 @@
+"""Fixtures of the unit tests; see support.py for the implementations."""
+
+import asyncio
+
+import pytest
+
+from . import support
+
+
+@pytest.fixture(params=support.NAMES)
+def impl(request):
+    """One implementation: see `support.load`."""
+    return support.load(request.param)
+
+
+@pytest.fixture(params=support.NAMES[1:])
+def ours(request):
+    """An implementation on our loop, for behaviour that only ours has or that the test compares with stock itself."""
+    return support.load(request.param)
+
+
+@pytest.fixture
+def native():
+    """Our loop with our names."""
+    return support.load("native")
+
+
+@pytest.fixture
+def stock():
+    """Stock asyncio."""
+    return support.load("asyncio")
+
+
+@pytest.fixture
+def loop(impl):
+    """A fresh loop of `impl`, closed at the end."""
+    with support.closing(impl.new_event_loop()) as loop:
+        yield loop
+
+
+@pytest.fixture
+def virtual(impl):
+    """`(loop, clock)` of `impl` on a virtual clock: one iteration is one second."""
+    loop, clock = support.new_virtual_loop(impl)
+    with support.closing(loop):
+        yield loop, clock
+        clock.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_loop_left_running():
+    """A test that leaves a running loop behind would break the next one."""
+    yield
+    left = asyncio._get_running_loop()
+    if left is not None:
+        asyncio._set_running_loop(None)
+    assert left is None

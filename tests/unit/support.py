@@ -1,0 +1,229 @@
+"""What the unit tests share: the implementations under test, a virtual clock, log and warning recorders.
+
+A test takes the fixture `impl` (or `loop`, which is a fresh loop of `impl`) and therefore runs once on each of
+
+    asyncio    stock loop, stock names: proves that the test is right about asyncio
+    loop_only  our loop, stock names: what a server with `--loop asyncio_c:new_event_loop` gets
+    native     our loop, our names
+
+The import of asyncio_c happens in `load`, not at import time, so that collection works without the built core.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import re
+import sys
+import types
+import warnings
+
+NAMES = ("asyncio", "loop_only", "native")
+NAMES_WITH_NATIVE_TWIN = (
+    "Future",
+    "Task",
+    "sleep",
+    "gather",
+    "wait",
+    "create_task",
+    "current_task",
+    "all_tasks",
+)
+PY312 = sys.version_info >= (3, 12)
+PY313 = sys.version_info >= (3, 13)
+PY314 = sys.version_info >= (3, 14)
+PY315 = sys.version_info >= (3, 15)
+
+
+def _run_in_runner(new_event_loop):
+    def run(main, *, debug=None):
+        with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+            return runner.run(main)
+
+    return run
+
+
+def load(name):
+    """Return a namespace of one implementation: a loop factory, `Loop`, and the names of NAMES_WITH_NATIVE_TWIN."""
+    impl = types.SimpleNamespace(name=name, native_loop=name != "asyncio", native_names=name == "native")
+    if name == "asyncio":
+        impl.Loop = asyncio.SelectorEventLoop
+        impl.new_event_loop = asyncio.SelectorEventLoop
+    else:
+        import asyncio_c
+
+        impl.Loop = asyncio_c.Loop
+        impl.new_event_loop = asyncio_c.new_event_loop
+    source = asyncio
+    if name == "native":
+        import asyncio_c as source
+    for public in NAMES_WITH_NATIVE_TWIN:
+        setattr(impl, public, getattr(source, public))
+    impl.run = source.run if name == "native" else _run_in_runner(impl.new_event_loop)
+    return impl
+
+
+def run_once(loop, times=1):
+    """Run `times` iterations of `loop`, none of which waits."""
+    for _ in range(times):
+        loop.stop()
+        loop.run_forever()
+
+
+def run_until_idle(loop, times=30):
+    """Run enough iterations for every chain of wake-ups in these tests to end."""
+    run_once(loop, times)
+
+
+def collect():
+    """Collect cycles, and what their collection made unreachable."""
+    for _ in range(3):
+        gc.collect()
+
+
+class VirtualClock:
+    """Let one iteration of a loop be one second.
+
+    A ticker callback is always queued, so the loop never waits in its poll, and each iteration moves the time that
+    `loop.time()` answers by exactly 1.0: timers fire at an exact iteration, on any machine under any load.
+    """
+
+    def __init__(self):
+        self.now = 1000.0
+        self.loop = None
+        self.running = False
+
+    def start(self, loop):
+        self.loop = loop
+        self.running = True
+        loop.call_soon(self._tick)
+
+    def stop(self):
+        self.running = False
+
+    def _tick(self):
+        if self.running:
+            self.now += 1.0
+            self.loop.call_soon(self._tick)
+
+
+def new_virtual_loop(impl):
+    """Return `(loop, clock)`: a loop of `impl` whose `time()` is overridden in a subclass by a VirtualClock."""
+    clock = VirtualClock()
+
+    class VirtualLoop(impl.Loop):
+        def time(self):
+            return clock.now
+
+    loop = VirtualLoop()
+    clock.start(loop)
+    return loop, clock
+
+
+@contextlib.contextmanager
+def closing(loop):
+    """Close `loop` at the end, after cancelling what is left on it, so that nothing is reported by accident."""
+    try:
+        yield loop
+    finally:
+        if loop.is_running():
+            loop.stop()
+        elif not loop.is_closed():
+            loop.set_task_factory(None)
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            del tasks
+            run_until_idle(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+
+class _ListHandler(logging.Handler):
+    def __init__(self, records):
+        super().__init__()
+        self.records = records
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+@contextlib.contextmanager
+def recorded_logs():
+    """Record what the logger `asyncio` is told, as a list of `(level name, message, exception type name or None)`."""
+    records = []
+    entries = []
+    handler = _ListHandler(records)
+    logger = logging.getLogger("asyncio")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield entries
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+        for record in records:
+            exc_type = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+            entries.append((record.levelname, record.getMessage(), exc_type))
+
+
+@contextlib.contextmanager
+def recorded_warnings():
+    """Record warnings as a list of `(category name, text)`, filled when the block ends."""
+    entries = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield entries
+    entries.extend((w.category.__name__, str(w.message)) for w in caught)
+
+
+@contextlib.contextmanager
+def recorded_unraisables():
+    """Record what reaches `sys.unraisablehook`, as a list of `(exception type name, text)`."""
+    entries = []
+    previous = sys.unraisablehook
+    sys.unraisablehook = lambda args: entries.append((args.exc_type.__name__, str(args.exc_value)))
+    try:
+        yield entries
+    finally:
+        sys.unraisablehook = previous
+
+
+_MASKS = (
+    (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
+    (re.compile(r"\bTask-\d+"), "Task-N"),
+    (re.compile(r"\bpid=\d+"), "pid=N"),
+    # The loop is the one object whose class name differs by design.
+    (re.compile(r"<[\w.]*Loop (?=running=)"), "<Loop "),
+    (re.compile(r"\b\d+\.\d+(e-?\d+)? seconds"), "N seconds"),
+    (re.compile(r"when=\d+(\.\d+)?"), "when=N"),
+)
+
+
+def masked(text):
+    """Replace what differs from run to run (addresses, counters of task names, times) in a message."""
+    for pattern, replacement in _MASKS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def described(exc):
+    """Return the type and the masked text of an exception, to compare implementations."""
+    return f"{type(exc).__name__}: {masked(str(exc))}"
+
+
+class Trace:
+    """What happened, in order; `mark` may note the iteration of a VirtualClock as well."""
+
+    def __init__(self, clock=None):
+        self.clock = clock
+        self.events = []
+
+    def __call__(self, *event):
+        event = tuple(masked(repr(e)) if isinstance(e, BaseException) else e for e in event)
+        if self.clock is not None:
+            event = (self.clock.now, *event)
+        self.events.append(event)

@@ -1,0 +1,73 @@
+"""ASYNCIO_C=1 python script.py: the .pth file, in a virtual environment of its own."""
+
+import subprocess
+import sys
+import venv
+
+import pytest
+from same_output import ROOT, environment
+
+import asyncio_c
+
+WHICH = """\
+import asyncio
+loop = asyncio.new_event_loop()
+print(asyncio.Task.__module__, type(loop).__module__.partition('.')[0])
+loop.close()
+"""
+NATIVE = asyncio_c.Task.__module__
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    """The python of an environment that holds the .pth file and finds the package."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python3.*/site-packages")
+    (site / "asyncio_c.pth").write_text((ROOT / "asyncio_c.pth").read_text())
+    (site / "a.pth").write_text(f"{ROOT}\n")
+    return folder / "bin" / "python"
+
+
+def run(python, value, code=WHICH, *options):
+    env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    if value is not None:
+        env["ASYNCIO_C"] = value
+    return subprocess.run([python, *options, "-c", code], env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "_asyncio asyncio"),
+        ("", "_asyncio asyncio"),
+        ("0", "_asyncio asyncio"),
+        ("loop", "_asyncio asyncio_c"),
+        ("1", f"{NATIVE} asyncio_c"),
+        ("yes", f"{NATIVE} asyncio_c"),
+    ],
+)
+def test_value(python, value, expected):
+    result = run(python, value)
+    assert (result.stdout.strip(), result.stderr) == (expected, "")
+
+
+def test_nothing_is_imported_while_it_is_unset(python):
+    code = "import sys; print([name for name in sys.modules if 'asyncio' in name])"
+    assert run(python, None, code).stdout == "[]\n"
+
+
+def test_nothing_warns(python):
+    assert run(python, "1", WHICH, "-W", "error").stderr == ""
+
+
+def test_the_line_is_what_site_runs():
+    (line,) = (ROOT / "asyncio_c.pth").read_text().splitlines()
+    assert line.startswith("import ")
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 15), reason="import lines of .pth files are deprecated since Python 3.15"
+)
+def test_it_is_still_run_where_deprecated(python):
+    assert run(python, "1", WHICH, "-W", "always").stdout.strip() == f"{NATIVE} asyncio_c"

@@ -1,0 +1,267 @@
+"""Threads: call_soon_threadsafe, run_coroutine_threadsafe, loops in several threads. No wake-up may be lost."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+
+import pytest
+
+from . import support
+
+
+@contextlib.contextmanager
+def running_in_thread(loop):
+    """Run `loop` in a thread of its own for the length of the block."""
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    started = threading.Event()
+    loop.call_soon(started.set)
+    thread.start()
+    started.wait()
+    try:
+        yield thread
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def test_call_soon_threadsafe_wakes_a_sleeping_loop(loop):
+    with running_in_thread(loop):
+        for _ in range(200):
+            done = threading.Event()
+            loop.call_soon_threadsafe(done.set)
+            assert done.wait(30)
+
+
+def test_call_soon_threadsafe_returns_a_handle(loop):
+    handle = loop.call_soon_threadsafe(int)
+    assert isinstance(handle, asyncio.Handle)
+    handle.cancel()
+    assert handle.cancelled()
+    support.run_once(loop)
+
+
+def test_cancelled_threadsafe_handle_does_not_run(loop):
+    called = []
+    loop.call_soon_threadsafe(called.append, 1).cancel()
+    loop.call_soon_threadsafe(called.append, 2)
+    support.run_once(loop)
+    assert called == [2]
+
+
+def test_order_of_one_threads_callbacks(loop):
+    order = []
+    for i in range(100):
+        loop.call_soon_threadsafe(order.append, i)
+    support.run_once(loop)
+    assert order == list(range(100))
+
+
+def test_threadsafe_and_plain_callbacks_of_the_loops_thread_keep_their_order(loop):
+    order = []
+
+    def callback():
+        for i in range(0, 10, 2):
+            loop.call_soon(order.append, i)
+            loop.call_soon_threadsafe(order.append, i + 1)
+
+    loop.call_soon(callback)
+    support.run_once(loop, 3)
+    assert order == list(range(10))
+
+
+def test_many_threads_lose_nothing(loop):
+    count, threads = 2000, 4
+    seen = []
+    done = threading.Event()
+
+    def receive(item):
+        seen.append(item)
+        if len(seen) == count * threads:
+            done.set()
+
+    def send(sender):
+        for i in range(count):
+            loop.call_soon_threadsafe(receive, (sender, i))
+
+    with running_in_thread(loop):
+        workers = [threading.Thread(target=send, args=(n,)) for n in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert done.wait(60)
+    for sender in range(threads):
+        assert [i for s, i in seen if s == sender] == list(range(count))
+
+
+def test_wake_up_races_with_going_to_sleep(loop):
+    """Each message is sent when the loop is about to sleep; a lost wake-up would hang."""
+    with running_in_thread(loop):
+        for _ in range(1000):
+            future = concurrent.futures.Future()
+            loop.call_soon_threadsafe(lambda f=future: loop.call_soon(f.set_result, None))
+            future.result(30)
+
+
+def test_run_coroutine_threadsafe(loop, impl):
+    async def add(a, b):
+        await impl.sleep(0)
+        return a + b
+
+    async def fail():
+        raise LookupError("from the loop")
+
+    with running_in_thread(loop):
+        assert asyncio.run_coroutine_threadsafe(add(1, 2), loop).result(30) == 3
+        with pytest.raises(LookupError, match="from the loop"):
+            asyncio.run_coroutine_threadsafe(fail(), loop).result(30)
+
+
+def test_cancelling_a_threadsafe_coroutine(loop):
+    started = threading.Event()
+    cancelled = threading.Event()
+
+    async def wait_forever():
+        started.set()
+        try:
+            await loop.create_future()
+        finally:
+            cancelled.set()
+
+    with running_in_thread(loop):
+        future = asyncio.run_coroutine_threadsafe(wait_forever(), loop)
+        assert started.wait(30)
+        assert future.cancel()
+        assert cancelled.wait(30)
+
+
+def test_stop_from_another_thread(loop):
+    thread = threading.Thread(target=loop.run_forever)
+    started = threading.Event()
+    loop.call_soon(started.set)
+    thread.start()
+    started.wait()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert not loop.is_running()
+
+
+def test_running_loop_is_per_thread(loop):
+    with running_in_thread(loop):
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        seen = concurrent.futures.Future()
+        loop.call_soon_threadsafe(lambda: seen.set_result(asyncio.get_running_loop()))
+        assert seen.result(30) is loop
+        assert loop.is_running()
+        with pytest.raises(RuntimeError, match="already running"):
+            loop.run_until_complete(loop.create_future())
+        with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
+            loop.close()
+
+
+def test_several_loops_in_several_threads(impl):
+    """A ball goes round the loops; each hop is one cross-thread wake-up."""
+    loops = [impl.new_event_loop() for _ in range(3)]
+    done = threading.Event()
+    path = []
+
+    def hop(left):
+        path.append(asyncio.get_running_loop())
+        if left == 0:
+            done.set()
+        else:
+            loops[left % 3].call_soon_threadsafe(hop, left - 1)
+
+    with contextlib.ExitStack() as stack:
+        for loop in loops:
+            stack.enter_context(support.closing(loop))
+        for loop in loops:
+            stack.enter_context(running_in_thread(loop))
+        loops[0].call_soon_threadsafe(hop, 300)
+        assert done.wait(60)
+    assert len(path) == 301
+    assert set(path) == set(loops)
+
+
+def test_tasks_of_concurrent_loops_do_not_mix(impl):
+    async def work(n):
+        total = 0
+        for i in range(200):
+            total += i
+            if i % 3 == 0:
+                await impl.sleep(0)
+            assert asyncio.current_task() is impl.current_task()
+        return n, total
+
+    async def main():
+        return await impl.gather(*(work(n) for n in range(10)))
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: impl.run(main()), range(6)))
+    assert results == [[(n, 19900) for n in range(10)]] * 6
+
+
+def test_future_completed_through_another_loops_thread(impl):
+    with support.closing(impl.new_event_loop()) as first, support.closing(impl.new_event_loop()) as second:
+
+        async def ask():
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(), second))
+
+        async def answer():
+            await impl.sleep(0)
+            return "answer"
+
+        with running_in_thread(second):
+            assert first.run_until_complete(ask()) == "answer"
+
+
+def test_threadsafe_call_captures_the_senders_context(loop):
+    import contextvars
+
+    var = contextvars.ContextVar("var", default="nobody")
+    seen = concurrent.futures.Future()
+
+    def send():
+        var.set("sender")
+        loop.call_soon_threadsafe(lambda: seen.set_result(var.get()))
+
+    with running_in_thread(loop):
+        thread = threading.Thread(target=send)
+        thread.start()
+        thread.join()
+        assert seen.result(30) == "sender"
+
+
+def test_close_races_with_threadsafe_calls(impl):
+    """A sender that comes too late gets RuntimeError, never a crash."""
+    for _ in range(20):
+        loop = impl.new_event_loop()
+        go = threading.Event()
+        outcome = []
+
+        def send(loop=loop, go=go, outcome=outcome):
+            go.wait()
+            try:
+                while True:
+                    loop.call_soon_threadsafe(int)
+            except RuntimeError as exc:
+                outcome.append(str(exc))
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        go.set()
+        support.run_once(loop, 5)
+        loop.close()
+        thread.join()
+        assert outcome == ["Event loop is closed"]
+
+
+def test_to_thread(loop):
+    async def main():
+        return await asyncio.to_thread(threading.get_ident)
+
+    assert loop.run_until_complete(main()) != threading.get_ident()
+    loop.run_until_complete(loop.shutdown_default_executor())
