@@ -49,7 +49,7 @@ check: build                   ## layers, headers, symbols, stubs, formatting
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	$(PYTHON) -m mypy.stubtest asyncio_c --allowlist tools/stubtest-allowlist
+	$(PYTHON) -m mypy.stubtest asyncio_c --mypy-config-file pyproject.toml --allowlist tools/stubtest-allowlist
 	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) --dry-run -Werror $(C_FILES),@echo 'clang-format: not installed, skipped')
 
 format: $(ENVIRONMENT)         ## format Python and C

@@ -34,6 +34,9 @@ from .patch import install, patch, uninstall, unpatch
 from .runners import Runner, new_event_loop, run
 
 if TYPE_CHECKING:
+    # What __getattr__ finds; the explicit imports above come first.
+    from asyncio import *  # type: ignore[assignment]  # noqa: F403
+
     from .policy import EventLoopPolicy
 
 __version__ = "0.1.0"
@@ -60,7 +63,7 @@ __all__ = [
     "wait",
 ]
 
-__all__ += [name for name in _asyncio.__all__ if name not in __all__]
+__all__ += _asyncio.__all__
 
 
 def __getattr__(name: str) -> Any:

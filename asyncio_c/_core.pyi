@@ -1,7 +1,7 @@
 """Types of the extension module.
 
 To a type checker the native types are asyncio's own, generics and overloads included: that is what isinstance() says of
-them, too. Spelled out is only what they have beyond.
+them, too. Spelled out is only what differs.
 """
 
 import asyncio
@@ -11,15 +11,55 @@ from asyncio import current_task as current_task
 from asyncio import gather as gather
 from asyncio import sleep as sleep
 from asyncio import wait as wait
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import Any, Protocol, TypeVar, TypeVarTuple, final
+
+from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+_Ts = TypeVarTuple("_Ts")
 
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+@disjoint_base
 class Future(asyncio.Future[_T]): ...
-class Task(asyncio.Task[_T_co]): ...
-class Handle(asyncio.Handle): ...
-class TimerHandle(asyncio.TimerHandle): ...
+
+@disjoint_base
+class Task(asyncio.Task[_T_co]):
+    def __init__(
+        self,
+        coro: Generator[asyncio.Future[object] | None, None, _T_co] | Coroutine[Any, Any, _T_co],
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        name: str | None = None,
+        context: Context | None = None,
+        eager_start: bool = False,
+    ) -> None: ...
+    def get_context(self) -> Context: ...
+
+@final
+class Handle(asyncio.Handle):
+    def get_context(self) -> Context: ...
+
+@final
+class TimerHandle(asyncio.TimerHandle):
+    def get_context(self) -> Context: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ge__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __gt__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __le__(self, value: asyncio.TimerHandle, /) -> bool: ...
+    def __lt__(self, value: asyncio.TimerHandle, /) -> bool: ...
 
 # Meant to be combined with BaseEventLoop, from which it does not derive itself.
-class Loop(asyncio.BaseEventLoop): ...
+@disjoint_base
+class Loop(asyncio.BaseEventLoop):
+    def add_reader(self, fd: int | _HasFileno, callback: Callable[[*_Ts], Any], /, *args: *_Ts) -> None: ...
+    def add_writer(self, fd: int | _HasFileno, callback: Callable[[*_Ts], Any], /, *args: *_Ts) -> None: ...
+    def remove_reader(self, fd: int | _HasFileno, /) -> bool: ...
+    def remove_writer(self, fd: int | _HasFileno, /) -> bool: ...
+
+def _after_fork() -> None: ...
+def _native_tasks() -> list[asyncio.Task[Any]]: ...

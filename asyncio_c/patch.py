@@ -6,8 +6,9 @@ uninstall() takes everything back.
 
 Not rebound are the names whose stock function already gives native results from what is rebound here: run and Runner
 (they look events.new_event_loop up), ensure_future, wait_for, shield, TaskGroup, timeout and so on (they look up
-tasks.* or ask the loop). asyncio.SelectorEventLoop stays stock as well: it names an implementation, takes a selector, and
-is what a program writes when it wants precisely that one.
+tasks.* or ask the loop). Nor are current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop
+stays stock as well: it names an implementation, takes a selector, and is what a program writes when it wants precisely
+that one.
 """
 
 from __future__ import annotations
@@ -46,8 +47,6 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "Future": (_core.Future, (asyncio, futures)),
     "Task": (_core.Task, (asyncio, tasks)),
     "create_task": (_core.create_task, (asyncio, tasks)),
-    "current_task": (_core.current_task, (asyncio, tasks)),
-    "all_tasks": (_core.all_tasks, (asyncio, tasks)),
     "sleep": (_core.sleep, (asyncio, tasks, streams)),
     "gather": (_core.gather, (asyncio, tasks)),
     "wait": (_core.wait, (asyncio, tasks)),
@@ -108,10 +107,10 @@ def uninstall() -> None:
 def patch() -> None:
     """install(), and rebind the names in asyncio that have a native twin, here and in asyncio's own modules.
 
-    Idempotent. The names are Future, Task, create_task, current_task, all_tasks, sleep, gather, wait,
-    eager_task_factory and EventLoop. References that a module took before by "from asyncio import ..." stay stock, and
-    work with native loops and tasks all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the
-    main thread's loop again, as it did before.
+    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, eager_task_factory and EventLoop.
+    References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
+    all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
+    before.
     """
     global _patch_installed
     if _patched:

@@ -52,6 +52,13 @@ module_exec(PyObject *module)
             return -1;
         }
     }
+    if (state_register_stock(state, state->Future_type, state->asyncio_Future) < 0
+        || state_register_stock(state, state->Future_type, state->asyncio_PyFuture) < 0
+        || state_register_stock(state, state->Task_type, state->asyncio_Task) < 0
+        || state_register_stock(state, state->Task_type, state->asyncio_PyTask) < 0
+        || state_register_stock(state, state->GatheringFuture_type, state->asyncio_GatheringFuture) < 0) {
+        return -1;
+    }
     if (PyModule_AddObjectRef(module, "current_task", state->asyncio_current_task) < 0
         || PyModule_AddObjectRef(module, "all_tasks", state->asyncio_all_tasks) < 0) {
         return -1;

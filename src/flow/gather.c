@@ -453,7 +453,7 @@ static PyType_Slot GatheringFuture_slots[] = {
 static PyType_Spec GatheringFuture_spec = {
     .name = "asyncio_c._core._GatheringFuture",
     .basicsize = sizeof(GatheringFuture),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = GatheringFuture_slots,
 };
 

@@ -99,6 +99,27 @@ state_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyTypeO
     return *slot ? 0 : -1;
 }
 
+int
+state_register_stock(struct state *state, PyTypeObject *type, PyObject *stock)
+{
+    /* A spec cannot name a metaclass with a __new__ of its own, so the type is given it afterwards, and what that __new__
+       would have done is done here.  The object layout is type's. */
+    PyObject *plain = (PyObject *)Py_TYPE(type);
+    if (plain != state->ABCMeta) {
+        Py_SET_TYPE((PyObject *)type, (PyTypeObject *)Py_NewRef(state->ABCMeta));
+        PyObject *init = state_import("_abc", "_abc_init");
+        PyObject *done = init ? PyObject_CallOneArg(init, (PyObject *)type) : NULL;
+        Py_XDECREF(init);
+        if (done == NULL) {
+            return -1;
+        }
+        Py_DECREF(done);
+    }
+    PyObject *registered = PyObject_CallMethod((PyObject *)type, "register", "O", stock);
+    Py_XDECREF(registered);
+    return registered ? 0 : -1;
+}
+
 PyObject *
 freelist_new(struct freelist *freelist, PyTypeObject *type)
 {

@@ -35,6 +35,8 @@
     X(asyncio_Future, "_asyncio", "Future")                         \
     X(asyncio_Task, "_asyncio", "Task")                             \
     X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture") \
+    X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")             \
+    X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                   \
     X(asyncio_sleep, "asyncio.tasks", "sleep")                      \
     X(asyncio_wait, "asyncio.tasks", "wait")                        \
     X(asyncio_gather, "asyncio.tasks", "gather")                    \
@@ -53,6 +55,7 @@
     X(extract_stack, "asyncio.format_helpers", "extract_stack")     \
     X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled") \
     X(release_waiter, "asyncio.tasks", "_release_waiter")           \
+    X(ABCMeta, "abc", "ABCMeta")                                    \
     X(CoroutineType, "types", "CoroutineType")                      \
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
@@ -142,6 +145,11 @@ void state_clear(struct state *state);
 
 /* Makes the type of `spec` and keeps it in `*slot`; adds it to the module where `public`. */
 int state_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);
+
+/* Makes `type` an abstract base class of which `stock` is a virtual subclass: isinstance(stock object, our type) holds, so
+   that code which asks late, after asyncio_c.patch(), recognises asyncio's own objects too.  ABCMeta and no metaclass of
+   ours, because then a class may still derive from Future and from some abstract base class.  Returns 0 or -1. */
+int state_register_stock(struct state *state, PyTypeObject *type, PyObject *stock);
 
 /* A new, untracked object of the exact `type`: from the freelist or the allocator.  Zeroed behind the head. */
 PyObject *freelist_new(struct freelist *freelist, PyTypeObject *type);

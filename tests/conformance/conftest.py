@@ -11,6 +11,7 @@ import pytest
 
 from . import expected
 
+_LAST_PARENT = pytest.StashKey[Any]()
 RECORD = os.environ.get("ASYNCIO_C_CONFORMANCE_RECORD")
 
 
@@ -40,11 +41,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xfail(reason=reason, run=entry.run, strict=True))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    # The suite collects garbage hundreds of times; without this, each time walks all that pytest has allocated.
-    if any(_test_id(item) for item in session.items):
-        gc.collect()
-        gc.freeze()
+def _relieve_garbage_collector() -> None:
+    """Take what pytest has allocated by now out of the collections that the suite makes, hundreds of them."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
@@ -57,6 +57,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
     test_id = _test_id(item)
     if test_id is None:
         return (yield)
+    if item.parent is not item.session.stash.get(_LAST_PARENT, None):
+        item.session.stash[_LAST_PARENT] = item.parent
+        _relieve_garbage_collector()
     _record(start=test_id, nodeid=item.nodeid)
     with item.cls.conformance.active():  # type: ignore[attr-defined]
         return (yield)

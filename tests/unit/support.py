@@ -157,7 +157,8 @@ def recorded_logs():
     logger = logging.getLogger("asyncio")
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
+    # DEBUG would add the line in which a stock loop names its selector.
+    logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
         yield entries

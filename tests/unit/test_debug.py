@@ -79,7 +79,9 @@ def test_no_thread_check_while_the_loop_is_stopped(debug_loop):
     assert errors == []
 
 
-@pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later", "call_at", "run_in_executor"])
+@pytest.mark.parametrize(
+    "method", ["call_soon", "call_soon_threadsafe", "call_later", "call_at", "run_in_executor"]
+)
 @pytest.mark.parametrize("kind", ["coroutine", "function", "none", "number"])
 def test_callback_check(ours, stock, method, kind):
     """The text of the TypeError is stock's."""

@@ -346,7 +346,9 @@ def test_await(future, loop):
     assert loop.run_until_complete(main()) == "value"
 
 
-@pytest.mark.parametrize("value", [None, (), (1,), (1, 2), StopIteration(3), ValueError("as a value"), [], {}])
+@pytest.mark.parametrize(
+    "value", [None, (), (1,), (1, 2), StopIteration(3), ValueError("as a value"), [], {}]
+)
 def test_await_passes_any_value(impl, loop, value):
     """Tuples and exceptions as StopIteration values are where hand-written C goes wrong."""
 

@@ -81,7 +81,9 @@ def test_first_exception_is_raised_and_the_others_go_on(impl, loop):
 
     async def main():
         with pytest.raises(ValueError, match="first"):
-            await impl.gather(slow(), failure(impl, ValueError("first"), 1), failure(impl, KeyError("second"), 2))
+            await impl.gather(
+                slow(), failure(impl, ValueError("first"), 1), failure(impl, KeyError("second"), 2)
+            )
         assert finished == []
         await value(impl, 0, steps=8)
 

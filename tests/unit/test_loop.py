@@ -523,7 +523,9 @@ def test_further_keywords_of_create_task(ours, stock):
     def outcome(impl, factory):
         with support.closing(impl.new_event_loop()) as loop:
             if factory:
-                loop.set_task_factory(lambda loop, coro, **kw: (seen.append(sorted(kw)), asyncio.Task(coro, loop=loop))[1])
+                loop.set_task_factory(
+                    lambda loop, coro, **kw: (seen.append(sorted(kw)), asyncio.Task(coro, loop=loop))[1]
+                )
             seen = []
 
             async def main():

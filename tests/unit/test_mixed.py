@@ -174,7 +174,9 @@ def test_gather_wait_and_sleep_in_each_kind_of_task(loop_name, task, names):
             assert await source.gather(*(child(n) for n in range(5))) == list(range(5))
             done, pending = await source.wait([Task(child(n), loop=loop) for n in range(5)])
             assert len(done) == 5 and not pending
-            done, pending = await source.wait([Task(child(1), loop=loop), loop.create_future()], timeout=0.001)
+            done, pending = await source.wait(
+                [Task(child(1), loop=loop), loop.create_future()], timeout=0.001
+            )
             assert len(pending) >= 1
             for future in pending:
                 future.cancel()

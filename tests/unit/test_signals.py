@@ -125,7 +125,9 @@ def test_wakeup_fd_is_taken_only_while_handlers_exist(loop):
     assert signal.set_wakeup_fd(-1) == -1
 
 
-@pytest.mark.parametrize("bad, error", [("1", TypeError), (1.5, TypeError), (-1, ValueError), (10**6, ValueError)])
+@pytest.mark.parametrize(
+    "bad, error", [("1", TypeError), (1.5, TypeError), (-1, ValueError), (10**6, ValueError)]
+)
 def test_invalid_signal_numbers(loop, bad, error):
     with pytest.raises(error):
         loop.add_signal_handler(bad, int)

@@ -194,7 +194,11 @@ def test_wrong_arguments(ours, stock):
                         results.append("nothing raised")
                     except Exception as exc:
                         results.append(support.described(exc))
-                for call in (lambda: impl.wait(), lambda: impl.wait([future], bogus=1), lambda: impl.wait([], 1)):
+                for call in (
+                    lambda: impl.wait(),
+                    lambda: impl.wait([future], bogus=1),
+                    lambda: impl.wait([], 1),
+                ):
                     with pytest.raises(TypeError):
                         call()
                 coro.close()

@@ -1,0 +1,185 @@
+"""fork: the child's loop is not the parent's."""
+
+import asyncio
+import os
+import pickle
+import socket
+import warnings
+
+import pytest
+
+from . import support
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+
+
+def in_child(function):
+    """Run `function` in a forked child and return what it returned, or raise what it raised."""
+    read_end, write_end = os.pipe()
+    with warnings.catch_warnings():
+        # 3.12 warns when a process with threads forks; pytest plugins may run some.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(read_end)
+            try:
+                answer = (True, function())
+            except BaseException as exc:
+                answer = (False, f"{type(exc).__name__}: {exc}")
+            with os.fdopen(write_end, "wb") as pipe:
+                pickle.dump(answer, pipe)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        data = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    worked, answer = pickle.loads(data)
+    assert worked, answer
+    return answer
+
+
+def test_child_has_no_running_loop(impl):
+    async def main():
+        def look():
+            running = asyncio._get_running_loop()
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError as exc:
+                return running is None, str(exc)
+
+        return in_child(look)
+
+    assert impl.run(main()) == (True, "no running event loop")
+
+
+def test_child_has_no_current_task(impl):
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        def look():
+            try:
+                return repr(asyncio.current_task())
+            except RuntimeError as exc:
+                return str(exc)
+
+        answer = in_child(look)
+        assert asyncio.get_running_loop() is loop
+        return answer
+
+    assert impl.run(main()) == "no running event loop"
+
+
+def test_child_runs_a_loop_of_its_own_inside_the_parents_callback(impl):
+    async def work(n):
+        await impl.sleep(0)
+        await impl.sleep(0.0001)
+        return n
+
+    async def main():
+        def child():
+            async def child_main():
+                return await impl.gather(*(work(n) for n in range(5)))
+
+            return impl.run(child_main())
+
+        answers = [in_child(child) for _ in range(3)]
+        # And the parent goes on as if nothing had been.
+        return answers, await impl.gather(*(work(n) for n in range(5)))
+
+    answers, own = impl.run(main())
+    assert answers == [[0, 1, 2, 3, 4]] * 3
+    assert own == [0, 1, 2, 3, 4]
+
+
+def test_childs_new_loop_does_not_disturb_the_parents_poller(impl, loop):
+    """An inherited epoll descriptor is shared: a change through it in the child would change the parent's."""
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    seen = []
+    loop.add_reader(left, lambda: seen.append(left.recv(100)))
+
+    def child():
+        with support.closing(impl.new_event_loop()) as own:
+            own.add_reader(left, int)
+            own.remove_reader(left)
+            support.run_once(own, 3)
+        return "done"
+
+    with left, right:
+        assert in_child(child) == "done"
+        right.send(b"still watched")
+        support.run_once(loop, 2)
+        assert seen == [b"still watched"]
+        loop.remove_reader(left)
+
+
+def test_childs_wake_up_does_not_reach_the_parent(impl, loop):
+    def child():
+        with support.closing(impl.new_event_loop()) as own:
+            called = []
+            own.call_soon_threadsafe(called.append, 1)
+            support.run_once(own)
+            return called
+
+    support.run_once(loop)
+    assert in_child(child) == [1]
+    support.run_once(loop)
+
+
+def test_loop_made_before_the_fork_and_run_only_in_the_child(impl):
+    """gunicorn's pre-fork workers."""
+    with support.closing(impl.new_event_loop()) as loop:
+
+        async def main():
+            await impl.sleep(0.0001)
+            ready = loop.create_future()
+            loop.call_soon_threadsafe(ready.set_result, "in the child")
+            return await ready
+
+        assert in_child(lambda: loop.run_until_complete(main())) == "in the child"
+
+
+def test_child_drops_the_parents_loop(impl):
+    """Collecting or closing inherited objects in the child must not crash."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        task = impl.create_task(impl.sleep(1000))
+        await impl.sleep(0)
+
+        def child():
+            nonlocal loop, task
+            task._log_destroy_pending = False
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                task = loop = None
+                support.collect()
+            return "collected"
+
+        answer = in_child(child)
+        task.cancel()
+        await impl.wait([task])
+        return answer
+
+    assert impl.run(main()) == "collected"
+
+
+def test_signal_handlers_of_the_parent_are_not_woken_by_the_child(loop):
+    import signal
+
+    loop.add_signal_handler(signal.SIGUSR1, int)
+
+    def child():
+        return signal.set_wakeup_fd(-1)
+
+    try:
+        if support.PY312:
+            assert in_child(lambda: asyncio._get_running_loop()) is None
+        assert isinstance(in_child(child), int)
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
