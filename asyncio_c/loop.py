@@ -183,7 +183,7 @@ class Loop(_core.Loop, base_events.BaseEventLoop):
         if handle._cancelled:
             self.remove_signal_handler(sig)
         else:
-            self.call_soon(handle._run, context=handle._context)
+            self.call_soon(handle._run)  # which enters the handle's own context
 
     def _release_wakeup_fd(self) -> None:
         try:

@@ -24,6 +24,7 @@
 
 #include "core/handle.h"
 #include "py/args.h"
+#include "py/errors.h"
 
 #include <string.h>
 
@@ -337,7 +338,7 @@ future_init(Future *self, struct state *state, PyObject *loop)
     self->state = state;
     self->loop = Py_NewRef(loop);
     self->native_loop = loop_cast(state, loop);
-    if (AC_LIKELY(self->native_loop != NULL)) {
+    if (AC_LIKELY(self->native_loop != NULL && !self->native_loop->debug_overridden)) {
         return AC_UNLIKELY(self->native_loop->debug) ? remember_origin(self) : 0;
     }
     PyObject *debug = PyObject_CallMethodNoArgs(loop, state->str_get_debug);
@@ -590,150 +591,6 @@ future_call_exception_handler(Future *self, PyObject *message, const char *name,
     Py_XDECREF(context);
 }
 
-/* ---- The iterator behind await ---- */
-
-typedef struct {
-    PyObject_HEAD
-    struct state *state;
-    Future *future; /* owned; NULL: exhausted */
-} FutureIter;
-
-static PyObject *
-Future_await(Future *self)
-{
-    struct state *state = self->state;
-    if (self->loop == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Future object is not initialized.");
-        return NULL;
-    }
-    FutureIter *iter = (FutureIter *)freelist_new(&state->FutureIter_freelist, state->FutureIter_type);
-    if (iter != NULL) {
-        iter->state = state;
-        iter->future = (Future *)Py_NewRef((PyObject *)self);
-        PyObject_GC_Track(iter);
-    }
-    return (PyObject *)iter;
-}
-
-static PySendResult
-FutureIter_am_send(FutureIter *self, PyObject *Py_UNUSED(value), PyObject **result)
-{
-    Future *future = self->future;
-    *result = NULL;
-    if (future == NULL) {
-        *result = Py_NewRef(Py_None);
-        return PYGEN_RETURN;
-    }
-    if (future->future_state == FUTURE_PENDING) {
-        if (future->blocking) {
-            PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-            return PYGEN_ERROR;
-        }
-        future->blocking = true;
-        *result = Py_NewRef((PyObject *)future);
-        return PYGEN_NEXT;
-    }
-    self->future = NULL;
-    *result = future_get_result(future);
-    Py_DECREF(future);
-    return *result ? PYGEN_RETURN : PYGEN_ERROR;
-}
-
-/* The old protocol: a return is a StopIteration, which must not take a tuple apart. */
-static PyObject *
-FutureIter_next(FutureIter *self)
-{
-    PyObject *result;
-    switch (FutureIter_am_send(self, Py_None, &result)) {
-    case PYGEN_NEXT:
-        return result;
-    case PYGEN_RETURN: {
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-        Py_DECREF(result);
-        raise_instance_steal(stop);
-        return NULL;
-    }
-    default:
-        return NULL;
-    }
-}
-
-static PyObject *
-FutureIter_send(FutureIter *self, PyObject *Py_UNUSED(value))
-{
-    return FutureIter_next(self);
-}
-
-static PyObject *
-FutureIter_close(FutureIter *self, PyObject *Py_UNUSED(ignored))
-{
-    Py_CLEAR(self->future);
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-FutureIter_throw(FutureIter *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    PyObject *error = args_parse_throw(args, nargs);
-    if (error != NULL) {
-        Py_CLEAR(self->future);
-        compat_exception_restore_steal(error);
-    }
-    return NULL;
-}
-
-static int
-FutureIter_traverse(FutureIter *self, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->future);
-    return 0;
-}
-
-static int
-FutureIter_clear(FutureIter *self)
-{
-    Py_CLEAR(self->future);
-    return 0;
-}
-
-static void
-FutureIter_dealloc(FutureIter *self)
-{
-    PyObject_GC_UnTrack(self);
-    Py_CLEAR(self->future);
-    freelist_free(&self->state->FutureIter_freelist, self->state->FutureIter_type, (PyObject *)self);
-}
-
-PyDoc_STRVAR(iter_send_doc, "send($self, value, /)\n--\n\nResume; the value is ignored.");
-PyDoc_STRVAR(iter_throw_doc, "throw($self, /, *args)\n--\n\nRaise the exception; the future is not touched.");
-PyDoc_STRVAR(iter_close_doc, "close($self, /)\n--\n\nLet go of the future.");
-
-static PyMethodDef FutureIter_methods[] = {
-    {"send", (PyCFunction)FutureIter_send, METH_O, iter_send_doc},
-    {"throw", AC_FAST(FutureIter_throw), METH_FASTCALL, iter_throw_doc},
-    {"close", (PyCFunction)FutureIter_close, METH_NOARGS, iter_close_doc},
-    {0},
-};
-
-static PyType_Slot FutureIter_slots[] = {
-    {Py_tp_dealloc, FutureIter_dealloc},
-    {Py_tp_traverse, FutureIter_traverse},
-    {Py_tp_clear, FutureIter_clear},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, FutureIter_next},
-    {Py_am_send, FutureIter_am_send},
-    {Py_tp_methods, FutureIter_methods},
-    {0, NULL},
-};
-
-static PyType_Spec FutureIter_spec = {
-    .name = "asyncio_c._core.FutureIter",
-    .basicsize = sizeof(FutureIter),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = FutureIter_slots,
-};
-
 /* ---- Python face ---- */
 
 static int
@@ -839,16 +696,27 @@ Future_await_method(Future *self, PyObject *Py_UNUSED(ignored))
     return Future_await(self);
 }
 
+/* result() and exception() find an uninitialized future in an invalid state; the rest calls it a RuntimeError. */
+static int
+check_readable(Future *self)
+{
+    if (AC_UNLIKELY(self->loop == NULL)) {
+        PyErr_SetString(self->state->InvalidStateError, "Future object is not initialized.");
+        return -1;
+    }
+    return 0;
+}
+
 static PyObject *
 Future_result(Future *self, PyObject *Py_UNUSED(ignored))
 {
-    return check_initialized(self) < 0 ? NULL : future_get_result(self);
+    return check_readable(self) < 0 ? NULL : future_get_result(self);
 }
 
 static PyObject *
 Future_exception(Future *self, PyObject *Py_UNUSED(ignored))
 {
-    if (check_initialized(self) < 0) {
+    if (check_readable(self) < 0) {
         return NULL;
     }
     if (self->future_state == FUTURE_CANCELLED) {
@@ -887,8 +755,11 @@ Future_add_done_callback(Future *self, PyObject *const *args, Py_ssize_t nargs, 
     static const char *const names[] = {"fn"};
     PyObject *context;
     if (args_require("add_done_callback", nargs, names, 1) < 0
-        || args_parse_context("add_done_callback", self->state->str_context, args, nargs, kwnames, &context) < 0
-        || check_initialized(self) < 0) {
+        || args_parse_context("add_done_callback", self->state->str_context, args, nargs, kwnames, &context) < 0) {
+        return NULL;
+    }
+    if (self->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "uninitialized Future object");
         return NULL;
     }
     if (nargs > 1) {
@@ -973,6 +844,12 @@ Future_get_object(Future *self, void *closure)
 }
 
 static PyObject *
+Future_get_outcome(Future *self, void *closure)
+{
+    return check_initialized(self) < 0 ? NULL : Future_get_object(self, closure);
+}
+
+static PyObject *
 Future_get_state(Future *self, void *Py_UNUSED(closure))
 {
     static const char *const names[] = {"PENDING", "CANCELLED", "FINISHED"};
@@ -991,8 +868,7 @@ Future_set_blocking(Future *self, PyObject *value, void *Py_UNUSED(closure))
     if (check_initialized(self) < 0) {
         return -1;
     }
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (refuse_delete(value, "_asyncio_future_blocking", "Future") < 0) {
         return -1;
     }
     int truth = PyObject_IsTrue(value);
@@ -1012,8 +888,7 @@ Future_get_log_traceback(Future *self, void *Py_UNUSED(closure))
 static int
 Future_set_log_traceback(Future *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (refuse_delete(value, "_log_traceback", "Future") < 0) {
         return -1;
     }
     int truth = PyObject_IsTrue(value);
@@ -1031,8 +906,7 @@ Future_set_log_traceback(Future *self, PyObject *value, void *Py_UNUSED(closure)
 static int
 Future_set_cancel_message(Future *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (refuse_delete(value, "_cancel_message", "Future") < 0) {
         return -1;
     }
     Py_XSETREF(self->cancel_message, Py_NewRef(value));
@@ -1172,8 +1046,8 @@ static PyGetSetDef Future_getset[] = {
     {"_asyncio_awaited_by", (getter)Future_get_awaited_by, NULL, "The tasks and futures that wait for it, or None.",
      NULL},
     OBJECT_PROPERTY("_loop", loop),
-    OBJECT_PROPERTY("_result", result),
-    OBJECT_PROPERTY("_exception", exception),
+    {"_result", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, result)},
+    {"_exception", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, exception)},
     OBJECT_PROPERTY("_source_traceback", source_traceback),
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {0},
@@ -1218,8 +1092,7 @@ int
 future_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
-    if (state_add_type(module, &state->FutureIter_type, &FutureIter_spec, NULL) < 0
-        || state_add_type(module, &state->Future_type, &Future_spec, NULL) < 0) {
+    if (state_add_type(module, &state->Future_type, &Future_spec, NULL) < 0) {
         return -1;
     }
     return PyModule_AddType(module, state->Future_type);

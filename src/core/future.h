@@ -111,6 +111,10 @@ void Future_finalize(Future *self);
 /* The last steps of a tp_dealloc, after the finalizer: everything but freeing. */
 void future_dealloc_fields(Future *self);
 
+/* The iterator that awaiting returns: future_iter.c. */
+PyObject *Future_await(Future *self);
+int future_iter_register(PyObject *module);
+
 int future_register(PyObject *module);
 
 #endif

@@ -228,14 +228,15 @@ handle_cancel(Handle *self)
         return 0;
     }
     Loop *loop = loop_cast(self->state, self->loop);
+    self->cancelled = true;
     if (loop != NULL && loop->debug) {
+        /* The callback is about to be forgotten; debug mode wants to see it. */
         PyObject *repr = PyObject_Repr((PyObject *)self);
         if (repr == NULL) {
             return -1;
         }
         Py_XSETREF(self->cancelled_repr, repr);
     }
-    self->cancelled = true;
     if (loop != NULL && is_timer(self)) {
         loop_remove_timer(loop, &((TimerHandle *)self)->timer);
     }
@@ -309,7 +310,7 @@ Handle_cancelled(Handle *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle_get_context(Handle *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(self->context);
+    return Py_NewRef(self->context ? self->context : Py_None);
 }
 
 static PyObject *
@@ -388,13 +389,13 @@ Handle_get_cancelled(Handle *self, void *Py_UNUSED(closure))
 static PyObject *
 Handle_get_loop(Handle *self, void *Py_UNUSED(closure))
 {
-    return Py_NewRef(self->loop);
+    return Py_NewRef(self->loop ? self->loop : Py_None);
 }
 
 static PyObject *
 Handle_get_context_attribute(Handle *self, void *Py_UNUSED(closure))
 {
-    return Py_NewRef(self->context);
+    return Handle_get_context(self, NULL);
 }
 
 static PyObject *

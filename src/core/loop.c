@@ -413,7 +413,7 @@ loop_decide_fused(Loop *loop)
         }
     }
     PyObject *bypassed[] = {state->str_call_soon, state->str_call_later, state->str_call_at, state->str_create_future,
-                            state->str_time, state->str_create_task};
+                            state->str_time, state->str_create_task, state->str_get_debug};
     int overridden[AC_ARRAY_SIZE(bypassed)];
     bool any = false;
     for (size_t i = 0; i < AC_ARRAY_SIZE(bypassed); i++) {
@@ -427,6 +427,7 @@ loop_decide_fused(Loop *loop)
     Py_DECREF(dict);
     loop->time_overridden = overridden[4];
     loop->create_task_overridden = overridden[5];
+    loop->debug_overridden = overridden[6];
     loop->fused = loop->initialized && !any && !loop->debug;
     return 0;
 }

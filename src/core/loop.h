@@ -41,6 +41,7 @@ struct Loop {
     bool fused;
     bool time_overridden;        /* time() is somebody else's clock */
     bool create_task_overridden; /* by a subclass or on the instance */
+    bool debug_overridden;       /* get_debug() is */
     bool initialized;
     bool closed;
     bool stopping;

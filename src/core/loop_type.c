@@ -8,6 +8,7 @@
 #include "core/reader.h"
 #include "core/task.h"
 #include "py/args.h"
+#include "py/errors.h"
 
 /* Calls BaseEventLoop's method of that name on `self`: for what is cold, or overridden, or another version's way. */
 static PyObject *
@@ -42,10 +43,25 @@ static const char *const callback_names[] = {"callback"};
 static const char *const delay_names[] = {"delay", "callback"};
 static const char *const when_names[] = {"when", "callback"};
 
+/* Whether the method has to be called again in the right order: true with the *result of that. */
+static inline bool
+came_by_keyword(Loop *self, const char *method, const char *const *names, Py_ssize_t count, PyObject *const *args,
+                Py_ssize_t nargs, PyObject *kwnames, PyObject **result)
+{
+    if (AC_LIKELY(nargs >= count || kwnames == NULL)) {
+        return false;
+    }
+    *result = args_call_in_order((PyObject *)self, method, names, count, args, nargs, kwnames);
+    return *result != NULL || PyErr_Occurred();
+}
+
 static Handle *
 call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context;
+    PyObject *context, *handle_by_keyword;
+    if (came_by_keyword(self, name, callback_names, 1, args, nargs, kwnames, &handle_by_keyword)) {
+        return (Handle *)handle_by_keyword;
+    }
     if (args_require(name, nargs, callback_names, 1) < 0
         || args_parse_context(name, self->state->str_context, args, nargs, kwnames, &context) < 0
         || loop_check_closed(self) < 0) {
@@ -91,7 +107,10 @@ call_at(Loop *self, double when, PyObject *const *args, Py_ssize_t nargs, PyObje
 static PyObject *
 Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context;
+    PyObject *context, *handle_by_keyword;
+    if (came_by_keyword(self, "call_at", when_names, 2, args, nargs, kwnames, &handle_by_keyword)) {
+        return handle_by_keyword;
+    }
     if (args_require("call_at", nargs, when_names, 2) < 0
         || args_parse_context("call_at", self->state->str_context, args, nargs, kwnames, &context) < 0) {
         return NULL;
@@ -114,7 +133,10 @@ Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 static PyObject *
 Loop_call_later(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context;
+    PyObject *context, *handle_by_keyword;
+    if (came_by_keyword(self, "call_later", delay_names, 2, args, nargs, kwnames, &handle_by_keyword)) {
+        return handle_by_keyword;
+    }
     if (args_require("call_later", nargs, delay_names, 2) < 0
         || args_parse_context("call_later", self->state->str_context, args, nargs, kwnames, &context) < 0) {
         return NULL;
@@ -251,16 +273,6 @@ Loop__close(Loop *self, PyObject *Py_UNUSED(ignored))
 
 /* ---- Attributes that BaseEventLoop shares ---- */
 
-static int
-refuse_delete(PyObject *value)
-{
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "the attribute cannot be deleted");
-        return -1;
-    }
-    return 0;
-}
-
 /* closure: the offset of a bool in Loop. */
 static PyObject *
 Loop_get_bool(Loop *self, void *closure)
@@ -271,7 +283,7 @@ Loop_get_bool(Loop *self, void *closure)
 static int
 Loop_set_bool(Loop *self, PyObject *value, void *closure)
 {
-    int truth = refuse_delete(value) < 0 ? -1 : PyObject_IsTrue(value);
+    int truth = refuse_delete(value, "this attribute", "Loop") < 0 ? -1 : PyObject_IsTrue(value);
     if (truth < 0) {
         return -1;
     }
@@ -302,7 +314,7 @@ Loop_get_object(Loop *self, void *closure)
 static int
 Loop_set_object(Loop *self, PyObject *value, void *closure)
 {
-    if (refuse_delete(value) < 0) {
+    if (refuse_delete(value, "this attribute", "Loop") < 0) {
         return -1;
     }
     PyObject **field = (PyObject **)((char *)self + (size_t)closure);
@@ -322,7 +334,7 @@ Loop_get_thread_id(Loop *self, void *Py_UNUSED(closure))
 static int
 Loop_set_thread_id(Loop *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    if (refuse_delete(value) < 0) {
+    if (refuse_delete(value, "this attribute", "Loop") < 0) {
         return -1;
     }
     unsigned long id = value == Py_None ? 0 : PyLong_AsUnsignedLong(value);
@@ -430,7 +442,7 @@ Loop_setattro(Loop *self, PyObject *name, PyObject *value)
     }
     struct state *state = self->state;
     PyObject *watched[] = {state->str_call_soon, state->str_call_later, state->str_call_at, state->str_create_future,
-                           state->str_time, state->str_create_task};
+                           state->str_time, state->str_create_task, state->str_get_debug};
     for (size_t i = 0; i < AC_ARRAY_SIZE(watched); i++) {
         if (name == watched[i]) {
             return loop_decide_fused(self);

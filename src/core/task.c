@@ -474,7 +474,8 @@ task_handle_exception(Task *self)
     task_finish(self);
     if (PyErr_GivenExceptionMatches(error, self->state->CancelledError)) {
         Py_XSETREF(self->cancelled_error, Py_NewRef(error));
-        result = future_cancel((Future *)self, self->cancel_message) < 0 ? -1 : 0;
+        /* The error has the message; the task itself, as with asyncio, has none. */
+        result = future_cancel((Future *)self, NULL) < 0 ? -1 : 0;
         Py_DECREF(error);
         return result;
     }
@@ -862,7 +863,7 @@ Task_cancel(Task *self, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {"msg", NULL};
     PyObject *message = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message) || check_initialized(self) < 0) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message)) {
         return NULL;
     }
     int result = task_cancel(self, message);
@@ -985,8 +986,7 @@ Task_get_log_destroy_pending(Task *self, void *Py_UNUSED(closure))
 static int
 Task_set_log_destroy_pending(Task *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    if (value == NULL) {
-        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    if (refuse_delete(value, "_log_destroy_pending", "Task") < 0) {
         return -1;
     }
     int truth = PyObject_IsTrue(value);

@@ -2,6 +2,7 @@
 #include "flow/coroutine.h"
 
 #include "py/args.h"
+#include "py/errors.h"
 
 void
 coroutine_init(Coroutine *self, struct state *state, const struct coroutine_body *body)
@@ -97,28 +98,12 @@ coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result)
     return outcome;
 }
 
-/* An outcome in the words of the iterator protocol.  Takes `result`. */
-static PyObject *
-outcome_as_next(PySendResult outcome, PyObject *result)
-{
-    if (outcome == PYGEN_RETURN) {
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-        Py_DECREF(result);
-        if (stop != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, stop);
-            Py_DECREF(stop);
-        }
-        return NULL;
-    }
-    return result;
-}
-
 PyObject *
 coroutine_next(Coroutine *self)
 {
     PyObject *result;
     PySendResult outcome = coroutine_am_send(self, Py_None, &result);
-    return outcome_as_next(outcome, result);
+    return send_result_as_next(outcome, result);
 }
 
 static PyObject *
@@ -126,7 +111,7 @@ coroutine_send(Coroutine *self, PyObject *value)
 {
     PyObject *result;
     PySendResult outcome = coroutine_am_send(self, value, &result);
-    return outcome_as_next(outcome, result);
+    return send_result_as_next(outcome, result);
 }
 
 static PyObject *

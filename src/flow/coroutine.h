@@ -1,8 +1,9 @@
 /* Coroutines written in C: what sleep() and wait() return.  Layer: flow.
 
    To Python such an object is a coroutine: types.CoroutineType by isinstance(), with send, throw, close and what
-   inspect asks for; dropped before it was started, it warns that it was never awaited.  It has two ways to run: its own body,
-   or another coroutine to which everything is passed on (asyncio's own function, where the loop is not to be shortcut).
+   inspect asks for; dropped before it was started, it warns that it was never awaited.  (It can also be iterated, so that
+   generator-based coroutines can `yield from` it.)  It has two ways to run: its own body, or another coroutine to which
+   everything is passed on (asyncio's own function, where the loop is not to be shortcut).
 
    A type embeds `struct coroutine` as its first member behind the object's head and names its body in a table. */
 #ifndef AC_FLOW_COROUTINE_H
@@ -62,7 +63,7 @@ extern PyMemberDef coroutine_members[];
 
 #define COROUTINE_SLOTS                                                                                    \
     {Py_tp_finalize, coroutine_finalize}, {Py_tp_repr, coroutine_repr}, {Py_am_await, PyObject_SelfIter},  \
-        {Py_tp_iternext, coroutine_next}, {Py_am_send, coroutine_am_send}, {Py_tp_methods, coroutine_methods}, \
+        {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, coroutine_next}, {Py_am_send, coroutine_am_send}, {Py_tp_methods, coroutine_methods}, \
         {Py_tp_getset, coroutine_getset}, {Py_tp_members, coroutine_members}
 
 enum {

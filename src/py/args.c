@@ -36,6 +36,37 @@ args_require(const char *function, Py_ssize_t nargs, const char *const *names, P
 }
 
 PyObject *
+args_call_in_order(PyObject *self, const char *method, const char *const *names, Py_ssize_t count,
+                   PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *positional = NULL, *function = NULL, *result = NULL;
+    PyObject *keywords = PyDict_New();
+    for (Py_ssize_t i = 0; keywords != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        if (PyDict_SetItem(keywords, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
+            Py_CLEAR(keywords);
+        }
+    }
+    positional = keywords ? PyTuple_New(count) : NULL;
+    for (Py_ssize_t i = 0; positional != NULL && i < count; i++) {
+        PyObject *value = i < nargs ? args[i] : PyDict_GetItemString(keywords, names[i]);
+        if (value == NULL) {
+            goto done;
+        }
+        PyTuple_SET_ITEM(positional, i, Py_NewRef(value));
+        if (i >= nargs && PyDict_DelItemString(keywords, names[i]) < 0) {
+            goto done;
+        }
+    }
+    function = positional ? PyObject_GetAttrString(self, method) : NULL;
+    result = function ? PyObject_Call(function, positional, keywords) : NULL;
+done:
+    Py_XDECREF(function);
+    Py_XDECREF(positional);
+    Py_XDECREF(keywords);
+    return result;
+}
+
+PyObject *
 args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs < 1 || nargs > 3) {

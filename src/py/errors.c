@@ -20,3 +20,33 @@ exception_leaves_loop(void)
 {
     return PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
 }
+
+int
+refuse_delete(PyObject *value, const char *attribute, const char *class)
+{
+    if (value != NULL) {
+        return 0;
+    }
+    if (AC_PY314) {
+        PyErr_Format(PyExc_AttributeError, "attribute '%s' of '%s' objects cannot be deleted", attribute, class);
+    }
+    else {
+        PyErr_SetString(PyExc_AttributeError, "cannot delete attribute");
+    }
+    return -1;
+}
+
+PyObject *
+send_result_as_next(PySendResult outcome, PyObject *result)
+{
+    if (outcome != PYGEN_RETURN) {
+        return result;
+    }
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+    Py_DECREF(result);
+    if (stop != NULL) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+    return NULL;
+}

@@ -12,4 +12,11 @@ int raise_errno(int negative_errno);
 /* Whether the exception that is set must leave the loop: SystemExit or KeyboardInterrupt. */
 bool exception_leaves_loop(void);
 
+/* For setters: AttributeError where `value` is NULL, the attribute being deleted.  Returns 0 or -1. */
+int refuse_delete(PyObject *value, const char *attribute, const char *class);
+
+/* An outcome of am_send in the words of tp_iternext: a return becomes a StopIteration, made so that a tuple stays whole.
+   Takes `result`. */
+PyObject *send_result_as_next(PySendResult outcome, PyObject *result);
+
 #endif

@@ -13,39 +13,39 @@ import tempfile
 
 HERE = pathlib.Path(__file__).parent
 COLUMNS = ("passed", "not applicable", "known difference", "skipped", "failed", "crashed")
-# Seconds for one test; the slowest of CPython's takes about ten.
-HANG = 20
 
 
-def run(file: pathlib.Path) -> tuple[dict[str, str], str]:
+def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], str]:
     """Run one test file in a process of its own; return the outcome of each test by id, and what pytest printed."""
-    crashed: dict[str, str] = {}
-    while True:
-        with tempfile.TemporaryDirectory() as folder:
-            record = pathlib.Path(folder, "record")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-warnings"]
+    command += ["-o", f"faulthandler_timeout={hang}", "-o", "faulthandler_exit_on_timeout=true", str(file)]
+    outcomes: dict[str, str] = {}
+    printed = ""
+    with tempfile.TemporaryDirectory() as folder:
+        record = pathlib.Path(folder, "record")
+        # What was started is not started again: a process that died is followed by one for the rest.
+        while True:
             record.touch()
-            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-warnings"]
-            command += ["-o", f"faulthandler_timeout={HANG}", "-o", "faulthandler_exit_on_timeout=true"]
-            command += [part for nodeid in crashed.values() for part in ("--deselect", nodeid)]
+            size = record.stat().st_size
             process = subprocess.run(
-                [*command, str(file)],
+                command,
                 env={**os.environ, "ASYNCIO_C_CONFORMANCE_RECORD": str(record)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                errors="replace",
             )
+            printed += process.stdout
             lines = [json.loads(line) for line in record.read_text().splitlines()]
-        outcomes: dict[str, str] = {}
-        for line in lines:
-            # A test has several outcomes if its teardown fails as well.
-            if "done" in line and outcomes.get(line["done"]) != "failed":
-                outcomes[line["done"]] = line["outcome"]
-        last = next((line for line in reversed(lines) if "start" in line), None)
-        if any("finished" in line for line in lines) or last is None or last["start"] in crashed:
-            return {**outcomes, **dict.fromkeys(crashed, "crashed")}, process.stdout
-        crashed[last["start"]] = last["nodeid"]
-        outcomes.pop(last["start"], None)
-        print(process.stdout[-4000:], file=sys.stderr)
+            if record.stat().st_size == size or "finished" in lines[-1]:
+                break
+    for line in lines:
+        if "start" in line:
+            outcomes[line["start"]] = "crashed"
+        # A test has several outcomes if its teardown fails as well.
+        elif "done" in line and outcomes.get(line["done"]) != "failed":
+            outcomes[line["done"]] = line["outcome"]
+    return outcomes, printed
 
 
 def main() -> int:
@@ -53,6 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("modules", nargs="*", help="such as test_tasks; all of them if none is given")
     parser.add_argument("--bindings", action="store_true", help="a row for each binding of each module")
+    parser.add_argument("--hang", type=float, default=60, help="seconds after which a test counts as crashed")
     parser.add_argument(
         "--verbose", action="store_true", help="print pytest's output for modules with failures"
     )
@@ -65,7 +66,7 @@ def main() -> int:
     bad: list[str] = []
     print(f"{'':32}{'run':>8}", *(f"{column:>16}" for column in COLUMNS))
     for file in files:
-        outcomes, output = run(file)
+        outcomes, output = run(file, options.hang)
         rows: dict[str, collections.Counter[str]] = {}
         for test_id, outcome in outcomes.items():
             binding = test_id.split("::")[1].partition(".")[2]

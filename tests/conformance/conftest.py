@@ -28,7 +28,17 @@ def _record(**line: Any) -> None:
             file.write(json.dumps(line) + "\n")
 
 
+def _started() -> set[str]:
+    """Return the tests that the record says were started, by a process that did not survive the last of them."""
+    if not RECORD or not os.path.exists(RECORD):
+        return set()
+    with open(RECORD, encoding="utf-8") as file:
+        return {line["start"] for line in map(json.loads, file) if "start" in line}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    started = _started()
+    items[:] = [item for item in items if _test_id(item) not in started]
     for item in items:
         test_id = _test_id(item)
         if test_id is None:
@@ -60,7 +70,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
     if item.parent is not item.session.stash.get(_LAST_PARENT, None):
         item.session.stash[_LAST_PARENT] = item.parent
         _relieve_garbage_collector()
-    _record(start=test_id, nodeid=item.nodeid)
+    _record(start=test_id)
     with item.cls.conformance.active():  # type: ignore[attr-defined]
         return (yield)
 

@@ -197,6 +197,8 @@ _MASKS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
     (re.compile(r"\bpid=\d+"), "pid=N"),
+    # Built-in methods name the module of their type.
+    (re.compile(r"\b(_asyncio|asyncio_c\._core)\.(?=Task|Future)"), ""),
     # The loop is the one object whose class name differs by design.
     (re.compile(r"<[\w.]*Loop (?=running=)"), "<Loop "),
     (re.compile(r"\b\d+\.\d+(e-?\d+)? seconds"), "N seconds"),

@@ -145,11 +145,12 @@ def test_finished_eager_task_drops_its_coroutine(ours, stock):
 
             async def main():
                 task = impl.Task(child(), loop=loop, eager_start=True, name="n")
-                return task.get_coro() is None, repr(task)
+                # Early 3.12 releases crash when stock is asked for the coroutine.
+                return repr(task), impl.name == "asyncio" or not impl.native_names or task.get_coro() is None
 
             return loop.run_until_complete(main())
 
-    assert outcome(ours) == outcome(stock)
+    assert outcome(ours) == outcome(stock) == ("<Task finished name='n' result=1>", True)
 
 
 def test_context_of_the_eager_step(impl, loop):
@@ -234,7 +235,7 @@ def test_stock_eager_task_started_in_our_task(native):
 
     async def main():
         me = asyncio.current_task()
-        task = asyncio.tasks._CTask(child(), eager_start=True, name="stock")
+        task = asyncio.tasks._CTask(child(), loop=asyncio.get_running_loop(), eager_start=True, name="stock")
         assert asyncio.current_task() is me
         return await task
 
@@ -249,7 +250,7 @@ def test_our_eager_task_started_in_a_stock_task(native, stock):
 
     async def main():
         me = asyncio.current_task()
-        task = native.Task(child(), eager_start=True, name="ours")
+        task = native.Task(child(), loop=asyncio.get_running_loop(), eager_start=True, name="ours")
         assert asyncio.current_task() is me
         return await task
 

@@ -128,7 +128,6 @@ def test_coroutine_attributes(impl):
     assert sleeper.__name__ == "sleep"
     assert sleeper.__qualname__ == "sleep"
     assert sleeper.cr_running is False
-    assert sleeper.cr_await is None
     sleeper.close()
 
 

@@ -1,0 +1,152 @@
+/* The iterator behind `await future`.  Layer: core.
+
+   Equivalent:
+
+       def __await__(self):
+           if not self.done():
+               self._asyncio_future_blocking = True
+               yield self
+           return self.result()
+
+   With am_send in place of a generator, a result that is there is returned without a frame or a StopIteration. */
+#include "core/future.h"
+
+#include "py/args.h"
+#include "py/errors.h"
+
+typedef struct {
+    PyObject_HEAD
+    struct state *state;
+    Future *future; /* owned; NULL: exhausted */
+} FutureIter;
+
+PyObject *
+Future_await(Future *self)
+{
+    struct state *state = self->state;
+    if (self->loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Future object is not initialized.");
+        return NULL;
+    }
+    FutureIter *iter = (FutureIter *)freelist_new(&state->FutureIter_freelist, state->FutureIter_type);
+    if (iter != NULL) {
+        iter->state = state;
+        iter->future = (Future *)Py_NewRef((PyObject *)self);
+        PyObject_GC_Track(iter);
+    }
+    return (PyObject *)iter;
+}
+
+static PySendResult
+FutureIter_am_send(FutureIter *self, PyObject *Py_UNUSED(value), PyObject **result)
+{
+    Future *future = self->future;
+    *result = NULL;
+    if (future == NULL) {
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
+    }
+    if (future->future_state == FUTURE_PENDING) {
+        if (future->blocking) {
+            PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
+            return PYGEN_ERROR;
+        }
+        future->blocking = true;
+        *result = Py_NewRef((PyObject *)future);
+        return PYGEN_NEXT;
+    }
+    self->future = NULL;
+    *result = future_get_result(future);
+    Py_DECREF(future);
+    return *result ? PYGEN_RETURN : PYGEN_ERROR;
+}
+
+static PyObject *
+FutureIter_next(FutureIter *self)
+{
+    PyObject *result;
+    PySendResult outcome = FutureIter_am_send(self, Py_None, &result);
+    return send_result_as_next(outcome, result);
+}
+
+static PyObject *
+FutureIter_send(FutureIter *self, PyObject *Py_UNUSED(value))
+{
+    return FutureIter_next(self);
+}
+
+static PyObject *
+FutureIter_close(FutureIter *self, PyObject *Py_UNUSED(ignored))
+{
+    Py_CLEAR(self->future);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+FutureIter_throw(FutureIter *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *error = args_parse_throw(args, nargs);
+    if (error != NULL) {
+        Py_CLEAR(self->future);
+        compat_exception_restore_steal(error);
+    }
+    return NULL;
+}
+
+static int
+FutureIter_traverse(FutureIter *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->future);
+    return 0;
+}
+
+static int
+FutureIter_clear(FutureIter *self)
+{
+    Py_CLEAR(self->future);
+    return 0;
+}
+
+static void
+FutureIter_dealloc(FutureIter *self)
+{
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->future);
+    freelist_free(&self->state->FutureIter_freelist, self->state->FutureIter_type, (PyObject *)self);
+}
+
+PyDoc_STRVAR(iter_send_doc, "send($self, value, /)\n--\n\nResume; the value is ignored.");
+PyDoc_STRVAR(iter_throw_doc, "throw($self, /, *args)\n--\n\nRaise the exception; the future is not touched.");
+PyDoc_STRVAR(iter_close_doc, "close($self, /)\n--\n\nLet go of the future.");
+
+static PyMethodDef FutureIter_methods[] = {
+    {"send", (PyCFunction)FutureIter_send, METH_O, iter_send_doc},
+    {"throw", AC_FAST(FutureIter_throw), METH_FASTCALL, iter_throw_doc},
+    {"close", (PyCFunction)FutureIter_close, METH_NOARGS, iter_close_doc},
+    {0},
+};
+
+static PyType_Slot FutureIter_slots[] = {
+    {Py_tp_dealloc, FutureIter_dealloc},
+    {Py_tp_traverse, FutureIter_traverse},
+    {Py_tp_clear, FutureIter_clear},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, FutureIter_next},
+    {Py_am_send, FutureIter_am_send},
+    {Py_tp_methods, FutureIter_methods},
+    {0, NULL},
+};
+
+static PyType_Spec FutureIter_spec = {
+    .name = "asyncio_c._core.FutureIter",
+    .basicsize = sizeof(FutureIter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = FutureIter_slots,
+};
+
+int
+future_iter_register(PyObject *module)
+{
+    return state_add_type(module, &state_of_module(module)->FutureIter_type, &FutureIter_spec, NULL);
+}
