@@ -23,7 +23,9 @@ native_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 after_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    state_of_module(module)->fork_generation++;
+    struct state *state = state_of_module(module);
+    state->fork_generation++;
+    state->running_loop = NULL; /* asyncio, too, knows of no running loop in the child */
     Py_RETURN_NONE;
 }
 

@@ -12,7 +12,11 @@
            def _run(self):
                self._context.run(self._callback, *self._args)
 
-   A handle keeps up to three arguments in itself, which covers nearly all, and comes from a freelist.  A cancelled handle
+   A handle keeps up to three arguments in itself, which covers nearly all, and comes from a freelist.
+
+   Most handles live from call_soon() to their turn, and nobody looks at them.  So the garbage collector is not told of a
+   handle of call_soon() before its turn is over and somebody still holds it; until then the loop traverses it as a part
+   of itself, if the queue's reference is the only one.  A cancelled handle
    stays in the ready queue, where running it does nothing; a cancelled timer leaves the heap at once.
 
    On 3.14 and later, the handle of call_soon_threadsafe() promises that after cancel() has returned in another thread
@@ -110,8 +114,11 @@ handle_run(struct runnable *runnable, Loop *loop)
     if (registry_leave(loop) < 0) {
         return -1;
     }
-    return AC_UNLIKELY(self->threadsafe) ? handle_call_threadsafe(self) : handle_call(self);
+    int result = AC_UNLIKELY(self->threadsafe) ? handle_call_threadsafe(self) : handle_call(self);
+    runnable_leaves_queue((PyObject *)self);
+    return result;
 }
+
 
 static PyObject *
 handle_as_handle(struct runnable *runnable, Loop *Py_UNUSED(loop))
@@ -160,7 +167,6 @@ handle_init(Handle *self, struct state *state, PyObject *loop, PyObject *callbac
             return -1;
         }
     }
-    PyObject_GC_Track(self);
     return 0;
 }
 
@@ -173,7 +179,6 @@ handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *co
         return NULL;
     }
     if (handle_init(self, state, loop, callback, args, nargs, context) < 0) {
-        PyObject_GC_Track(self);
         Py_DECREF(self);
         return NULL;
     }
@@ -192,10 +197,10 @@ timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *cal
     self->timer.runnable = &self->handle.runnable;
     self->when = when;
     if (handle_init(&self->handle, state, loop, callback, args, nargs, context) < 0) {
-        PyObject_GC_Track(self);
         Py_DECREF(self);
         return NULL;
     }
+    PyObject_GC_Track(self); /* it may wait for long */
     return self;
 }
 

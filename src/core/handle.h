@@ -32,7 +32,8 @@ typedef struct {
 } TimerHandle;
 
 /* A handle for callback(*args) in `context`, NULL for a copy of the current one.  In debug mode it remembers where it
-   was made.  New reference, not queued. */
+   was made.  New reference, not queued; a Handle is not yet known to the garbage
+   collector, which the ready queue needs not and other places must see to. */
 Handle *handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *context);
 TimerHandle *timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback,

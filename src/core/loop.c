@@ -160,6 +160,7 @@ loop_poll(Loop *loop)
         count = poller_wait(&loop->poller, timeout_ns);
         Py_END_ALLOW_THREADS
         loop->sleeping = false;
+        loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
     }
     loop->passes = 0;
     if (count < 0) {
@@ -308,6 +309,10 @@ loop_run(Loop *loop)
     }
     /* A nested run hands the current task back as it found it. */
     PyObject *outer_task = Py_XNewRef(loop->entered_task);
+    PyObject *outer_holder = loop->running_holder;
+    Loop *outer_loop = loop->state->running_loop;
+    loop->running_holder = Py_XNewRef(compat_running_holder_borrow(loop->state->running_key));
+    loop->state->running_loop = loop;
     int result = 0;
     bool must_poll = true;
     do {
@@ -324,6 +329,8 @@ loop_run(Loop *loop)
     if (exception != NULL) {
         compat_exception_restore_steal(exception);
     }
+    Py_XSETREF(loop->running_holder, outer_holder);
+    loop->state->running_loop = outer_loop == loop ? loop : NULL;
     Py_XDECREF(outer_task);
     return result;
 }
@@ -367,9 +374,18 @@ loop_scheduled_list(Loop *loop)
 Loop *
 loop_running_fused(struct state *state)
 {
-    PyObject *running = PyObject_CallNoArgs(state->get_running_loop);
+    PyObject *running = NULL;
+    if (!AC_PY312 && state->running_loop != NULL) {
+        PyObject *holder = compat_running_holder_borrow(state->running_key);
+        if (holder != NULL && holder == state->running_loop->running_holder) {
+            running = Py_NewRef((PyObject *)state->running_loop);
+        }
+    }
     if (running == NULL) {
-        return NULL;
+        running = PyObject_CallNoArgs(state->get_running_loop);
+        if (running == NULL) {
+            return NULL;
+        }
     }
     Loop *loop = loop_cast(state, running);
     if (loop == NULL || !loop->fused || loop->closed) {
@@ -468,7 +484,9 @@ static void
 drop_queues(Loop *loop)
 {
     while (ring_count(&loop->ready) > 0) {
-        Py_DECREF(((struct runnable *)ring_pop(&loop->ready))->owner);
+        PyObject *owner = ((struct runnable *)ring_pop(&loop->ready))->owner;
+        runnable_leaves_queue(owner);
+        Py_DECREF(owner);
     }
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL) {
@@ -494,7 +512,14 @@ int
 loop_traverse_queues(Loop *loop, visitproc visit, void *arg)
 {
     for (size_t i = 0; i < ring_count(&loop->ready); i++) {
-        Py_VISIT(((struct runnable *)ring_peek(&loop->ready, i))->owner);
+        PyObject *owner = ((struct runnable *)ring_peek(&loop->ready, i))->owner;
+        Py_VISIT(owner);
+        if (Py_REFCNT(owner) == 1 && !PyObject_GC_IsTracked(owner)) {
+            int result = Py_TYPE(owner)->tp_traverse(owner, visit, arg);
+            if (result != 0) {
+                return result;
+            }
+        }
     }
     for (size_t i = 0; i < loop->timers.count; i++) {
         Py_VISIT(AC_CONTAINER_OF(loop->timers.entries[i].node, struct timer, node)->runnable->owner);

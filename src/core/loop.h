@@ -52,6 +52,7 @@ struct Loop {
     uint64_t fork_generation;
     unsigned long thread_id; /* of the thread that runs it; 0: none */
 
+    PyObject *running_holder;         /* owned; while it runs, on 3.11: loop_running_fused() */
     PyObject *entered_task;           /* owned; the task published as current in this loop: registry.h */
     PyObject *task_factory;           /* owned; None: ours */
     PyObject *current_handle;         /* owned; debug mode */

@@ -402,6 +402,7 @@ static int
 Loop_traverse(Loop *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->running_holder);
     Py_VISIT(self->entered_task);
     Py_VISIT(self->task_factory);
     Py_VISIT(self->current_handle);
@@ -413,6 +414,7 @@ static int
 Loop_clear(Loop *self)
 {
     loop_close(self);
+    Py_CLEAR(self->running_holder);
     Py_CLEAR(self->entered_task);
     Py_CLEAR(self->task_factory);
     Py_CLEAR(self->current_handle);

@@ -112,6 +112,7 @@ reader_add(Loop *loop, int direction, PyObject *const *args, Py_ssize_t nargs, P
     if (handle == NULL) {
         return NULL;
     }
+    PyObject_GC_Track(handle); /* it stays here between its turns */
     struct reader *reader = reader_find(loop, fd);
     bool added = reader == NULL;
     if (added) {

@@ -6,6 +6,7 @@
 #ifndef AC_CORE_RUNNABLE_H
 #define AC_CORE_RUNNABLE_H
 
+#include "base/macros.h"
 #include "py/compat.h"
 
 typedef struct Loop Loop;
@@ -32,5 +33,15 @@ struct runnable {
     const struct runnable_ops *ops;
     PyObject *owner; /* borrowed: the object that embeds this */
 };
+
+/* Owners may be unknown to the garbage collector while the ready queue alone holds them (handle.c says why).  When they
+   leave the queue, whoever still holds them makes them known. */
+static inline void
+runnable_leaves_queue(PyObject *owner)
+{
+    if (AC_UNLIKELY(Py_REFCNT(owner) > 1) && !PyObject_GC_IsTracked(owner)) {
+        PyObject_GC_Track(owner);
+    }
+}
 
 #endif

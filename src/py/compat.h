@@ -21,11 +21,29 @@ enum {
     AC_PY315 = PY_VERSION_HEX >= 0x030F0000,
 };
 
-/* Without a GIL two threads could meet in a freelist. */
+/* Without a GIL two threads could meet in a freelist; the stress build wants each object to be new. */
 #if defined(Py_GIL_DISABLED) || defined(ASYNCIO_C_STRESS)
-#define AC_FREELIST_SIZE 0
+#define AC_FREELISTS 0
 #else
-#define AC_FREELIST_SIZE 255
+#define AC_FREELISTS 1
+#endif
+
+/* 3.11 keeps the running loop in the dictionary of the thread state, wrapped in an object that is new for each
+   _set_running_loop().  Its _get_running_loop() makes a system call, getpid(), each time; looking at the wrapper tells
+   whether the answer is still the same.  Should the key go away, the lookup finds nothing and the function is called. */
+#if PY_VERSION_HEX < 0x030C0000
+static inline PyObject *
+compat_running_holder_borrow(PyObject *key)
+{
+    PyObject *dict = PyThreadState_GetDict();
+    return dict ? PyDict_GetItemWithError(dict, key) : NULL;
+}
+#else
+static inline PyObject *
+compat_running_holder_borrow(PyObject *Py_UNUSED(key))
+{
+    return NULL;
+}
 #endif
 
 /* 3.12 gave the current exception as one object. */

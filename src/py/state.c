@@ -26,6 +26,9 @@ int
 state_init(struct state *state)
 {
     list_init(&state->tasks);
+#define X(name, size) state->name##_freelist.limit = AC_FREELISTS ? size : 0;
+    STATE_TYPES(X)
+#undef X
     state->next_task_number = 1;
 #define X(field, module, attribute)                               \
     if ((state->field = state_import(module, attribute)) == NULL) \
@@ -46,13 +49,14 @@ state_init(struct state *state)
     STATE_STRINGS(X)
 #undef X
     state->context_kwnames = PyTuple_Pack(1, state->str_context);
-    return state->context_kwnames ? 0 : -1;
+    state->running_key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
+    return state->context_kwnames && state->running_key ? 0 : -1;
 }
 
 int
 state_traverse(struct state *state, visitproc visit, void *arg)
 {
-#define X(name) Py_VISIT(state->name##_type);
+#define X(name, limit) Py_VISIT(state->name##_type);
     STATE_TYPES(X)
 #undef X
 #define X(field, module, attribute) Py_VISIT(state->field);
@@ -62,23 +66,28 @@ state_traverse(struct state *state, visitproc visit, void *arg)
     return 0;
 }
 
+static PyObject **
+next_of(PyObject *dead)
+{
+    return (PyObject **)(dead + 1);
+}
+
 static void
 freelist_clear(struct freelist *freelist)
 {
-#if AC_FREELIST_SIZE > 0
-    while (freelist->count > 0) {
-        PyObject_GC_Del(freelist->items[--freelist->count]);
+    while (freelist->first != NULL) {
+        PyObject *self = freelist->first;
+        freelist->first = *next_of(self);
+        PyObject_GC_Del(self);
     }
-#else
-    (void)freelist;
-#endif
+    freelist->limit = 0; /* what dies from now on is freed */
 }
 
 void
 state_clear(struct state *state)
 {
-#define X(name)                                \
-    freelist_clear(&state->name##_freelist);   \
+#define X(name, limit)                       \
+    freelist_clear(&state->name##_freelist); \
     Py_CLEAR(state->name##_type);
     STATE_TYPES(X)
 #undef X
@@ -90,6 +99,7 @@ state_clear(struct state *state)
     STATE_STRINGS(X)
 #undef X
     Py_CLEAR(state->context_kwnames);
+    Py_CLEAR(state->running_key);
 }
 
 int
@@ -123,17 +133,17 @@ state_register_stock(struct state *state, PyTypeObject *type, PyObject *stock)
 PyObject *
 freelist_new(struct freelist *freelist, PyTypeObject *type)
 {
-#if AC_FREELIST_SIZE > 0
-    if (AC_LIKELY(freelist->count > 0)) {
-        PyObject *self = freelist->items[--freelist->count];
-        memset((char *)self + sizeof(PyObject), 0, (size_t)type->tp_basicsize - sizeof(PyObject));
-        return PyObject_Init(self, type); /* and the object's reference to its heap type */
+    PyObject *self = freelist->first;
+    if (AC_LIKELY(self != NULL)) {
+        freelist->first = *next_of(self);
+        freelist->count--;
+        PyObject_Init(self, type); /* and the object's reference to its heap type */
     }
-#endif
-    (void)freelist;
-    PyObject *self = (PyObject *)PyObject_GC_New(PyObject, type);
-    if (self != NULL) {
-        memset((char *)self + sizeof(PyObject), 0, (size_t)type->tp_basicsize - sizeof(PyObject));
+    else {
+        self = (PyObject *)PyObject_GC_New(PyObject, type);
+    }
+    if (AC_LIKELY(self != NULL)) {
+        memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     }
     return self;
 }
@@ -142,16 +152,14 @@ void
 freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self)
 {
     PyTypeObject *own = Py_TYPE(self);
-#if AC_FREELIST_SIZE > 0
     /* What the collector has finalized once it will not finalize again: such memory starts no new life. */
-    if (AC_LIKELY(own == type && freelist->count < AC_FREELIST_SIZE && !PyObject_GC_IsFinalized(self))) {
-        freelist->items[freelist->count++] = self;
+    if (AC_LIKELY(own == type && freelist->count < freelist->limit && !PyObject_GC_IsFinalized(self))) {
+        *next_of(self) = freelist->first;
+        freelist->first = self;
+        freelist->count++;
         Py_DECREF(own);
         return;
     }
-#endif
-    (void)freelist;
-    (void)type;
     own->tp_free(self);
     Py_DECREF(own);
 }

@@ -10,18 +10,20 @@
 #include "base/list.h"
 #include "base/macros.h"
 
-/* Our types, in the order in which they are made. */
-#define STATE_TYPES(X)  \
-    X(Handle)           \
-    X(TimerHandle)      \
-    X(Loop)             \
-    X(FutureIter)       \
-    X(Future)           \
-    X(TaskStep)         \
-    X(Task)             \
-    X(SleepCoroutine)   \
-    X(WaitCoroutine)    \
-    X(GatheringFuture)
+/* Our types in the order in which they are made, and how many dead objects of each are kept for new ones.  A thousand is
+   what a batch of callbacks or a large gather needs: objects from a freelist do not count as allocations for the garbage
+   collector, which would otherwise run in the middle of it. */
+#define STATE_TYPES(X)     \
+    X(Handle, 1024)        \
+    X(TimerHandle, 1024)   \
+    X(Loop, 1)             \
+    X(FutureIter, 1024)    \
+    X(Future, 1024)        \
+    X(TaskStep, 64)        \
+    X(Task, 1024)          \
+    X(SleepCoroutine, 1024) \
+    X(WaitCoroutine, 16)   \
+    X(GatheringFuture, 64)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
@@ -100,15 +102,15 @@
     X(eager_start)                 \
     X(loop)
 
+/* Dead objects, linked through the first word behind the object's head. */
 struct freelist {
+    PyObject *first;
     int count;
-#if AC_FREELIST_SIZE > 0
-    PyObject *items[AC_FREELIST_SIZE];
-#endif
+    int limit;
 };
 
 struct state {
-#define X(name) PyTypeObject *name##_type;
+#define X(name, limit) PyTypeObject *name##_type;
     STATE_TYPES(X)
 #undef X
 #define X(field, module, attribute) PyObject *field;
@@ -118,10 +120,12 @@ struct state {
 #define X(string) PyObject *str_##string;
     STATE_STRINGS(X)
 #undef X
-#define X(name) struct freelist name##_freelist;
+#define X(name, limit) struct freelist name##_freelist;
     STATE_TYPES(X)
 #undef X
     PyObject *context_kwnames;   /* ("context",) */
+    PyObject *running_key;       /* 3.11: compat_running_holder_borrow() */
+    struct Loop *running_loop;   /* borrowed: the native loop that polled or started last, if it still runs */
     struct list_node tasks;      /* every native task that is not done: registry.h */
     int debug_loops;             /* how many native loops are in debug mode */
     uint64_t next_task_number;   /* for the names */
