@@ -11,14 +11,13 @@ collector finds it; if that ever changes, `register` says so by raising at impor
 
 from __future__ import annotations
 
+import _asyncio
 import asyncio
 import gc
 from asyncio import tasks
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
-
-import _asyncio
 
 from . import _core
 

@@ -1,22 +1,19 @@
-"""Loop: the C event loop, completed by asyncio's BaseEventLoop.
+"""Loop: the C event loop, completed by asyncio's own unix event loop.
 
-The C type comes first in the order of inheritance and has whatever runs per callback. BaseEventLoop has what runs once
-per program, server or connection, as this Python's asyncio does it. This file joins the two, and has what belongs to
-neither: running, closing, signal handlers, and the reports of errors.
+The C type comes first in the order of inheritance and has whatever runs per callback. asyncio's loop has what runs once
+per program, server or connection, as this Python does it, and for the time being the transports, on top of our readers and
+writers. This file joins the two: running, closing, and the reports of errors.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
+import selectors
 import socket
 import sys
 import threading
-import warnings
-from asyncio import base_events, coroutines, events, format_helpers
-from asyncio.log import logger
-from collections.abc import Callable
+import weakref
+from asyncio import base_events, events, format_helpers, unix_events
 from typing import Any
 
 from . import _core, _registry
@@ -24,7 +21,7 @@ from . import _core, _registry
 _registry.register()
 
 
-class Loop(_core.Loop, base_events.BaseEventLoop):
+class Loop(_core.Loop, unix_events.SelectorEventLoop):
     """Event loop in C on epoll.
 
     Mirrors asyncio's event loop ("Event Loop"). Subclasses may override any method, and methods may be set on an
@@ -33,14 +30,14 @@ class Loop(_core.Loop, base_events.BaseEventLoop):
     Raises OSError if the process is out of file descriptors.
     """
 
-    # The names that asyncio's own loops have beside BaseEventLoop's.
-    _signal_handlers: dict[int, events.Handle]
-
     def __init__(self) -> None:
-        # A pair of sockets for signal.set_wakeup_fd(), made when the first handler is added.
+        # Not the selector loop's __init__, which would open a selector and a pair of sockets that we do not need.
+        base_events.BaseEventLoop.__init__(self)
+        self._selector = _Watches(self)
+        self._transports = weakref.WeakValueDictionary[int, Any]()
+        self._signal_handlers: dict[int, events.Handle] = {}
+        self._unix_server_sockets: dict[socket.socket, int] = {}
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
-        self._signal_handlers = {}
-        super().__init__()
         self._initialized()
 
     # ---- Running and closing ----
@@ -74,19 +71,42 @@ class Loop(_core.Loop, base_events.BaseEventLoop):
 
         Mirrors loop.close ("Event Loop", "Running and stopping the loop"). Raises RuntimeError if the loop is running.
         """
-        if self.is_running():
-            raise RuntimeError("Cannot close a running event loop")
-        if self.is_closed():
-            return
-        if self._debug:
-            logger.debug("Close %r", self)
-        self._close_signals()
+        super().close()
         self._close()
-        self._executor_shutdown_called = True
-        executor = self._default_executor
-        if executor is not None:
-            self._default_executor = None
-            executor.shutdown(wait=False)
+
+    def _add_callback(self, handle: events.Handle) -> None:
+        """Queue a handle of asyncio's own."""
+        if not handle._cancelled:
+            self.call_soon(handle._run)  # which enters the handle's context
+
+    # ---- The sockets behind signal.set_wakeup_fd() ----
+
+    # asyncio's add_signal_handler() asks for _csock, and only it: threads wake the loop by other means.
+
+    @property
+    def _csock(self) -> socket.socket:
+        return self._open_signal_sockets()[1]
+
+    @property
+    def _ssock(self) -> socket.socket:
+        return self._open_signal_sockets()[0]
+
+    def _open_signal_sockets(self) -> tuple[socket.socket, socket.socket]:
+        if self._signal_sockets is None:
+            self._check_closed()
+            reader, writer = self._signal_sockets = socket.socketpair()
+            reader.setblocking(False)
+            writer.setblocking(False)
+            self._add_reader(reader.fileno(), self._read_from_self)
+        return self._signal_sockets
+
+    def _close_self_pipe(self) -> None:
+        if self._signal_sockets is not None:
+            reader, writer = self._signal_sockets
+            self._signal_sockets = None
+            self._remove_reader(reader.fileno())
+            reader.close()
+            writer.close()
 
     # ---- Errors and slow callbacks ----
 
@@ -100,125 +120,25 @@ class Loop(_core.Loop, base_events.BaseEventLoop):
         self.call_exception_handler(context)
 
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
-        logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), seconds)
-
-    # ---- Signals ----
-
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
-        """Call callback(*args) in the loop when the signal arrives.
-
-        Mirrors loop.add_signal_handler ("Event Loop", "Unix signals"). Raises ValueError if the number is no signal,
-        RuntimeError if it cannot be caught or this is not the main thread, and TypeError for coroutines.
-        """
-        if coroutines.iscoroutine(callback) or _iscoroutinefunction(callback):
-            raise TypeError("coroutines cannot be used with add_signal_handler()")
-        self._check_signal(sig)
-        self._check_closed()
-        try:
-            # set_wakeup_fd() raises ValueError outside of the main thread.
-            signal.set_wakeup_fd(self._open_signals().fileno())
-        except (ValueError, OSError) as exc:
-            raise RuntimeError(str(exc)) from None
-        self._signal_handlers[sig] = events.Handle(callback, args, self, None)
-        try:
-            # The C level of a Python handler writes the number to the wake-up socket; the handler has nothing to do.
-            signal.signal(sig, _ignore_signal)
-            signal.siginterrupt(sig, False)
-        except OSError as exc:
-            del self._signal_handlers[sig]
-            if not self._signal_handlers:
-                self._release_wakeup_fd()
-            if exc.errno == 22:  # EINVAL: SIGKILL and SIGSTOP
-                raise RuntimeError(f"sig {sig} cannot be caught") from exc
-            raise
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        """Remove the handler of a signal; return False if there was none.
-
-        Mirrors loop.remove_signal_handler ("Event Loop", "Unix signals").
-        """
-        self._check_signal(sig)
-        if self._signal_handlers.pop(sig, None) is None:
-            return False
-        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
-        try:
-            signal.signal(sig, default)
-        except OSError as exc:
-            if exc.errno == 22:
-                raise RuntimeError(f"sig {sig} cannot be caught") from exc
-            raise
-        if not self._signal_handlers:
-            self._release_wakeup_fd()
-        return True
-
-    def _check_signal(self, sig: int) -> None:
-        if not isinstance(sig, int):
-            raise TypeError(f"sig must be an int, not {sig!r}")
-        if sig not in signal.valid_signals():
-            raise ValueError(f"invalid signal number {sig}")
-
-    def _open_signals(self) -> socket.socket:
-        if self._signal_sockets is None:
-            reader, writer = socket.socketpair()
-            reader.setblocking(False)
-            writer.setblocking(False)
-            self._signal_sockets = reader, writer
-            self._add_reader(reader.fileno(), self._read_signals)
-        return self._signal_sockets[1]
-
-    def _read_signals(self) -> None:
-        if self._signal_sockets is None:
-            return
-        try:
-            data = self._signal_sockets[0].recv(4096)
-        except (BlockingIOError, InterruptedError):
-            return
-        for sig in data:
-            self._handle_signal(sig)
-
-    def _handle_signal(self, sig: int) -> None:
-        handle = self._signal_handlers.get(sig)
-        if handle is None:
-            return
-        if handle._cancelled:
-            self.remove_signal_handler(sig)
-        else:
-            self.call_soon(handle._run)  # which enters the handle's own context
-
-    def _release_wakeup_fd(self) -> None:
-        try:
-            signal.set_wakeup_fd(-1)
-        except (ValueError, OSError) as exc:
-            logger.info("set_wakeup_fd(-1) failed: %s", exc)
-
-    def _close_signals(self) -> None:
-        if sys.is_finalizing():
-            if self._signal_handlers:
-                warnings.warn(
-                    f"Closing the loop {self!r} on interpreter shutdown stage, skipping signal handlers removal",
-                    ResourceWarning,
-                    source=self,
-                )
-                self._signal_handlers.clear()
-        else:
-            for sig in list(self._signal_handlers):
-                self.remove_signal_handler(sig)
-        if self._signal_sockets is not None:
-            reader, writer = self._signal_sockets
-            self._signal_sockets = None
-            self._remove_reader(reader.fileno())
-            reader.close()
-            writer.close()
+        text = base_events._format_handle(handle)
+        base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 
-def _iscoroutinefunction(function: Any) -> bool:
-    # asyncio's own function of this name warns from 3.14 on.
-    check = getattr(coroutines, "_iscoroutinefunction", None) or asyncio.iscoroutinefunction
-    return bool(check(function))
+class _Watches:
+    """What asyncio's transports ask of a selector for their representation, and how it is closed: a view of the poller."""
 
+    def __init__(self, loop: Loop) -> None:
+        self._loop = weakref.ref(loop)
 
-def _ignore_signal(signum: int, frame: object) -> None:
-    """Do nothing: what matters is that the signal is caught."""
+    def get_key(self, fd: int) -> selectors.SelectorKey:
+        loop = self._loop()
+        watched = loop._watched(fd) if loop is not None else 0
+        if not watched:
+            raise KeyError(fd)
+        return selectors.SelectorKey(fd, fd, watched, None)
+
+    def close(self) -> None:
+        """Do nothing: the poller is the C loop's to close."""
 
 
 os.register_at_fork(after_in_child=_core._after_fork)

@@ -33,9 +33,9 @@ PyDoc_STRVAR(native_tasks_doc, "_native_tasks($module, /)\n--\n\nReturn a list o
 PyDoc_STRVAR(after_fork_doc, "_after_fork($module, /)\n--\n\nSay that this process is a fork's child.");
 
 static PyMethodDef functions[] = {
-    {"_native_tasks", native_tasks, METH_NOARGS, native_tasks_doc},
-    {"_after_fork", after_fork, METH_NOARGS, after_fork_doc},
-    {0},
+    { "_native_tasks", native_tasks, METH_NOARGS, native_tasks_doc },
+    { "_after_fork", after_fork, METH_NOARGS, after_fork_doc },
+    { 0 },
 };
 
 static int
@@ -46,8 +46,8 @@ module_exec(PyObject *module)
         return -1;
     }
     static int (*const registers[])(PyObject *) = {
-        handle_register, loop_register,  future_iter_register, future_register,      task_register,
-        sleep_register,  gather_register, wait_register,       create_task_register,
+        handle_register, loop_register,   future_iter_register, future_register,      task_register,
+        sleep_register,  gather_register, wait_register,        create_task_register,
     };
     for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {
         if (registers[i](module) < 0) {
@@ -88,20 +88,14 @@ module_free(void *module)
 }
 
 static PyModuleDef_Slot module_slots[] = {
-    {Py_mod_exec, module_exec},
-    AC_MODULE_SLOTS
-    {0, NULL},
+    { Py_mod_exec, module_exec },
+    AC_MODULE_SLOTS{ 0, NULL },
 };
 
 struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "asyncio_c._core",
-    .m_doc = "The native core of asyncio_c.",
-    .m_size = sizeof(struct state),
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
+    PyModuleDef_HEAD_INIT,          .m_name = "asyncio_c._core", .m_doc = "The native core of asyncio_c.",
+    .m_size = sizeof(struct state), .m_slots = module_slots,     .m_traverse = module_traverse,
+    .m_clear = module_clear,        .m_free = module_free,
 };
 
 PyMODINIT_FUNC

@@ -63,7 +63,7 @@ sift_down(struct heap *heap, size_t index, struct heap_entry entry)
 void
 heap_init(struct heap *heap)
 {
-    *heap = (struct heap){0};
+    *heap = (struct heap){ 0 };
 }
 
 void
@@ -86,7 +86,7 @@ heap_insert(struct heap *heap, struct heap_node *node, int64_t deadline_ns)
         heap->entries = entries;
         heap->capacity = capacity;
     }
-    struct heap_entry entry = {deadline_ns, heap->next_sequence++, node};
+    struct heap_entry entry = { deadline_ns, heap->next_sequence++, node };
     sift_up(heap, heap->count++, entry);
     heap_check(heap);
     return 0;

@@ -8,7 +8,7 @@
 #define AC_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* The structure of which `pointer` is the field `member`. */
-#define AC_CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+#define AC_CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
 
 #define AC_ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 

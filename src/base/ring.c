@@ -14,7 +14,7 @@
 void
 ring_init(struct ring *ring)
 {
-    *ring = (struct ring){0};
+    *ring = (struct ring){ 0 };
 }
 
 void
@@ -37,6 +37,6 @@ ring_grow(struct ring *ring)
         slots[i] = ring_peek(ring, i);
     }
     free(ring->slots);
-    *ring = (struct ring){.slots = slots, .capacity = capacity, .head = 0, .tail = count};
+    *ring = (struct ring){ .slots = slots, .capacity = capacity, .head = 0, .tail = count };
     return 0;
 }

@@ -82,9 +82,8 @@ entry_append(Future *self, struct future_entry entry)
 static int
 call_soon_generic(Future *self, PyObject *callback, PyObject *context)
 {
-    PyObject *args[] = {self->loop, callback, (PyObject *)self, context};
-    PyObject *handle =
-        PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, self->state->context_kwnames);
+    PyObject *args[] = { self->loop, callback, (PyObject *)self, context };
+    PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, self->state->context_kwnames);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
 }
@@ -100,7 +99,7 @@ entry_queue_steal(Future *self, struct future_entry *entry)
             result = loop_push_open(loop, entry->native);
         }
         else if (loop_check_closed(loop) == 0) {
-            PyObject *args[] = {(PyObject *)self};
+            PyObject *args[] = { (PyObject *)self };
             Handle *handle = handle_new(self->state, (PyObject *)loop, entry->callback, args, 1, entry->context);
             result = handle ? loop_push(loop, &handle->runnable) : -1;
             Py_XDECREF(handle);
@@ -130,7 +129,7 @@ struct detached {
 static struct detached
 entries_detach(Future *self)
 {
-    struct detached entries = {self->first, self->rest, self->rest_count, self->has_first};
+    struct detached entries = { self->first, self->rest, self->rest_count, self->has_first };
     self->has_first = false;
     self->rest = NULL;
     self->rest_count = self->rest_size = 0;
@@ -179,7 +178,7 @@ entries_queue(Future *self)
 int
 future_add_native(Future *self, struct runnable *runnable)
 {
-    struct future_entry entry = {.callback = NULL, .native = runnable};
+    struct future_entry entry = { .callback = NULL, .native = runnable };
     Py_INCREF(runnable->owner);
     if (AC_UNLIKELY(self->future_state != FUTURE_PENDING)) {
         return entry_queue_steal(self, &entry);
@@ -212,7 +211,7 @@ future_remove_native(Future *self, struct runnable *runnable)
 int
 future_add_callback(Future *self, PyObject *callback, PyObject *context)
 {
-    struct future_entry entry = {.callback = Py_NewRef(callback)};
+    struct future_entry entry = { .callback = Py_NewRef(callback) };
     entry.context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
     if (entry.context == NULL) {
         Py_DECREF(callback);
@@ -236,7 +235,7 @@ future_remove_callback(Future *self, PyObject *callback)
     struct detached entries = entries_detach(self);
     Py_ssize_t removed = 0;
     bool failed = false;
-    struct detached added = {0};
+    struct detached added = { 0 };
     unsigned total = entries.rest_count + entries.has_first;
     PyObject *doomed = PyList_New(0);
     struct future_entry *kept = PyMem_Malloc((total + 1) * sizeof(*kept));
@@ -249,7 +248,8 @@ future_remove_callback(Future *self, PyObject *callback)
             i == 0 && entries.has_first ? &entries.first : &entries.rest[i - entries.has_first];
         int equal = 0;
         if (!failed) {
-            PyObject *own = entry->callback ? Py_NewRef(entry->callback) : entry->native->ops->as_callback(entry->native);
+            PyObject *own =
+                entry->callback ? Py_NewRef(entry->callback) : entry->native->ops->as_callback(entry->native);
             equal = own ? PyObject_RichCompareBool(own, callback, Py_EQ) : -1;
             Py_XDECREF(own);
             failed = equal < 0;
@@ -617,7 +617,7 @@ Future_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kw
 static int
 Future_init(Future *self, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"loop", NULL};
+    static char *keywords[] = { "loop", NULL };
     PyObject *loop = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O:Future", keywords, &loop)) {
         return -1;
@@ -752,7 +752,7 @@ Future_set_exception(Future *self, PyObject *exception)
 static PyObject *
 Future_add_done_callback(Future *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static const char *const names[] = {"fn"};
+    static const char *const names[] = { "fn" };
     PyObject *context;
     if (args_require("add_done_callback", nargs, names, 1) < 0
         || args_parse_context("add_done_callback", self->state->str_context, args, nargs, kwnames, &context) < 0) {
@@ -785,7 +785,7 @@ Future_remove_done_callback(Future *self, PyObject *callback)
 static PyObject *
 Future_cancel(Future *self, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"msg", NULL};
+    static char *keywords[] = { "msg", NULL };
     PyObject *message = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message) || check_initialized(self) < 0) {
         return NULL;
@@ -852,7 +852,7 @@ Future_get_outcome(Future *self, void *closure)
 static PyObject *
 Future_get_state(Future *self, void *Py_UNUSED(closure))
 {
-    static const char *const names[] = {"PENDING", "CANCELLED", "FINISHED"};
+    static const char *const names[] = { "PENDING", "CANCELLED", "FINISHED" };
     return check_initialized(self) < 0 ? NULL : PyUnicode_InternFromString(names[self->future_state]);
 }
 
@@ -979,10 +979,11 @@ Future_get_awaited_by(Future *self, void *Py_UNUSED(closure))
     return frozen;
 }
 
-PyDoc_STRVAR(result_doc, "result($self, /)\n--\n\n"
-                         "Return the result.\n\n"
-                         "Raises the exception that was set, CancelledError if cancelled, InvalidStateError if not done.\n\n"
-                         "asyncio documentation: Futures, Future Object.");
+PyDoc_STRVAR(result_doc,
+             "result($self, /)\n--\n\n"
+             "Return the result.\n\n"
+             "Raises the exception that was set, CancelledError if cancelled, InvalidStateError if not done.\n\n"
+             "asyncio documentation: Futures, Future Object.");
 PyDoc_STRVAR(exception_doc, "exception($self, /)\n--\n\n"
                             "Return the exception that was set, or None.\n\n"
                             "Raises CancelledError if cancelled, InvalidStateError if not done.\n\n"
@@ -1017,46 +1018,46 @@ PyDoc_STRVAR(make_cancelled_error_doc, "_make_cancelled_error($self, /)\n--\n\n"
 PyDoc_STRVAR(await_doc, "__await__($self, /)\n--\n\nReturn an iterator that waits for the result.");
 
 static PyMethodDef Future_methods[] = {
-    {"result", (PyCFunction)Future_result, METH_NOARGS, result_doc},
-    {"exception", (PyCFunction)Future_exception, METH_NOARGS, exception_doc},
-    {"set_result", (PyCFunction)Future_set_result, METH_O, set_result_doc},
-    {"set_exception", (PyCFunction)Future_set_exception, METH_O, set_exception_doc},
-    {"add_done_callback", AC_FAST(Future_add_done_callback), METH_FASTCALL | METH_KEYWORDS, add_done_callback_doc},
-    {"remove_done_callback", (PyCFunction)Future_remove_done_callback, METH_O, remove_done_callback_doc},
-    {"cancel", AC_FAST(Future_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc},
-    {"cancelled", (PyCFunction)Future_cancelled, METH_NOARGS, cancelled_doc},
-    {"done", (PyCFunction)Future_done, METH_NOARGS, done_doc},
-    {"get_loop", (PyCFunction)Future_get_loop, METH_NOARGS, get_loop_doc},
-    {"_make_cancelled_error", (PyCFunction)Future__make_cancelled_error, METH_NOARGS, make_cancelled_error_doc},
-    {"__await__", (PyCFunction)Future_await_method, METH_NOARGS | METH_COEXIST, await_doc},
-    {"__class_getitem__", (PyCFunction)Py_GenericAlias, METH_O | METH_CLASS, "Return Future[item], for annotations."},
-    {0},
+    { "result", (PyCFunction)Future_result, METH_NOARGS, result_doc },
+    { "exception", (PyCFunction)Future_exception, METH_NOARGS, exception_doc },
+    { "set_result", (PyCFunction)Future_set_result, METH_O, set_result_doc },
+    { "set_exception", (PyCFunction)Future_set_exception, METH_O, set_exception_doc },
+    { "add_done_callback", AC_FAST(Future_add_done_callback), METH_FASTCALL | METH_KEYWORDS, add_done_callback_doc },
+    { "remove_done_callback", (PyCFunction)Future_remove_done_callback, METH_O, remove_done_callback_doc },
+    { "cancel", AC_FAST(Future_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc },
+    { "cancelled", (PyCFunction)Future_cancelled, METH_NOARGS, cancelled_doc },
+    { "done", (PyCFunction)Future_done, METH_NOARGS, done_doc },
+    { "get_loop", (PyCFunction)Future_get_loop, METH_NOARGS, get_loop_doc },
+    { "_make_cancelled_error", (PyCFunction)Future__make_cancelled_error, METH_NOARGS, make_cancelled_error_doc },
+    { "__await__", (PyCFunction)Future_await_method, METH_NOARGS | METH_COEXIST, await_doc },
+    { "__class_getitem__", (PyCFunction)Py_GenericAlias, METH_O | METH_CLASS, "Return Future[item], for annotations." },
+    { 0 },
 };
 
-#define OBJECT_PROPERTY(name, field) {name, (getter)Future_get_object, NULL, NULL, (void *)offsetof(Future, field)}
+#define OBJECT_PROPERTY(name, field) { name, (getter)Future_get_object, NULL, NULL, (void *)offsetof(Future, field) }
 
 static PyGetSetDef Future_getset[] = {
-    {"__class__", (getter)Future_get_class, NULL, "asyncio's class, so that isinstance() holds.", NULL},
-    {"_state", (getter)Future_get_state, NULL, NULL, NULL},
-    {"_asyncio_future_blocking", (getter)Future_get_blocking, (setter)Future_set_blocking, NULL, NULL},
-    {"_log_traceback", (getter)Future_get_log_traceback, (setter)Future_set_log_traceback, NULL, NULL},
-    {"_callbacks", (getter)Future_get_callbacks, NULL, NULL, NULL},
-    {"_cancel_message", (getter)Future_get_object, (setter)Future_set_cancel_message, NULL,
-     (void *)offsetof(Future, cancel_message)},
-    {"_asyncio_awaited_by", (getter)Future_get_awaited_by, NULL, "The tasks and futures that wait for it, or None.",
-     NULL},
+    { "__class__", (getter)Future_get_class, NULL, "asyncio's class, so that isinstance() holds.", NULL },
+    { "_state", (getter)Future_get_state, NULL, NULL, NULL },
+    { "_asyncio_future_blocking", (getter)Future_get_blocking, (setter)Future_set_blocking, NULL, NULL },
+    { "_log_traceback", (getter)Future_get_log_traceback, (setter)Future_set_log_traceback, NULL, NULL },
+    { "_callbacks", (getter)Future_get_callbacks, NULL, NULL, NULL },
+    { "_cancel_message", (getter)Future_get_object, (setter)Future_set_cancel_message, NULL,
+      (void *)offsetof(Future, cancel_message) },
+    { "_asyncio_awaited_by", (getter)Future_get_awaited_by, NULL, "The tasks and futures that wait for it, or None.",
+      NULL },
     OBJECT_PROPERTY("_loop", loop),
-    {"_result", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, result)},
-    {"_exception", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, exception)},
+    { "_result", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, result) },
+    { "_exception", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, exception) },
     OBJECT_PROPERTY("_source_traceback", source_traceback),
-    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
-    {0},
+    { "__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL },
+    { 0 },
 };
 
 static PyMemberDef Future_members[] = {
-    {"__dictoffset__", T_PYSSIZET, offsetof(Future, dict), READONLY, NULL},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Future, weakreflist), READONLY, NULL},
-    {0},
+    { "__dictoffset__", T_PYSSIZET, offsetof(Future, dict), READONLY, NULL },
+    { "__weaklistoffset__", T_PYSSIZET, offsetof(Future, weakreflist), READONLY, NULL },
+    { 0 },
 };
 
 PyDoc_STRVAR(Future_doc, "Future(*, loop=None)\n--\n\n"
@@ -1065,20 +1066,13 @@ PyDoc_STRVAR(Future_doc, "Future(*, loop=None)\n--\n\n"
                          "asyncio documentation: Futures, Future Object.");
 
 static PyType_Slot Future_slots[] = {
-    {Py_tp_doc, (void *)Future_doc},
-    {Py_tp_new, Future_new},
-    {Py_tp_init, Future_init},
-    {Py_tp_dealloc, Future_dealloc},
-    {Py_tp_finalize, Future_finalize},
-    {Py_tp_traverse, Future_traverse},
-    {Py_tp_clear, Future_clear},
-    {Py_tp_repr, Future_repr},
-    {Py_tp_iter, Future_await},
-    {Py_am_await, Future_await},
-    {Py_tp_methods, Future_methods},
-    {Py_tp_getset, Future_getset},
-    {Py_tp_members, Future_members},
-    {0, NULL},
+    { Py_tp_doc, (void *)Future_doc },   { Py_tp_new, Future_new },
+    { Py_tp_init, Future_init },         { Py_tp_dealloc, Future_dealloc },
+    { Py_tp_finalize, Future_finalize }, { Py_tp_traverse, Future_traverse },
+    { Py_tp_clear, Future_clear },       { Py_tp_repr, Future_repr },
+    { Py_tp_iter, Future_await },        { Py_am_await, Future_await },
+    { Py_tp_methods, Future_methods },   { Py_tp_getset, Future_getset },
+    { Py_tp_members, Future_members },   { 0, NULL },
 };
 
 static PyType_Spec Future_spec = {

@@ -14,34 +14,34 @@ enum future_state {
 struct future_entry {
     PyObject *callback; /* owned; NULL: it is native */
     union {
-        PyObject *context;        /* owned */
-        struct runnable *native;  /* its owner is owned */
+        PyObject *context;       /* owned */
+        struct runnable *native; /* its owner is owned */
     };
 };
 
-#define FUTURE_HEAD                                                                       \
-    PyObject_HEAD                                                                         \
-    struct state *state;                                                                  \
-    PyObject *dict;                                                                       \
-    PyObject *weakreflist;                                                                \
-    PyObject *loop;   /* owned; NULL: __init__ was not called */                          \
-    Loop *native_loop; /* borrowed: `loop`, if it is a native one */                      \
-    PyObject *result; /* owned; set if finished without an exception */                   \
-    PyObject *exception;                                                                  \
-    PyObject *exception_traceback; /* owned; as it was when the exception was set */      \
-    PyObject *source_traceback;    /* owned; debug mode */                                \
-    PyObject *cancel_message;                                                             \
-    PyObject *cancelled_error; /* owned; the CancelledError that ended a task, once */    \
-    PyObject *awaited_by;      /* owned set or NULL: what Python added, 3.14+ */          \
-    struct future_entry first;     /* who asked first */                                  \
-    struct future_entry *rest;     /* the others, in order */                             \
-    unsigned rest_count;                                                                  \
-    unsigned rest_size;                                                                   \
-    unsigned char future_state;                                                           \
-    bool has_first;                                                                       \
-    bool blocking;                                                                        \
-    bool log_traceback;                                                                   \
-    bool is_task;                                                                         \
+#define FUTURE_HEAD                                                                    \
+    PyObject_HEAD                                                                      \
+    struct state *state;                                                               \
+    PyObject *dict;                                                                    \
+    PyObject *weakreflist;                                                             \
+    PyObject *loop;    /* owned; NULL: __init__ was not called */                      \
+    Loop *native_loop; /* borrowed: `loop`, if it is a native one */                   \
+    PyObject *result;  /* owned; set if finished without an exception */               \
+    PyObject *exception;                                                               \
+    PyObject *exception_traceback; /* owned; as it was when the exception was set */   \
+    PyObject *source_traceback;    /* owned; debug mode */                             \
+    PyObject *cancel_message;                                                          \
+    PyObject *cancelled_error; /* owned; the CancelledError that ended a task, once */ \
+    PyObject *awaited_by;      /* owned set or NULL: what Python added, 3.14+ */       \
+    struct future_entry first; /* who asked first */                                   \
+    struct future_entry *rest; /* the others, in order */                              \
+    unsigned rest_count;                                                               \
+    unsigned rest_size;                                                                \
+    unsigned char future_state;                                                        \
+    bool has_first;                                                                    \
+    bool blocking;                                                                     \
+    bool log_traceback;                                                                \
+    bool is_task;                                                                      \
     bool is_gathering;
 
 typedef struct {

@@ -121,21 +121,17 @@ PyDoc_STRVAR(iter_throw_doc, "throw($self, /, *args)\n--\n\nRaise the exception;
 PyDoc_STRVAR(iter_close_doc, "close($self, /)\n--\n\nLet go of the future.");
 
 static PyMethodDef FutureIter_methods[] = {
-    {"send", (PyCFunction)FutureIter_send, METH_O, iter_send_doc},
-    {"throw", AC_FAST(FutureIter_throw), METH_FASTCALL, iter_throw_doc},
-    {"close", (PyCFunction)FutureIter_close, METH_NOARGS, iter_close_doc},
-    {0},
+    { "send", (PyCFunction)FutureIter_send, METH_O, iter_send_doc },
+    { "throw", AC_FAST(FutureIter_throw), METH_FASTCALL, iter_throw_doc },
+    { "close", (PyCFunction)FutureIter_close, METH_NOARGS, iter_close_doc },
+    { 0 },
 };
 
 static PyType_Slot FutureIter_slots[] = {
-    {Py_tp_dealloc, FutureIter_dealloc},
-    {Py_tp_traverse, FutureIter_traverse},
-    {Py_tp_clear, FutureIter_clear},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, FutureIter_next},
-    {Py_am_send, FutureIter_am_send},
-    {Py_tp_methods, FutureIter_methods},
-    {0, NULL},
+    { Py_tp_dealloc, FutureIter_dealloc }, { Py_tp_traverse, FutureIter_traverse },
+    { Py_tp_clear, FutureIter_clear },     { Py_tp_iter, PyObject_SelfIter },
+    { Py_tp_iternext, FutureIter_next },   { Py_am_send, FutureIter_am_send },
+    { Py_tp_methods, FutureIter_methods }, { 0, NULL },
 };
 
 static PyType_Spec FutureIter_spec = {

@@ -119,7 +119,6 @@ handle_run(struct runnable *runnable, Loop *loop)
     return result;
 }
 
-
 static PyObject *
 handle_as_handle(struct runnable *runnable, Loop *Py_UNUSED(loop))
 {
@@ -138,7 +137,7 @@ handle_init(Handle *self, struct state *state, PyObject *loop, PyObject *callbac
             Py_ssize_t nargs, PyObject *context)
 {
     self->state = state;
-    self->runnable = (struct runnable){&handle_ops, (PyObject *)self};
+    self->runnable = (struct runnable){ &handle_ops, (PyObject *)self };
     self->context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
     if (self->context == NULL) {
         return -1;
@@ -447,7 +446,7 @@ TimerHandle_hash(TimerHandle *self)
 static PyObject *
 TimerHandle_richcompare(PyObject *left, PyObject *right, int op)
 {
-    static const char *const names[] = {"__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__"};
+    static const char *const names[] = { "__lt__", "__le__", "__eq__", "__ne__", "__gt__", "__ge__" };
     PyObject *class = ((Handle *)left)->state->asyncio_TimerHandle;
     if (op == Py_NE) {
         PyObject *equal = TimerHandle_richcompare(left, right, Py_EQ);
@@ -473,43 +472,49 @@ PyDoc_STRVAR(get_context_doc, "get_context($self, /)\n--\n\n"
 PyDoc_STRVAR(when_doc, "when($self, /)\n--\n\n"
                        "Return the scheduled time as float seconds of loop.time().\n\n"
                        "asyncio documentation: Event Loop, Callback Handles.");
-PyDoc_STRVAR(run_doc, "_run($self, /)\n--\n\nRun the callback now; what it raises goes to the loop's exception handler.");
-PyDoc_STRVAR(repr_info_doc, "_repr_info($self, /)\n--\n\nReturn the list of strings that the representation consists of.");
+PyDoc_STRVAR(run_doc,
+             "_run($self, /)\n--\n\nRun the callback now; what it raises goes to the loop's exception handler.");
+PyDoc_STRVAR(repr_info_doc,
+             "_repr_info($self, /)\n--\n\nReturn the list of strings that the representation consists of.");
 
-#define HANDLE_METHODS                                                                   \
-    {"cancel", (PyCFunction)Handle_cancel, METH_NOARGS, cancel_doc},                     \
-    {"cancelled", (PyCFunction)Handle_cancelled, METH_NOARGS, cancelled_doc},            \
-    {"get_context", (PyCFunction)Handle_get_context, METH_NOARGS, get_context_doc},      \
-    {"_run", (PyCFunction)Handle_run, METH_NOARGS, run_doc},                             \
-    {"_repr_info", (PyCFunction)Handle_repr_info, METH_NOARGS, repr_info_doc}
+#define HANDLE_METHODS                                                                    \
+    { "cancel", (PyCFunction)Handle_cancel, METH_NOARGS, cancel_doc },                    \
+        { "cancelled", (PyCFunction)Handle_cancelled, METH_NOARGS, cancelled_doc },       \
+        { "get_context", (PyCFunction)Handle_get_context, METH_NOARGS, get_context_doc }, \
+        { "_run", (PyCFunction)Handle_run, METH_NOARGS, run_doc },                        \
+    {                                                                                     \
+        "_repr_info", (PyCFunction)Handle_repr_info, METH_NOARGS, repr_info_doc           \
+    }
 
 #define HANDLE_GETSET                                                                                  \
-    {"__class__", (getter)Handle_get_class, NULL, "The class of asyncio that it stands for.", NULL},   \
-    {"_callback", (getter)Handle_get_callback, NULL, NULL, NULL},                                      \
-    {"_args", (getter)Handle_get_args, NULL, NULL, NULL},                                              \
-    {"_cancelled", (getter)Handle_get_cancelled, NULL, NULL, NULL},                                    \
-    {"_loop", (getter)Handle_get_loop, NULL, NULL, NULL},                                              \
-    {"_context", (getter)Handle_get_context_attribute, NULL, NULL, NULL},                              \
-    {"_source_traceback", (getter)Handle_get_source_traceback, NULL, NULL, NULL},                      \
-    {"_repr", (getter)Handle_get_repr, NULL, NULL, NULL}
+    { "__class__", (getter)Handle_get_class, NULL, "The class of asyncio that it stands for.", NULL }, \
+        { "_callback", (getter)Handle_get_callback, NULL, NULL, NULL },                                \
+        { "_args", (getter)Handle_get_args, NULL, NULL, NULL },                                        \
+        { "_cancelled", (getter)Handle_get_cancelled, NULL, NULL, NULL },                              \
+        { "_loop", (getter)Handle_get_loop, NULL, NULL, NULL },                                        \
+        { "_context", (getter)Handle_get_context_attribute, NULL, NULL, NULL },                        \
+        { "_source_traceback", (getter)Handle_get_source_traceback, NULL, NULL, NULL },                \
+    {                                                                                                  \
+        "_repr", (getter)Handle_get_repr, NULL, NULL, NULL                                             \
+    }
 
-static PyMethodDef Handle_methods[] = {HANDLE_METHODS, {0}};
-static PyGetSetDef Handle_getset[] = {HANDLE_GETSET, {0}};
+static PyMethodDef Handle_methods[] = { HANDLE_METHODS, { 0 } };
+static PyGetSetDef Handle_getset[] = { HANDLE_GETSET, { 0 } };
 static PyMemberDef Handle_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakreflist), READONLY, NULL},
-    {0},
+    { "__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weakreflist), READONLY, NULL },
+    { 0 },
 };
 
 static PyMethodDef TimerHandle_methods[] = {
     HANDLE_METHODS,
-    {"when", (PyCFunction)TimerHandle_when, METH_NOARGS, when_doc},
-    {0},
+    { "when", (PyCFunction)TimerHandle_when, METH_NOARGS, when_doc },
+    { 0 },
 };
 static PyGetSetDef TimerHandle_getset[] = {
     HANDLE_GETSET,
-    {"_when", (getter)TimerHandle_get_when, NULL, NULL, NULL},
-    {"_scheduled", (getter)TimerHandle_get_scheduled, NULL, NULL, NULL},
-    {0},
+    { "_when", (getter)TimerHandle_get_when, NULL, NULL, NULL },
+    { "_scheduled", (getter)TimerHandle_get_scheduled, NULL, NULL, NULL },
+    { 0 },
 };
 
 PyDoc_STRVAR(Handle_doc, "A callback that call_soon() or call_soon_threadsafe() has queued.\n\n"
@@ -518,34 +523,28 @@ PyDoc_STRVAR(TimerHandle_doc, "A callback that call_later() or call_at() has que
                               "asyncio documentation: Event Loop, Callback Handles.");
 
 static PyType_Slot Handle_slots[] = {
-    {Py_tp_doc, (void *)Handle_doc},
-    {Py_tp_dealloc, Handle_dealloc},
-    {Py_tp_traverse, Handle_traverse},
-    {Py_tp_clear, Handle_clear},
-    {Py_tp_repr, Handle_repr},
-    {Py_tp_methods, Handle_methods},
-    {Py_tp_getset, Handle_getset},
-    {Py_tp_members, Handle_members},
-    {0, NULL},
+    { Py_tp_doc, (void *)Handle_doc }, { Py_tp_dealloc, Handle_dealloc }, { Py_tp_traverse, Handle_traverse },
+    { Py_tp_clear, Handle_clear },     { Py_tp_repr, Handle_repr },       { Py_tp_methods, Handle_methods },
+    { Py_tp_getset, Handle_getset },   { Py_tp_members, Handle_members }, { 0, NULL },
 };
 
 static PyType_Slot TimerHandle_slots[] = {
-    {Py_tp_doc, (void *)TimerHandle_doc},
-    {Py_tp_dealloc, Handle_dealloc},
-    {Py_tp_traverse, Handle_traverse},
-    {Py_tp_clear, Handle_clear},
-    {Py_tp_repr, Handle_repr},
-    {Py_tp_hash, TimerHandle_hash},
-    {Py_tp_richcompare, TimerHandle_richcompare},
-    {Py_tp_methods, TimerHandle_methods},
-    {Py_tp_getset, TimerHandle_getset},
-    {Py_tp_members, Handle_members},
-    {0, NULL},
+    { Py_tp_doc, (void *)TimerHandle_doc },
+    { Py_tp_dealloc, Handle_dealloc },
+    { Py_tp_traverse, Handle_traverse },
+    { Py_tp_clear, Handle_clear },
+    { Py_tp_repr, Handle_repr },
+    { Py_tp_hash, TimerHandle_hash },
+    { Py_tp_richcompare, TimerHandle_richcompare },
+    { Py_tp_methods, TimerHandle_methods },
+    { Py_tp_getset, TimerHandle_getset },
+    { Py_tp_members, Handle_members },
+    { 0, NULL },
 };
 
 enum {
     HANDLE_FLAGS = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE
-                   | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        | Py_TPFLAGS_DISALLOW_INSTANTIATION,
 };
 
 static PyType_Spec Handle_spec = {

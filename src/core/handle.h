@@ -11,17 +11,17 @@ typedef struct {
     struct state *state;
     struct runnable runnable;
     PyObject *weakreflist;
-    PyObject *loop;     /* owned */
-    PyObject *callback; /* owned; NULL: cancelled */
-    PyObject *context;  /* owned */
+    PyObject *loop;                     /* owned */
+    PyObject *callback;                 /* owned; NULL: cancelled */
+    PyObject *context;                  /* owned */
     PyObject *args[HANDLE_INLINE_ARGS]; /* owned; the first nargs, unless args_tuple is set */
     PyObject *args_tuple;               /* owned or NULL */
     PyObject *source_traceback;         /* owned or NULL; debug mode */
     PyObject *cancelled_repr;           /* owned or NULL; debug mode */
     int nargs;
     bool cancelled;
-    bool threadsafe;      /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
-    unsigned long runner; /* the thread that runs it, 0: none */
+    bool threadsafe;             /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
+    unsigned long runner;        /* the thread that runs it, 0: none */
     PyThread_type_lock finished; /* made by a cancel() that waits */
 } Handle;
 

@@ -428,8 +428,9 @@ loop_decide_fused(Loop *loop)
             return -1;
         }
     }
-    PyObject *bypassed[] = {state->str_call_soon, state->str_call_later, state->str_call_at, state->str_create_future,
-                            state->str_time, state->str_create_task, state->str_get_debug};
+    PyObject *bypassed[] = { state->str_call_soon,     state->str_call_later, state->str_call_at,
+                             state->str_create_future, state->str_time,       state->str_create_task,
+                             state->str_get_debug };
     int overridden[AC_ARRAY_SIZE(bypassed)];
     bool any = false;
     for (size_t i = 0; i < AC_ARRAY_SIZE(bypassed); i++) {
@@ -459,7 +460,8 @@ loop_open(Loop *loop, struct state *state)
     heap_init(&loop->timers);
     int error = poller_open(&loop->poller, getenv("ASYNCIO_C_POLLER"));
     if (error == -EINVAL) {
-        PyErr_Format(PyExc_ValueError, "ASYNCIO_C_POLLER names no poller of this build: %s", getenv("ASYNCIO_C_POLLER"));
+        PyErr_Format(PyExc_ValueError, "ASYNCIO_C_POLLER names no poller of this build: %s",
+                     getenv("ASYNCIO_C_POLLER"));
         return -1;
     }
     if (error < 0) {
@@ -470,7 +472,7 @@ loop_open(Loop *loop, struct state *state)
         poller_close(&loop->poller);
         return raise_errno(fd);
     }
-    loop->waker = (struct loop_watch){.watch.fd = fd, .ready = waker_ready};
+    loop->waker = (struct loop_watch){ .watch.fd = fd, .ready = waker_ready };
     if (loop_set_watch(loop, &loop->waker, POLLER_READ) < 0) {
         waker_close(fd);
         poller_close(&loop->poller);

@@ -31,7 +31,7 @@ struct Loop {
     PyObject_HEAD
     struct state *state;
 
-    struct ring ready; /* struct runnable *, each with a reference to its owner */
+    struct ring ready;  /* struct runnable *, each with a reference to its owner */
     struct heap timers; /* struct timer, likewise */
     struct poller poller;
     struct loop_watch waker; /* its descriptor is the eventfd */
@@ -47,8 +47,8 @@ struct Loop {
     bool stopping;
     bool debug;
     volatile bool sleeping; /* in a poll without the GIL: whoever adds work writes to the waker */
-    unsigned passes; /* turns since the last poll */
-    int64_t polled_ns; /* when it was */
+    unsigned passes;        /* turns since the last poll */
+    int64_t polled_ns;      /* when it was */
     uint64_t fork_generation;
     unsigned long thread_id; /* of the thread that runs it; 0: none */
 

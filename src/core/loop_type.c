@@ -39,9 +39,9 @@ check_callback(Loop *self, PyObject *callback, const char *method, bool check_th
     return result ? 0 : -1;
 }
 
-static const char *const callback_names[] = {"callback"};
-static const char *const delay_names[] = {"delay", "callback"};
-static const char *const when_names[] = {"when", "callback"};
+static const char *const callback_names[] = { "callback" };
+static const char *const delay_names[] = { "delay", "callback" };
+static const char *const when_names[] = { "when", "callback" };
 
 /* Whether the method has to be called again in the right order: true with the *result of that. */
 static inline bool
@@ -443,8 +443,8 @@ Loop_setattro(Loop *self, PyObject *name, PyObject *value)
         return -1;
     }
     struct state *state = self->state;
-    PyObject *watched[] = {state->str_call_soon, state->str_call_later, state->str_call_at, state->str_create_future,
-                           state->str_time, state->str_create_task, state->str_get_debug};
+    PyObject *watched[] = { state->str_call_soon, state->str_call_later,  state->str_call_at,  state->str_create_future,
+                            state->str_time,      state->str_create_task, state->str_get_debug };
     for (size_t i = 0; i < AC_ARRAY_SIZE(watched); i++) {
         if (name == watched[i]) {
             return loop_decide_fused(self);
@@ -458,17 +458,19 @@ PyDoc_STRVAR(call_soon_doc, "call_soon($self, /, callback, *args, context=None)\
                             "It runs in context, a contextvars.Context, or in a copy of the current one.\n"
                             "Raises RuntimeError on a closed loop.\n\n"
                             "asyncio documentation: Event Loop, Scheduling callbacks.");
-PyDoc_STRVAR(call_soon_threadsafe_doc, "call_soon_threadsafe($self, /, callback, *args, context=None)\n--\n\n"
-                                       "call_soon() for other threads and signal handlers: wakes the loop if it sleeps.\n\n"
-                                       "asyncio documentation: Event Loop, Scheduling callbacks.");
+PyDoc_STRVAR(call_soon_threadsafe_doc,
+             "call_soon_threadsafe($self, /, callback, *args, context=None)\n--\n\n"
+             "call_soon() for other threads and signal handlers: wakes the loop if it sleeps.\n\n"
+             "asyncio documentation: Event Loop, Scheduling callbacks.");
 PyDoc_STRVAR(call_later_doc, "call_later($self, /, delay, callback, *args, context=None)\n--\n\n"
                              "Call callback(*args) in delay seconds, not earlier; return a TimerHandle.\n\n"
                              "Raises RuntimeError on a closed loop, TypeError if delay is None.\n\n"
                              "asyncio documentation: Event Loop, Scheduling delayed callbacks.");
-PyDoc_STRVAR(call_at_doc, "call_at($self, /, when, callback, *args, context=None)\n--\n\n"
-                          "Call callback(*args) when loop.time() has reached when, in seconds; return a TimerHandle.\n\n"
-                          "Raises RuntimeError on a closed loop, TypeError if when is None.\n\n"
-                          "asyncio documentation: Event Loop, Scheduling delayed callbacks.");
+PyDoc_STRVAR(call_at_doc,
+             "call_at($self, /, when, callback, *args, context=None)\n--\n\n"
+             "Call callback(*args) when loop.time() has reached when, in seconds; return a TimerHandle.\n\n"
+             "Raises RuntimeError on a closed loop, TypeError if when is None.\n\n"
+             "asyncio documentation: Event Loop, Scheduling delayed callbacks.");
 PyDoc_STRVAR(time_doc, "time($self, /)\n--\n\n"
                        "Return the loop's time as float seconds of time.monotonic().\n\n"
                        "asyncio documentation: Event Loop, Scheduling delayed callbacks.");
@@ -480,30 +482,22 @@ PyDoc_STRVAR(create_task_doc, "create_task($self, /, coro, **kwargs)\n--\n\n"
                               "name and context, and eager_start where that Python knows it, are as in asyncio.\n"
                               "Raises TypeError if coro is no coroutine, RuntimeError on a closed loop.\n\n"
                               "asyncio documentation: Event Loop, Creating Futures and Tasks.");
-PyDoc_STRVAR(add_reader_doc,
-             "add_reader($self, fd, callback, /, *args)\n--\n\n"
-             "Call callback(*args) whenever fd (an int or an object with fileno()) is ready for reading.\n\n"
-             "Replaces the reader that fd had.  Raises OSError where the kernel cannot watch fd, and RuntimeError on a\n"
-             "closed loop.\n\n"
-             "asyncio documentation: Event Loop, Watching file descriptors.");
-PyDoc_STRVAR(add_writer_doc,
-             "add_writer($self, fd, callback, /, *args)\n--\n\n"
-             "Call callback(*args) whenever fd (an int or an object with fileno()) is ready for writing.\n\n"
-             "Replaces the writer that fd had.  Raises OSError where the kernel cannot watch fd, and RuntimeError on a\n"
-             "closed loop.\n\n"
-             "asyncio documentation: Event Loop, Watching file descriptors.");
-PyDoc_STRVAR(remove_reader_doc, "remove_reader($self, fd, /)\n--\n\n"
-                                "Stop watching fd for reading.  Return True if it was watched.\n\n"
-                                "asyncio documentation: Event Loop, Watching file descriptors.");
-PyDoc_STRVAR(remove_writer_doc, "remove_writer($self, fd, /)\n--\n\n"
-                                "Stop watching fd for writing.  Return True if it was watched.\n\n"
-                                "asyncio documentation: Event Loop, Watching file descriptors.");
 PyDoc_STRVAR(_add_reader_doc, "_add_reader($self, fd, callback, /, *args, context=None)\n--\n\n"
-                              "add_reader() without its checks; returns the Handle.");
+                              "Call callback(*args) whenever fd, an int or an object with fileno(), is ready for\n"
+                              "reading; return the Handle.  Replaces the reader that fd had.\n\n"
+                              "Raises OSError where the kernel cannot watch fd, RuntimeError on a closed loop.\n\n"
+                              "asyncio documentation: Event Loop, Watching file descriptors.");
 PyDoc_STRVAR(_add_writer_doc, "_add_writer($self, fd, callback, /, *args, context=None)\n--\n\n"
-                              "add_writer() without its checks; returns the Handle.");
-PyDoc_STRVAR(_remove_reader_doc, "_remove_reader($self, fd, /)\n--\n\nremove_reader() without its checks.");
-PyDoc_STRVAR(_remove_writer_doc, "_remove_writer($self, fd, /)\n--\n\nremove_writer() without its checks.");
+                              "Call callback(*args) whenever fd, an int or an object with fileno(), is ready for\n"
+                              "writing; return the Handle.  Replaces the writer that fd had.\n\n"
+                              "Raises OSError where the kernel cannot watch fd, RuntimeError on a closed loop.\n\n"
+                              "asyncio documentation: Event Loop, Watching file descriptors.");
+PyDoc_STRVAR(_remove_reader_doc, "_remove_reader($self, fd, /)\n--\n\n"
+                                 "Stop watching fd for reading.  Return True if it was watched.");
+PyDoc_STRVAR(_remove_writer_doc, "_remove_writer($self, fd, /)\n--\n\n"
+                                 "Stop watching fd for writing.  Return True if it was watched.");
+PyDoc_STRVAR(_watched_doc, "_watched($self, fd, /)\n--\n\n"
+                           "Return what fd is watched for: selectors.EVENT_READ, EVENT_WRITE, both or 0.");
 PyDoc_STRVAR(stop_doc, "stop($self, /)\n--\n\n"
                        "Stop the loop at the end of this turn, or of the first turn if it is not running.\n\n"
                        "asyncio documentation: Event Loop, Running and stopping the loop.");
@@ -526,68 +520,59 @@ PyDoc_STRVAR(timer_handle_cancelled_doc, "_timer_handle_cancelled($self, handle,
 PyDoc_STRVAR(initialized_doc, "_initialized($self, /)\n--\n\nSay that __init__ is done.");
 
 static PyMethodDef Loop_methods[] = {
-    {"call_soon", AC_FAST(Loop_call_soon), METH_FASTCALL | METH_KEYWORDS, call_soon_doc},
-    {"call_soon_threadsafe", AC_FAST(Loop_call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
-     call_soon_threadsafe_doc},
-    {"call_later", AC_FAST(Loop_call_later), METH_FASTCALL | METH_KEYWORDS, call_later_doc},
-    {"call_at", AC_FAST(Loop_call_at), METH_FASTCALL | METH_KEYWORDS, call_at_doc},
-    {"time", (PyCFunction)Loop_time, METH_NOARGS, time_doc},
-    {"create_future", (PyCFunction)Loop_create_future, METH_NOARGS, create_future_doc},
-    {"create_task", AC_FAST(Loop_create_task), METH_FASTCALL | METH_KEYWORDS, create_task_doc},
-    {"stop", (PyCFunction)Loop_stop, METH_NOARGS, stop_doc},
-    {"is_running", (PyCFunction)Loop_is_running, METH_NOARGS, is_running_doc},
-    {"is_closed", (PyCFunction)Loop_is_closed, METH_NOARGS, is_closed_doc},
-    {"get_debug", (PyCFunction)Loop_get_debug, METH_NOARGS, get_debug_doc},
-    {"_run", (PyCFunction)Loop__run, METH_NOARGS, run_doc},
-    {"_run_once", (PyCFunction)Loop__run_once, METH_NOARGS, run_once_doc},
-    {"_close", (PyCFunction)Loop__close, METH_NOARGS, close_doc},
-    {"_check_closed", (PyCFunction)Loop__check_closed, METH_NOARGS, check_closed_doc},
-    {"_write_to_self", (PyCFunction)Loop__write_to_self, METH_NOARGS, write_to_self_doc},
-    {"_timer_handle_cancelled", (PyCFunction)Loop__timer_handle_cancelled, METH_O, timer_handle_cancelled_doc},
-    {"_initialized", (PyCFunction)Loop__initialized, METH_NOARGS, initialized_doc},
-    {"add_reader", AC_FAST(Loop_add_reader), METH_FASTCALL, add_reader_doc},
-    {"add_writer", AC_FAST(Loop_add_writer), METH_FASTCALL, add_writer_doc},
-    {"remove_reader", (PyCFunction)Loop_remove_reader, METH_O, remove_reader_doc},
-    {"remove_writer", (PyCFunction)Loop_remove_writer, METH_O, remove_writer_doc},
-    {"_add_reader", AC_FAST(Loop__add_reader), METH_FASTCALL | METH_KEYWORDS, _add_reader_doc},
-    {"_add_writer", AC_FAST(Loop__add_writer), METH_FASTCALL | METH_KEYWORDS, _add_writer_doc},
-    {"_remove_reader", (PyCFunction)Loop_remove_reader, METH_O, _remove_reader_doc},
-    {"_remove_writer", (PyCFunction)Loop_remove_writer, METH_O, _remove_writer_doc},
-    {0},
+    { "call_soon", AC_FAST(Loop_call_soon), METH_FASTCALL | METH_KEYWORDS, call_soon_doc },
+    { "call_soon_threadsafe", AC_FAST(Loop_call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
+      call_soon_threadsafe_doc },
+    { "call_later", AC_FAST(Loop_call_later), METH_FASTCALL | METH_KEYWORDS, call_later_doc },
+    { "call_at", AC_FAST(Loop_call_at), METH_FASTCALL | METH_KEYWORDS, call_at_doc },
+    { "time", (PyCFunction)Loop_time, METH_NOARGS, time_doc },
+    { "create_future", (PyCFunction)Loop_create_future, METH_NOARGS, create_future_doc },
+    { "create_task", AC_FAST(Loop_create_task), METH_FASTCALL | METH_KEYWORDS, create_task_doc },
+    { "stop", (PyCFunction)Loop_stop, METH_NOARGS, stop_doc },
+    { "is_running", (PyCFunction)Loop_is_running, METH_NOARGS, is_running_doc },
+    { "is_closed", (PyCFunction)Loop_is_closed, METH_NOARGS, is_closed_doc },
+    { "get_debug", (PyCFunction)Loop_get_debug, METH_NOARGS, get_debug_doc },
+    { "_run", (PyCFunction)Loop__run, METH_NOARGS, run_doc },
+    { "_run_once", (PyCFunction)Loop__run_once, METH_NOARGS, run_once_doc },
+    { "_close", (PyCFunction)Loop__close, METH_NOARGS, close_doc },
+    { "_check_closed", (PyCFunction)Loop__check_closed, METH_NOARGS, check_closed_doc },
+    { "_write_to_self", (PyCFunction)Loop__write_to_self, METH_NOARGS, write_to_self_doc },
+    { "_timer_handle_cancelled", (PyCFunction)Loop__timer_handle_cancelled, METH_O, timer_handle_cancelled_doc },
+    { "_initialized", (PyCFunction)Loop__initialized, METH_NOARGS, initialized_doc },
+    { "_add_reader", AC_FAST(Loop__add_reader), METH_FASTCALL | METH_KEYWORDS, _add_reader_doc },
+    { "_add_writer", AC_FAST(Loop__add_writer), METH_FASTCALL | METH_KEYWORDS, _add_writer_doc },
+    { "_remove_reader", (PyCFunction)Loop__remove_reader, METH_O, _remove_reader_doc },
+    { "_remove_writer", (PyCFunction)Loop__remove_writer, METH_O, _remove_writer_doc },
+    { "_watched", (PyCFunction)Loop__watched, METH_O, _watched_doc },
+    { 0 },
 };
 
 #define BOOL_PROPERTY(name, field, doc) \
-    {name, (getter)Loop_get_bool, (setter)Loop_set_bool, doc, (void *)offsetof(Loop, field)}
+    { name, (getter)Loop_get_bool, (setter)Loop_set_bool, doc, (void *)offsetof(Loop, field) }
 #define OBJECT_PROPERTY(name, field, doc) \
-    {name, (getter)Loop_get_object, (setter)Loop_set_object, doc, (void *)offsetof(Loop, field)}
+    { name, (getter)Loop_get_object, (setter)Loop_set_object, doc, (void *)offsetof(Loop, field) }
 
 static PyGetSetDef Loop_getset[] = {
     BOOL_PROPERTY("_closed", closed, NULL),
     BOOL_PROPERTY("_stopping", stopping, NULL),
-    {"_debug", (getter)Loop_get_bool, (setter)Loop_set_debug_attribute, NULL, (void *)offsetof(Loop, debug)},
+    { "_debug", (getter)Loop_get_bool, (setter)Loop_set_debug_attribute, NULL, (void *)offsetof(Loop, debug) },
     OBJECT_PROPERTY("_task_factory", task_factory, NULL),
     OBJECT_PROPERTY("_current_handle", current_handle, NULL),
     OBJECT_PROPERTY("slow_callback_duration", slow_callback_duration,
                     "In debug mode, a callback that takes longer than these seconds is logged."),
-    {"_thread_id", (getter)Loop_get_thread_id, (setter)Loop_set_thread_id, "The thread that runs the loop, or None.",
-     NULL},
-    {"_ready", (getter)Loop_get_ready, (setter)Loop_set_queue, "A list of what is queued, as handles.", NULL},
-    {"_scheduled", (getter)Loop_get_scheduled, (setter)Loop_set_queue, "A list of the timers, as handles.", NULL},
-    {0},
+    { "_thread_id", (getter)Loop_get_thread_id, (setter)Loop_set_thread_id, "The thread that runs the loop, or None.",
+      NULL },
+    { "_ready", (getter)Loop_get_ready, (setter)Loop_set_queue, "A list of what is queued, as handles.", NULL },
+    { "_scheduled", (getter)Loop_get_scheduled, (setter)Loop_set_queue, "A list of the timers, as handles.", NULL },
+    { 0 },
 };
 
 PyDoc_STRVAR(Loop_doc, "Loop()\n--\n\nThe native half of asyncio_c.Loop.");
 
 static PyType_Slot Loop_slots[] = {
-    {Py_tp_doc, (void *)Loop_doc},
-    {Py_tp_new, Loop_new},
-    {Py_tp_dealloc, Loop_dealloc},
-    {Py_tp_traverse, Loop_traverse},
-    {Py_tp_clear, Loop_clear},
-    {Py_tp_setattro, Loop_setattro},
-    {Py_tp_getset, Loop_getset},
-    {Py_tp_methods, Loop_methods},
-    {0, NULL},
+    { Py_tp_doc, (void *)Loop_doc },   { Py_tp_new, Loop_new },         { Py_tp_dealloc, Loop_dealloc },
+    { Py_tp_traverse, Loop_traverse }, { Py_tp_clear, Loop_clear },     { Py_tp_setattro, Loop_setattro },
+    { Py_tp_getset, Loop_getset },     { Py_tp_methods, Loop_methods }, { 0, NULL },
 };
 
 static PyType_Spec Loop_spec = {

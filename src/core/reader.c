@@ -1,4 +1,6 @@
-/* add_reader() and add_writer(): a handle for each direction of a descriptor.  Layer: core.
+/* _add_reader() and _add_writer(): a handle for each direction of a descriptor.  Layer: core.
+
+   The public methods without the underscore are asyncio's, which look first whether a transport uses the descriptor.
 
    asyncio keeps the reader and the writer of a descriptor together, replaces and cancels the older handle, and queues the
    handle itself each time the descriptor is ready: so do we.  A descriptor whose watch is somebody else's (the waker, a
@@ -16,7 +18,7 @@ struct reader {
     Handle *handles[2]; /* owned; for POLLER_READ and POLLER_WRITE */
 };
 
-static const unsigned directions[2] = {POLLER_READ, POLLER_WRITE};
+static const unsigned directions[2] = { POLLER_READ, POLLER_WRITE };
 
 static unsigned
 reader_wanted(const struct reader *reader)
@@ -126,7 +128,7 @@ reader_add(Loop *loop, int direction, PyObject *const *args, Py_ssize_t nargs, P
             Py_DECREF(handle);
             return PyErr_NoMemory();
         }
-        reader->base = (struct loop_watch){.watch.fd = fd, .ready = reader_ready};
+        reader->base = (struct loop_watch){ .watch.fd = fd, .ready = reader_ready };
     }
     /* Told anew even if nothing changes: the number may have been closed and used again behind our back. */
     if (loop_set_watch(loop, &reader->base, reader_wanted(reader) | directions[direction]) < 0) {
@@ -201,7 +203,7 @@ loop_close_readers(Loop *loop)
         if (reader == NULL) {
             continue;
         }
-        Handle *handles[2] = {reader->handles[0], reader->handles[1]};
+        Handle *handles[2] = { reader->handles[0], reader->handles[1] };
         loop->poller.watches[fd] = NULL; /* the poller is about to be closed: the kernel need not be told */
         loop->poller.watch_count--;
         free(reader);
@@ -224,36 +226,25 @@ Loop__add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
     return reader_add(self, 1, args, nargs, kwnames);
 }
 
-static PyObject *
-discard_handle(PyObject *handle)
-{
-    if (handle == NULL) {
-        return NULL;
-    }
-    Py_DECREF(handle);
-    Py_RETURN_NONE;
-}
-
 PyObject *
-Loop_add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    return discard_handle(reader_add(self, 0, args, nargs, NULL));
-}
-
-PyObject *
-Loop_add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    return discard_handle(reader_add(self, 1, args, nargs, NULL));
-}
-
-PyObject *
-Loop_remove_reader(Loop *self, PyObject *fd)
+Loop__remove_reader(Loop *self, PyObject *fd)
 {
     return reader_remove(self, 0, fd);
 }
 
 PyObject *
-Loop_remove_writer(Loop *self, PyObject *fd)
+Loop__remove_writer(Loop *self, PyObject *fd)
 {
     return reader_remove(self, 1, fd);
+}
+
+PyObject *
+Loop__watched(Loop *self, PyObject *object)
+{
+    int fd = parse_fd(object);
+    if (fd < 0) {
+        return NULL;
+    }
+    struct watch *watch = poller_find(&self->poller, fd);
+    return PyLong_FromUnsignedLong(watch ? watch->wanted : 0);
 }

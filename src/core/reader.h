@@ -4,12 +4,11 @@
 
 #include "core/loop.h"
 
-PyObject *Loop_add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs);
-PyObject *Loop_add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs);
-PyObject *Loop_remove_reader(Loop *self, PyObject *fd);
-PyObject *Loop_remove_writer(Loop *self, PyObject *fd);
 PyObject *Loop__add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *Loop__add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *Loop__remove_reader(Loop *self, PyObject *fd);
+PyObject *Loop__remove_writer(Loop *self, PyObject *fd);
+PyObject *Loop__watched(Loop *self, PyObject *fd);
 
 /* Traverses and frees the readers in the loop's poller. */
 int loop_traverse_readers(Loop *loop, visitproc visit, void *arg);

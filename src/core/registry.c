@@ -19,7 +19,7 @@ swap(Loop *loop, PyObject *task)
         }
         return 0;
     }
-    PyObject *args[] = {(PyObject *)loop, task};
+    PyObject *args[] = { (PyObject *)loop, task };
     PyObject *previous = PyObject_Vectorcall(state->swap_current_task, args, 2, NULL);
     if (previous == NULL) {
         return -1;

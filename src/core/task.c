@@ -74,7 +74,7 @@ task_step_called(Task *task, PyObject *exception)
         }
     }
     else {
-        PyObject *args[] = {Py_XNewRef(task->loop), (PyObject *)task};
+        PyObject *args[] = { Py_XNewRef(task->loop), (PyObject *)task };
         PyObject *entered = PyObject_Vectorcall(state->enter_task, args, 2, NULL);
         result = entered ? task_step(task, exception) : -1;
         if (entered != NULL) {
@@ -147,18 +147,14 @@ TaskStep_dealloc(TaskStep *self)
 }
 
 static PyGetSetDef TaskStep_getset[] = {
-    {"__self__", (getter)TaskStep_get_self, NULL, "The task.", NULL},
-    {"__qualname__", (getter)TaskStep_get_qualname, NULL, "The coroutine's.", NULL},
-    {0},
+    { "__self__", (getter)TaskStep_get_self, NULL, "The task.", NULL },
+    { "__qualname__", (getter)TaskStep_get_qualname, NULL, "The coroutine's.", NULL },
+    { 0 },
 };
 
 static PyType_Slot TaskStep_slots[] = {
-    {Py_tp_dealloc, TaskStep_dealloc},
-    {Py_tp_traverse, TaskStep_traverse},
-    {Py_tp_clear, TaskStep_clear},
-    {Py_tp_call, TaskStep_call},
-    {Py_tp_getset, TaskStep_getset},
-    {0, NULL},
+    { Py_tp_dealloc, TaskStep_dealloc }, { Py_tp_traverse, TaskStep_traverse }, { Py_tp_clear, TaskStep_clear },
+    { Py_tp_call, TaskStep_call },       { Py_tp_getset, TaskStep_getset },     { 0, NULL },
 };
 
 static PyType_Spec TaskStep_spec = {
@@ -204,7 +200,7 @@ task_wakeup(PyObject *task, PyObject *future)
     return result;
 }
 
-static PyMethodDef task_wakeup_def = {"task_wakeup", task_wakeup, METH_O, NULL};
+static PyMethodDef task_wakeup_def = { "task_wakeup", task_wakeup, METH_O, NULL };
 
 /* ---- As a runnable ---- */
 
@@ -261,7 +257,7 @@ task_as_handle(struct runnable *runnable, Loop *loop)
     if (callback == NULL) {
         return NULL;
     }
-    PyObject *args[] = {self->fut_waiter};
+    PyObject *args[] = { self->fut_waiter };
     Handle *handle = handle_new(self->state, (PyObject *)loop, callback, args, self->fut_waiter ? 1 : 0, self->context);
     Py_DECREF(callback);
     return (PyObject *)handle;
@@ -296,7 +292,7 @@ task_schedule(Task *self, PyObject *exception)
     if (step == NULL) {
         return -1;
     }
-    PyObject *args[] = {self->loop, step, self->context};
+    PyObject *args[] = { self->loop, step, self->context };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 2, self->state->context_kwnames);
     Py_DECREF(step);
     Py_XDECREF(handle);
@@ -362,10 +358,12 @@ static int
 task_await_native(Task *self, Future *future)
 {
     if (AC_UNLIKELY(future->loop != self->loop)) {
-        return task_complain_steal(self, PyUnicode_FromFormat("Task %R got Future %R attached to a different loop", self, (PyObject *)future));
+        return task_complain_steal(
+            self, PyUnicode_FromFormat("Task %R got Future %R attached to a different loop", self, (PyObject *)future));
     }
     if (AC_UNLIKELY(!future->blocking)) {
-        return task_complain_steal(self, PyUnicode_FromFormat("yield was used instead of yield from in task %R with %R", self, (PyObject *)future));
+        return task_complain_steal(self, PyUnicode_FromFormat("yield was used instead of yield from in task %R with %R",
+                                                              self, (PyObject *)future));
     }
     future->blocking = false;
     if (future_add_native(future, &self->runnable) < 0) {
@@ -386,14 +384,16 @@ task_await_foreign(Task *self, PyObject *future, PyObject *blocking)
     bool same = loop == self->loop;
     Py_DECREF(loop);
     if (!same) {
-        return task_complain_steal(self, PyUnicode_FromFormat("Task %R got Future %R attached to a different loop", self, future));
+        return task_complain_steal(
+            self, PyUnicode_FromFormat("Task %R got Future %R attached to a different loop", self, future));
     }
     int truth = PyObject_IsTrue(blocking);
     if (truth < 0) {
         return -1;
     }
     if (!truth) {
-        return task_complain_steal(self, PyUnicode_FromFormat("yield was used instead of yield from in task %R with %R", self, future));
+        return task_complain_steal(
+            self, PyUnicode_FromFormat("yield was used instead of yield from in task %R with %R", self, future));
     }
     if (PyObject_SetAttr(future, state->str__asyncio_future_blocking, Py_False) < 0) {
         return -1;
@@ -402,7 +402,7 @@ task_await_foreign(Task *self, PyObject *future, PyObject *blocking)
     if (wakeup == NULL) {
         return -1;
     }
-    PyObject *args[] = {future, wakeup, self->context};
+    PyObject *args[] = { future, wakeup, self->context };
     PyObject *added = PyObject_VectorcallMethod(state->str_add_done_callback, args, 2, state->context_kwnames);
     Py_DECREF(wakeup);
     if (added == NULL) {
@@ -441,7 +441,9 @@ task_handle_yield(Task *self, PyObject *what)
     }
     Py_XDECREF(blocking);
     if (PyGen_CheckExact(what)) {
-        return task_complain_steal(self, PyUnicode_FromFormat("yield was used instead of yield from for generator in task %R with %R", self, what));
+        return task_complain_steal(
+            self,
+            PyUnicode_FromFormat("yield was used instead of yield from for generator in task %R with %R", self, what));
     }
     return task_complain_steal(self, PyUnicode_FromFormat("Task got bad yield: %R", what));
 }
@@ -596,7 +598,7 @@ task_start_eagerly(Task *self)
 {
     struct state *state = self->state;
     Loop *loop = self->native_loop ? (Loop *)Py_NewRef(self->loop) : NULL;
-    PyObject *args[] = {self->loop, (PyObject *)self};
+    PyObject *args[] = { self->loop, (PyObject *)self };
     PyObject *outer = PyObject_Vectorcall(state->swap_current_task, args, 2, NULL);
     if (outer == NULL) {
         Py_XDECREF(loop);
@@ -655,7 +657,7 @@ task_init(Task *self, struct state *state, PyObject *loop, PyObject *coroutine, 
     if (future_init((Future *)self, state, loop) < 0) {
         return -1;
     }
-    self->runnable = (struct runnable){&task_ops, (PyObject *)self};
+    self->runnable = (struct runnable){ &task_ops, (PyObject *)self };
     PyObject *own_context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
     if (own_context == NULL) {
         return -1;
@@ -755,7 +757,7 @@ Task_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
     if (self != NULL) {
         self->state = state;
         self->is_task = true;
-        self->runnable = (struct runnable){&task_ops, (PyObject *)self};
+        self->runnable = (struct runnable){ &task_ops, (PyObject *)self };
     }
     return (PyObject *)self;
 }
@@ -774,11 +776,11 @@ task_clear(Task *self)
 static int
 Task_init(Task *self, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"coro", "loop", "name", "context", AC_PY312 ? "eager_start" : NULL, NULL};
+    static char *keywords[] = { "coro", "loop", "name", "context", AC_PY312 ? "eager_start" : NULL, NULL };
     PyObject *coroutine, *loop = Py_None, *name = Py_None, *context = Py_None;
     int eager_start = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, AC_PY312 ? "O|$OOOp:Task" : "O|$OOO:Task", keywords, &coroutine, &loop,
-                                     &name, &context, &eager_start)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, AC_PY312 ? "O|$OOOp:Task" : "O|$OOO:Task", keywords, &coroutine,
+                                     &loop, &name, &context, &eager_start)) {
         return -1;
     }
     if (self->loop != NULL && AC_PY315) {
@@ -861,7 +863,7 @@ Task_repr(Task *self)
 static PyObject *
 Task_cancel(Task *self, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"msg", NULL};
+    static char *keywords[] = { "msg", NULL };
     PyObject *message = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message)) {
         return NULL;
@@ -921,7 +923,7 @@ Task_set_name(Task *self, PyObject *name)
 static PyObject *
 Task_get_stack(Task *self, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"limit", NULL};
+    static char *keywords[] = { "limit", NULL };
     PyObject *limit = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O:get_stack", keywords, &limit)) {
         return NULL;
@@ -932,7 +934,7 @@ Task_get_stack(Task *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 Task_print_stack(Task *self, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"limit", "file", NULL};
+    static char *keywords[] = { "limit", "file", NULL };
     PyObject *limit = Py_None, *file = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OO:print_stack", keywords, &limit, &file)) {
         return NULL;
@@ -1028,27 +1030,27 @@ PyDoc_STRVAR(set_exception_doc,
              "set_exception($self, exception, /)\n--\n\nRaise RuntimeError: the coroutine sets the exception.");
 
 static PyMethodDef Task_methods[] = {
-    {"cancel", AC_FAST(Task_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc},
-    {"cancelling", (PyCFunction)Task_cancelling, METH_NOARGS, cancelling_doc},
-    {"uncancel", (PyCFunction)Task_uncancel, METH_NOARGS, uncancel_doc},
-    {"get_coro", (PyCFunction)Task_get_coro, METH_NOARGS, get_coro_doc},
-    {"get_context", (PyCFunction)Task_get_context, METH_NOARGS, get_context_doc},
-    {"get_name", (PyCFunction)Task_get_name, METH_NOARGS, get_name_doc},
-    {"set_name", (PyCFunction)Task_set_name, METH_O, set_name_doc},
-    {"get_stack", AC_FAST(Task_get_stack), METH_VARARGS | METH_KEYWORDS, get_stack_doc},
-    {"print_stack", AC_FAST(Task_print_stack), METH_VARARGS | METH_KEYWORDS, print_stack_doc},
-    {"set_result", (PyCFunction)Task_set_result, METH_O, set_result_doc},
-    {"set_exception", (PyCFunction)Task_set_exception, METH_O, set_exception_doc},
-    {"__class_getitem__", (PyCFunction)Py_GenericAlias, METH_O | METH_CLASS, "Return Task[item], for annotations."},
-    {0},
+    { "cancel", AC_FAST(Task_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc },
+    { "cancelling", (PyCFunction)Task_cancelling, METH_NOARGS, cancelling_doc },
+    { "uncancel", (PyCFunction)Task_uncancel, METH_NOARGS, uncancel_doc },
+    { "get_coro", (PyCFunction)Task_get_coro, METH_NOARGS, get_coro_doc },
+    { "get_context", (PyCFunction)Task_get_context, METH_NOARGS, get_context_doc },
+    { "get_name", (PyCFunction)Task_get_name, METH_NOARGS, get_name_doc },
+    { "set_name", (PyCFunction)Task_set_name, METH_O, set_name_doc },
+    { "get_stack", AC_FAST(Task_get_stack), METH_VARARGS | METH_KEYWORDS, get_stack_doc },
+    { "print_stack", AC_FAST(Task_print_stack), METH_VARARGS | METH_KEYWORDS, print_stack_doc },
+    { "set_result", (PyCFunction)Task_set_result, METH_O, set_result_doc },
+    { "set_exception", (PyCFunction)Task_set_exception, METH_O, set_exception_doc },
+    { "__class_getitem__", (PyCFunction)Py_GenericAlias, METH_O | METH_CLASS, "Return Task[item], for annotations." },
+    { 0 },
 };
 
 static PyGetSetDef Task_getset[] = {
-    {"_coro", (getter)Task_get_coro_attribute, NULL, NULL, NULL},
-    {"_fut_waiter", (getter)Task_get_fut_waiter, NULL, NULL, NULL},
-    {"_must_cancel", (getter)Task_get_must_cancel, NULL, NULL, NULL},
-    {"_log_destroy_pending", (getter)Task_get_log_destroy_pending, (setter)Task_set_log_destroy_pending, NULL, NULL},
-    {0},
+    { "_coro", (getter)Task_get_coro_attribute, NULL, NULL, NULL },
+    { "_fut_waiter", (getter)Task_get_fut_waiter, NULL, NULL, NULL },
+    { "_must_cancel", (getter)Task_get_must_cancel, NULL, NULL, NULL },
+    { "_log_destroy_pending", (getter)Task_get_log_destroy_pending, (setter)Task_set_log_destroy_pending, NULL, NULL },
+    { 0 },
 };
 
 PyDoc_STRVAR(Task_doc, "Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n"
@@ -1057,17 +1059,17 @@ PyDoc_STRVAR(Task_doc, "Task(coro, *, loop=None, name=None, context=None, eager_
                        "asyncio documentation: Coroutines and Tasks, Task Object.");
 
 static PyType_Slot Task_slots[] = {
-    {Py_tp_doc, (void *)Task_doc},
-    {Py_tp_new, Task_new},
-    {Py_tp_init, Task_init},
-    {Py_tp_dealloc, Task_dealloc},
-    {Py_tp_finalize, Task_finalize},
-    {Py_tp_traverse, Task_traverse},
-    {Py_tp_clear, Task_clear},
-    {Py_tp_repr, Task_repr},
-    {Py_tp_methods, Task_methods},
-    {Py_tp_getset, Task_getset},
-    {0, NULL},
+    { Py_tp_doc, (void *)Task_doc },
+    { Py_tp_new, Task_new },
+    { Py_tp_init, Task_init },
+    { Py_tp_dealloc, Task_dealloc },
+    { Py_tp_finalize, Task_finalize },
+    { Py_tp_traverse, Task_traverse },
+    { Py_tp_clear, Task_clear },
+    { Py_tp_repr, Task_repr },
+    { Py_tp_methods, Task_methods },
+    { Py_tp_getset, Task_getset },
+    { 0, NULL },
 };
 
 static PyType_Spec Task_spec = {

@@ -233,24 +233,24 @@ PyDoc_STRVAR(throw_doc, "throw($self, /, *args)\n--\n\nRaise the exception at th
 PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\nEnd the coroutine.");
 
 PyMethodDef coroutine_methods[] = {
-    {"send", (PyCFunction)coroutine_send, METH_O, send_doc},
-    {"throw", AC_FAST(coroutine_throw), METH_FASTCALL, throw_doc},
-    {"close", (PyCFunction)coroutine_close, METH_NOARGS, close_doc},
-    {0},
+    { "send", (PyCFunction)coroutine_send, METH_O, send_doc },
+    { "throw", AC_FAST(coroutine_throw), METH_FASTCALL, throw_doc },
+    { "close", (PyCFunction)coroutine_close, METH_NOARGS, close_doc },
+    { 0 },
 };
 
 PyGetSetDef coroutine_getset[] = {
-    {"__class__", (getter)coroutine_get_class, NULL, "types.CoroutineType, so that isinstance() holds.", NULL},
-    {"__name__", (getter)coroutine_get_name, NULL, NULL, NULL},
-    {"__qualname__", (getter)coroutine_get_name, NULL, NULL, NULL},
-    {"cr_running", (getter)coroutine_get_running, NULL, NULL, NULL},
-    {"cr_suspended", (getter)coroutine_get_suspended, NULL, NULL, NULL},
-    {"cr_frame", get_none, NULL, "None: it has no Python frame.", NULL},
-    {"cr_origin", get_none, NULL, "None: in debug mode the coroutine is asyncio's own.", NULL},
-    {0},
+    { "__class__", (getter)coroutine_get_class, NULL, "types.CoroutineType, so that isinstance() holds.", NULL },
+    { "__name__", (getter)coroutine_get_name, NULL, NULL, NULL },
+    { "__qualname__", (getter)coroutine_get_name, NULL, NULL, NULL },
+    { "cr_running", (getter)coroutine_get_running, NULL, NULL, NULL },
+    { "cr_suspended", (getter)coroutine_get_suspended, NULL, NULL, NULL },
+    { "cr_frame", get_none, NULL, "None: it has no Python frame.", NULL },
+    { "cr_origin", get_none, NULL, "None: in debug mode the coroutine is asyncio's own.", NULL },
+    { 0 },
 };
 
 PyMemberDef coroutine_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Coroutine, weakreflist), READONLY, NULL},
-    {0},
+    { "__weaklistoffset__", T_PYSSIZET, offsetof(Coroutine, weakreflist), READONLY, NULL },
+    { 0 },
 };

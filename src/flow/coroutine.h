@@ -61,14 +61,17 @@ extern PyGetSetDef coroutine_getset[];
 
 extern PyMemberDef coroutine_members[];
 
-#define COROUTINE_SLOTS                                                                                    \
-    {Py_tp_finalize, coroutine_finalize}, {Py_tp_repr, coroutine_repr}, {Py_am_await, PyObject_SelfIter},  \
-        {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, coroutine_next}, {Py_am_send, coroutine_am_send}, {Py_tp_methods, coroutine_methods}, \
-        {Py_tp_getset, coroutine_getset}, {Py_tp_members, coroutine_members}
+#define COROUTINE_SLOTS                                                                                           \
+    { Py_tp_finalize, coroutine_finalize }, { Py_tp_repr, coroutine_repr }, { Py_am_await, PyObject_SelfIter },   \
+        { Py_tp_iter, PyObject_SelfIter }, { Py_tp_iternext, coroutine_next }, { Py_am_send, coroutine_am_send }, \
+        { Py_tp_methods, coroutine_methods }, { Py_tp_getset, coroutine_getset },                                 \
+    {                                                                                                             \
+        Py_tp_members, coroutine_members                                                                          \
+    }
 
 enum {
     COROUTINE_FLAGS = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE
-                      | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        | Py_TPFLAGS_DISALLOW_INSTANTIATION,
 };
 
 #endif

@@ -40,8 +40,8 @@ PyDoc_STRVAR(create_task_doc, "create_task($module, coro, /, **kwargs)\n--\n\n"
                               "asyncio documentation: Coroutines and Tasks, Creating Tasks.");
 
 static PyMethodDef functions[] = {
-    {"create_task", AC_FAST(create_task), METH_FASTCALL | METH_KEYWORDS, create_task_doc},
-    {0},
+    { "create_task", AC_FAST(create_task), METH_FASTCALL | METH_KEYWORDS, create_task_doc },
+    { 0 },
 };
 
 int

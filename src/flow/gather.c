@@ -141,7 +141,7 @@ done_callback(PyObject *owner, PyObject *child)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef done_callback_def = {"_done_callback", done_callback, METH_O, NULL};
+static PyMethodDef done_callback_def = { "_done_callback", done_callback, METH_O, NULL };
 
 static PyObject *
 slot_as_callback(struct runnable *runnable)
@@ -154,7 +154,7 @@ slot_as_handle(struct runnable *runnable, Loop *loop)
 {
     struct gather_slot *slot = AC_CONTAINER_OF(runnable, struct gather_slot, runnable);
     PyObject *callback = slot_as_callback(runnable);
-    PyObject *args[] = {(PyObject *)slot->child};
+    PyObject *args[] = { (PyObject *)slot->child };
     Handle *handle =
         callback ? handle_new(((Future *)runnable->owner)->state, (PyObject *)loop, callback, args, 1, NULL) : NULL;
     Py_XDECREF(callback);
@@ -248,7 +248,7 @@ gather_begin(GatheringFuture *self, Loop *loop, PyObject *const *args, const Py_
 {
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         struct gather_slot *slot = &self->slots[i];
-        slot->runnable = (struct runnable){&slot_ops, (PyObject *)self};
+        slot->runnable = (struct runnable){ &slot_ops, (PyObject *)self };
         slot->child = child_of(loop, args[firsts[i]]);
         if (slot->child == NULL) {
             return -1;
@@ -374,7 +374,7 @@ GatheringFuture_dealloc(GatheringFuture *self)
 static PyObject *
 GatheringFuture_cancel(GatheringFuture *self, PyObject *args, PyObject *kwargs)
 {
-    static char *keywords[] = {"msg", NULL};
+    static char *keywords[] = { "msg", NULL };
     PyObject *message = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message)) {
         return NULL;
@@ -416,38 +416,39 @@ GatheringFuture_get_cancel_requested(GatheringFuture *self, void *Py_UNUSED(clos
     return PyBool_FromLong(self->cancel_requested);
 }
 
-PyDoc_STRVAR(gather_doc, "gather($module, /, *coros_or_futures, return_exceptions=False)\n--\n\n"
-                         "Return a future for the list of the results of all arguments, in their order.\n\n"
-                         "Coroutines become tasks.  With return_exceptions the list has exceptions in place of results;\n"
-                         "otherwise the first exception is the future's, and the others go on.\n\n"
-                         "asyncio documentation: Coroutines and Tasks, Running Tasks Concurrently.");
+PyDoc_STRVAR(gather_doc,
+             "gather($module, /, *coros_or_futures, return_exceptions=False)\n--\n\n"
+             "Return a future for the list of the results of all arguments, in their order.\n\n"
+             "Coroutines become tasks.  With return_exceptions the list has exceptions in place of results;\n"
+             "otherwise the first exception is the future's, and the others go on.\n\n"
+             "asyncio documentation: Coroutines and Tasks, Running Tasks Concurrently.");
 PyDoc_STRVAR(cancel_doc, "cancel($self, /, msg=None)\n--\n\n"
                          "Cancel all children; return True if there was one to cancel.");
 
 static PyMethodDef functions[] = {
-    {"gather", AC_FAST(gather), METH_FASTCALL | METH_KEYWORDS, gather_doc},
-    {0},
+    { "gather", AC_FAST(gather), METH_FASTCALL | METH_KEYWORDS, gather_doc },
+    { 0 },
 };
 
 static PyMethodDef GatheringFuture_methods[] = {
-    {"cancel", AC_FAST(GatheringFuture_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc},
-    {0},
+    { "cancel", AC_FAST(GatheringFuture_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc },
+    { 0 },
 };
 
 static PyGetSetDef GatheringFuture_getset[] = {
-    {"_children", (getter)GatheringFuture_get_children, NULL, NULL, NULL},
-    {"_cancel_requested", (getter)GatheringFuture_get_cancel_requested, NULL, NULL, NULL},
-    {0},
+    { "_children", (getter)GatheringFuture_get_children, NULL, NULL, NULL },
+    { "_cancel_requested", (getter)GatheringFuture_get_cancel_requested, NULL, NULL, NULL },
+    { 0 },
 };
 
 static PyType_Slot GatheringFuture_slots[] = {
-    {Py_tp_dealloc, GatheringFuture_dealloc},
-    {Py_tp_finalize, Future_finalize},
-    {Py_tp_traverse, GatheringFuture_traverse},
-    {Py_tp_clear, GatheringFuture_clear},
-    {Py_tp_methods, GatheringFuture_methods},
-    {Py_tp_getset, GatheringFuture_getset},
-    {0, NULL},
+    { Py_tp_dealloc, GatheringFuture_dealloc },
+    { Py_tp_finalize, Future_finalize },
+    { Py_tp_traverse, GatheringFuture_traverse },
+    { Py_tp_clear, GatheringFuture_clear },
+    { Py_tp_methods, GatheringFuture_methods },
+    { Py_tp_getset, GatheringFuture_getset },
+    { 0, NULL },
 };
 
 static PyType_Spec GatheringFuture_spec = {

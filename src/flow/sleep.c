@@ -53,8 +53,9 @@ sleep_as_handle(struct runnable *runnable, Loop *loop)
 {
     SleepCoroutine *self = AC_CONTAINER_OF(runnable, SleepCoroutine, runnable);
     struct state *state = self->base.state;
-    PyObject *args[] = {self->base.awaiting ? self->base.awaiting : Py_None, self->result};
-    return (PyObject *)timer_handle_new(state, (PyObject *)loop, 0.0, state->set_result_unless_cancelled, args, 2, NULL);
+    PyObject *args[] = { self->base.awaiting ? self->base.awaiting : Py_None, self->result };
+    return (PyObject *)timer_handle_new(state, (PyObject *)loop, 0.0, state->set_result_unless_cancelled, args, 2,
+                                        NULL);
 }
 
 static const struct runnable_ops sleep_ops = {
@@ -67,7 +68,7 @@ static const struct runnable_ops sleep_ops = {
 static PySendResult
 delegate_to_asyncio(SleepCoroutine *self)
 {
-    PyObject *args[] = {self->delay, self->result};
+    PyObject *args[] = { self->delay, self->result };
     self->base.delegate = PyObject_Vectorcall(self->base.state->asyncio_sleep, args, 2, NULL);
     return self->base.delegate ? PYGEN_NEXT : PYGEN_ERROR;
 }
@@ -163,7 +164,7 @@ sleep_coroutine_new(struct state *state, PyObject *delay, PyObject *result)
     SleepCoroutine *self = (SleepCoroutine *)freelist_new(&state->SleepCoroutine_freelist, state->SleepCoroutine_type);
     if (self != NULL) {
         coroutine_init(&self->base, state, &sleep_body);
-        self->runnable = (struct runnable){&sleep_ops, (PyObject *)self};
+        self->runnable = (struct runnable){ &sleep_ops, (PyObject *)self };
         self->timer.runnable = &self->runnable;
         heap_node_init(&self->timer.node);
         self->delay = Py_NewRef(delay);
@@ -209,8 +210,8 @@ sleep_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObje
     struct state *state = state_of_module(module);
     /* Wrong calls, and delay= by keyword, are rare: asyncio's own function knows the words.  In debug mode its coroutine
        also knows where it was made. */
-    bool result_keyword =
-        nargs == 1 && kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1 && args_keyword_is(kwnames, 0, state->str_result);
+    bool result_keyword = nargs == 1 && kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1
+                          && args_keyword_is(kwnames, 0, state->str_result);
     if (AC_UNLIKELY(state->debug_loops > 0 || nargs < 1 || nargs > 2 || (kwnames != NULL && !result_keyword))) {
         return PyObject_Vectorcall(state->asyncio_sleep, args, (size_t)nargs, kwnames);
     }
@@ -223,16 +224,16 @@ PyDoc_STRVAR(sleep_doc, "sleep($module, delay, result=None, /)\n--\n\n"
                         "asyncio documentation: Coroutines and Tasks, Sleeping.");
 
 static PyMethodDef functions[] = {
-    {"sleep", AC_FAST(sleep_function), METH_FASTCALL | METH_KEYWORDS, sleep_doc},
-    {0},
+    { "sleep", AC_FAST(sleep_function), METH_FASTCALL | METH_KEYWORDS, sleep_doc },
+    { 0 },
 };
 
 static PyType_Slot SleepCoroutine_slots[] = {
     COROUTINE_SLOTS,
-    {Py_tp_dealloc, SleepCoroutine_dealloc},
-    {Py_tp_traverse, SleepCoroutine_traverse},
-    {Py_tp_clear, SleepCoroutine_clear},
-    {0, NULL},
+    { Py_tp_dealloc, SleepCoroutine_dealloc },
+    { Py_tp_traverse, SleepCoroutine_traverse },
+    { Py_tp_clear, SleepCoroutine_clear },
+    { 0, NULL },
 };
 
 static PyType_Spec SleepCoroutine_spec = {

@@ -32,10 +32,10 @@ struct wait_slot {
 
 typedef struct {
     Coroutine base;
-    PyObject *fs;          /* owned */
-    PyObject *timeout;     /* owned; seconds or None */
-    PyObject *return_when; /* owned */
-    PyObject *loop;        /* owned; set while it waits */
+    PyObject *fs;           /* owned */
+    PyObject *timeout;      /* owned; seconds or None */
+    PyObject *return_when;  /* owned */
+    PyObject *loop;         /* owned; set while it waits */
     PyObject *waiting_task; /* owned; whose step began it, for the call graph */
     struct runnable timeout_runnable;
     struct timer timer;
@@ -98,7 +98,7 @@ on_completion(PyObject *owner, PyObject *future)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef on_completion_def = {"_on_completion", on_completion, METH_O, NULL};
+static PyMethodDef on_completion_def = { "_on_completion", on_completion, METH_O, NULL };
 
 static PyObject *
 slot_as_callback(struct runnable *runnable)
@@ -111,7 +111,7 @@ slot_as_handle(struct runnable *runnable, Loop *loop)
 {
     struct wait_slot *slot = AC_CONTAINER_OF(runnable, struct wait_slot, runnable);
     PyObject *callback = slot_as_callback(runnable);
-    PyObject *args[] = {(PyObject *)slot->future};
+    PyObject *args[] = { (PyObject *)slot->future };
     struct state *state = ((Coroutine *)runnable->owner)->state;
     Handle *handle = callback ? handle_new(state, (PyObject *)loop, callback, args, 1, NULL) : NULL;
     Py_XDECREF(callback);
@@ -150,7 +150,7 @@ timeout_as_handle(struct runnable *runnable, Loop *loop)
 {
     WaitCoroutine *self = AC_CONTAINER_OF(runnable, WaitCoroutine, timeout_runnable);
     struct state *state = self->base.state;
-    PyObject *args[] = {self->base.awaiting ? self->base.awaiting : Py_None};
+    PyObject *args[] = { self->base.awaiting ? self->base.awaiting : Py_None };
     return (PyObject *)timer_handle_new(state, (PyObject *)loop, 0.0, state->release_waiter, args, 1, NULL);
 }
 
@@ -165,7 +165,7 @@ static const struct runnable_ops timeout_ops = {
 static int
 parse_return_when(PyObject *value, enum return_when *when)
 {
-    static const char *const names[] = {"FIRST_COMPLETED", "FIRST_EXCEPTION", "ALL_COMPLETED"};
+    static const char *const names[] = { "FIRST_COMPLETED", "FIRST_EXCEPTION", "ALL_COMPLETED" };
     for (size_t i = 0; i < AC_ARRAY_SIZE(names); i++) {
         if (PyUnicode_CheckExact(value) && PyUnicode_CompareWithASCIIString(value, names[i]) == 0) {
             *when = (enum return_when)i;
@@ -231,7 +231,7 @@ wait_begin(WaitCoroutine *self, PyObject *set)
     self->left = PySet_GET_SIZE(set);
     while (result == 0 && (future = PyIter_Next(iterator)) != NULL) {
         struct wait_slot *slot = &self->slots[self->slot_count++];
-        slot->runnable = (struct runnable){&slot_ops, (PyObject *)self};
+        slot->runnable = (struct runnable){ &slot_ops, (PyObject *)self };
         slot->future = (Future *)future;
         result = future_add_native(slot->future, &slot->runnable);
     }
@@ -395,7 +395,7 @@ wait_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
         return NULL;
     }
     coroutine_init(&self->base, state, &wait_body);
-    self->timeout_runnable = (struct runnable){&timeout_ops, (PyObject *)self};
+    self->timeout_runnable = (struct runnable){ &timeout_ops, (PyObject *)self };
     self->timer.runnable = &self->timeout_runnable;
     heap_node_init(&self->timer.node);
     self->fs = Py_NewRef(args[0]);
@@ -416,16 +416,16 @@ PyDoc_STRVAR(wait_doc, "wait($module, fs, /, *, timeout=None, return_when='ALL_C
                        "asyncio documentation: Coroutines and Tasks, Waiting Primitives.");
 
 static PyMethodDef functions[] = {
-    {"wait", AC_FAST(wait_function), METH_FASTCALL | METH_KEYWORDS, wait_doc},
-    {0},
+    { "wait", AC_FAST(wait_function), METH_FASTCALL | METH_KEYWORDS, wait_doc },
+    { 0 },
 };
 
 static PyType_Slot WaitCoroutine_slots[] = {
     COROUTINE_SLOTS,
-    {Py_tp_dealloc, WaitCoroutine_dealloc},
-    {Py_tp_traverse, WaitCoroutine_traverse},
-    {Py_tp_clear, WaitCoroutine_clear},
-    {0, NULL},
+    { Py_tp_dealloc, WaitCoroutine_dealloc },
+    { Py_tp_traverse, WaitCoroutine_traverse },
+    { Py_tp_clear, WaitCoroutine_clear },
+    { 0, NULL },
 };
 
 static PyType_Spec WaitCoroutine_spec = {

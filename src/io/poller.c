@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct poller_backend *const backends[] = {&poller_epoll, &poller_poll};
+static const struct poller_backend *const backends[] = { &poller_epoll, &poller_poll };
 
 int
 poller_open(struct poller *poller, const char *name)
 {
-    *poller = (struct poller){.fd = -1};
+    *poller = (struct poller){ .fd = -1 };
     for (size_t i = 0; i < AC_ARRAY_SIZE(backends); i++) {
         if (name == NULL || strcmp(backends[i]->name, name) == 0) {
             int error = backends[i]->open(poller);
@@ -34,7 +34,7 @@ poller_close(struct poller *poller)
     }
     free(poller->watches);
     free(poller->events);
-    *poller = (struct poller){.fd = -1};
+    *poller = (struct poller){ .fd = -1 };
 }
 
 static int

@@ -69,7 +69,7 @@ epoll_backend_close(struct poller *poller)
 static int
 epoll_backend_set(struct poller *poller, struct watch *watch, unsigned wanted)
 {
-    struct epoll_event event = {.data.fd = watch->fd};
+    struct epoll_event event = { .data.fd = watch->fd };
     if (wanted == 0) {
         return epoll_ctl(poller->fd, EPOLL_CTL_DEL, watch->fd, &event) < 0 ? -errno : 0;
     }
@@ -95,7 +95,7 @@ wait_ns(int fd, struct epoll_event *events, int size, int64_t timeout_ns)
     if (timeout_ns <= 0) {
         return epoll_wait(fd, events, size, timeout_ns < 0 ? -1 : 0);
     }
-    struct timespec timeout = {timeout_ns / CLOCK_NS_PER_S, timeout_ns % CLOCK_NS_PER_S};
+    struct timespec timeout = { timeout_ns / CLOCK_NS_PER_S, timeout_ns % CLOCK_NS_PER_S };
     int count = epoll_pwait2(fd, events, size, &timeout, NULL);
     if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
         int64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
@@ -125,7 +125,7 @@ epoll_backend_collect(struct poller *poller, int count)
                          | (found[i].events & ~(unsigned)EPOLLIN ? POLLER_WRITE : 0);
         ready &= watch->wanted;
         if (ready != 0) {
-            poller->events[kept++] = (struct poll_event){watch, ready};
+            poller->events[kept++] = (struct poll_event){ watch, ready };
         }
     }
     /* A full batch means there may be more: ask for more next time.  Failing to grow costs a second call, no event. */

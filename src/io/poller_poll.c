@@ -31,7 +31,7 @@ static int
 poll_backend_set(struct poller *poller, struct watch *watch, unsigned wanted)
 {
     (void)poller;
-    struct pollfd probe = {.fd = watch->fd};
+    struct pollfd probe = { .fd = watch->fd };
     if (wanted != 0 && poll(&probe, 1, 0) > 0 && probe.revents & POLLNVAL) {
         return -EBADF;
     }
@@ -59,8 +59,9 @@ poll_backend_prepare(struct poller *poller)
     for (size_t fd = 0; fd < poller->watches_size && count < poller->watch_count; fd++) {
         const struct watch *watch = poller->watches[fd];
         if (watch != NULL && watch->wanted != 0) {
-            short events = (short)((watch->wanted & POLLER_READ ? POLLIN : 0) | (watch->wanted & POLLER_WRITE ? POLLOUT : 0));
-            fds[count++] = (struct pollfd){.fd = (int)fd, .events = events};
+            short events =
+                (short)((watch->wanted & POLLER_READ ? POLLIN : 0) | (watch->wanted & POLLER_WRITE ? POLLOUT : 0));
+            fds[count++] = (struct pollfd){ .fd = (int)fd, .events = events };
         }
     }
     poller->fd = (int)count;
@@ -70,7 +71,7 @@ poll_backend_prepare(struct poller *poller)
 static int
 poll_backend_wait(struct poller *poller, int64_t timeout_ns)
 {
-    struct timespec timeout = {timeout_ns / CLOCK_NS_PER_S, timeout_ns % CLOCK_NS_PER_S};
+    struct timespec timeout = { timeout_ns / CLOCK_NS_PER_S, timeout_ns % CLOCK_NS_PER_S };
     int found = ppoll(poller->memory, (nfds_t)poller->fd, timeout_ns < 0 ? NULL : &timeout, NULL);
     return found < 0 ? -errno : found;
 }
@@ -95,7 +96,7 @@ poll_backend_collect(struct poller *poller, int count)
             (fds[i].revents & ~POLLOUT ? POLLER_READ : 0u) | (fds[i].revents & ~POLLIN ? POLLER_WRITE : 0u);
         ready &= watch->wanted;
         if (ready != 0) {
-            poller->events[kept++] = (struct poll_event){watch, ready};
+            poller->events[kept++] = (struct poll_event){ watch, ready };
         }
     }
     return kept;

@@ -29,8 +29,8 @@ args_require(const char *function, Py_ssize_t nargs, const char *const *names, P
         PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: '%s'", function, names[nargs]);
     }
     else {
-        PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional arguments: '%s' and '%s'", function, missing,
-                     names[nargs], names[nargs + 1]);
+        PyErr_Format(PyExc_TypeError, "%s() missing %zd required positional arguments: '%s' and '%s'", function,
+                     missing, names[nargs], names[nargs + 1]);
     }
     return -1;
 }
@@ -70,8 +70,8 @@ PyObject *
 args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
 {
     if (nargs < 1 || nargs > 3) {
-        PyErr_Format(PyExc_TypeError, "throw expected at %s, got %zd", nargs < 1 ? "least 1 argument" : "most 3 arguments",
-                     nargs);
+        PyErr_Format(PyExc_TypeError, "throw expected at %s, got %zd",
+                     nargs < 1 ? "least 1 argument" : "most 3 arguments", nargs);
         return NULL;
     }
     if (AC_PY312 && nargs > 1
@@ -108,7 +108,8 @@ args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
         }
     }
     else if (!PyExceptionInstance_Check(type)) {
-        PyErr_SetString(PyExc_TypeError, "exceptions must be classes deriving BaseException or instances of such a class");
+        PyErr_SetString(PyExc_TypeError,
+                        "exceptions must be classes deriving BaseException or instances of such a class");
     }
     else if (value != NULL) {
         PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");

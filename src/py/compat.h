@@ -79,7 +79,7 @@ compat_exception_restore_steal(PyObject *exception)
 #if PY_VERSION_HEX < 0x030C0000
 #define AC_MODULE_SLOTS
 #else
-#define AC_MODULE_SLOTS {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#define AC_MODULE_SLOTS { Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED },
 #endif
 
 #endif

@@ -43,8 +43,8 @@ state_init(struct state *state)
     }
     STATE_OPTIONAL_IMPORTS(X)
 #undef X
-#define X(string)                                                                 \
-    if ((state->str_##string = PyUnicode_InternFromString(#string)) == NULL)      \
+#define X(string)                                                            \
+    if ((state->str_##string = PyUnicode_InternFromString(#string)) == NULL) \
         return -1;
     STATE_STRINGS(X)
 #undef X

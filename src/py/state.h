@@ -13,93 +13,93 @@
 /* Our types in the order in which they are made, and how many dead objects of each are kept for new ones.  A thousand is
    what a batch of callbacks or a large gather needs: objects from a freelist do not count as allocations for the garbage
    collector, which would otherwise run in the middle of it. */
-#define STATE_TYPES(X)     \
-    X(Handle, 1024)        \
-    X(TimerHandle, 1024)   \
-    X(Loop, 1)             \
-    X(FutureIter, 1024)    \
-    X(Future, 1024)        \
-    X(TaskStep, 64)        \
-    X(Task, 1024)          \
+#define STATE_TYPES(X)      \
+    X(Handle, 1024)         \
+    X(TimerHandle, 1024)    \
+    X(Loop, 1)              \
+    X(FutureIter, 1024)     \
+    X(Future, 1024)         \
+    X(TaskStep, 64)         \
+    X(Task, 1024)           \
     X(SleepCoroutine, 1024) \
-    X(WaitCoroutine, 16)   \
+    X(WaitCoroutine, 16)    \
     X(GatheringFuture, 64)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
-#define STATE_IMPORTS(X)                                            \
-    X(CancelledError, "asyncio.exceptions", "CancelledError")       \
-    X(InvalidStateError, "asyncio.exceptions", "InvalidStateError") \
-    X(AbstractEventLoop, "asyncio.events", "AbstractEventLoop")     \
-    X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")        \
-    X(asyncio_Handle, "asyncio.events", "Handle")                   \
-    X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")         \
-    X(asyncio_Future, "_asyncio", "Future")                         \
-    X(asyncio_Task, "_asyncio", "Task")                             \
-    X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture") \
-    X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")             \
-    X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                   \
-    X(asyncio_sleep, "asyncio.tasks", "sleep")                      \
-    X(asyncio_wait, "asyncio.tasks", "wait")                        \
-    X(asyncio_gather, "asyncio.tasks", "gather")                    \
-    X(asyncio_create_task, "asyncio.tasks", "create_task")          \
-    X(asyncio_all_tasks, "asyncio.tasks", "all_tasks")              \
-    X(asyncio_current_task, "asyncio.tasks", "current_task")        \
-    X(get_event_loop, "_asyncio", "get_event_loop")                 \
-    X(get_running_loop, "_asyncio", "_get_running_loop")            \
-    X(enter_task, "_asyncio", "_enter_task")                        \
-    X(leave_task, "_asyncio", "_leave_task")                        \
-    X(iscoroutine, "asyncio.coroutines", "iscoroutine")             \
-    X(future_repr, "asyncio.base_futures", "_future_repr")          \
-    X(task_repr, "asyncio.base_tasks", "_task_repr")                \
-    X(task_get_stack, "asyncio.base_tasks", "_task_get_stack")      \
-    X(task_print_stack, "asyncio.base_tasks", "_task_print_stack")  \
-    X(extract_stack, "asyncio.format_helpers", "extract_stack")     \
+#define STATE_IMPORTS(X)                                                              \
+    X(CancelledError, "asyncio.exceptions", "CancelledError")                         \
+    X(InvalidStateError, "asyncio.exceptions", "InvalidStateError")                   \
+    X(AbstractEventLoop, "asyncio.events", "AbstractEventLoop")                       \
+    X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")                          \
+    X(asyncio_Handle, "asyncio.events", "Handle")                                     \
+    X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                           \
+    X(asyncio_Future, "_asyncio", "Future")                                           \
+    X(asyncio_Task, "_asyncio", "Task")                                               \
+    X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture")                   \
+    X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")                               \
+    X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                                     \
+    X(asyncio_sleep, "asyncio.tasks", "sleep")                                        \
+    X(asyncio_wait, "asyncio.tasks", "wait")                                          \
+    X(asyncio_gather, "asyncio.tasks", "gather")                                      \
+    X(asyncio_create_task, "asyncio.tasks", "create_task")                            \
+    X(asyncio_all_tasks, "asyncio.tasks", "all_tasks")                                \
+    X(asyncio_current_task, "asyncio.tasks", "current_task")                          \
+    X(get_event_loop, "_asyncio", "get_event_loop")                                   \
+    X(get_running_loop, "_asyncio", "_get_running_loop")                              \
+    X(enter_task, "_asyncio", "_enter_task")                                          \
+    X(leave_task, "_asyncio", "_leave_task")                                          \
+    X(iscoroutine, "asyncio.coroutines", "iscoroutine")                               \
+    X(future_repr, "asyncio.base_futures", "_future_repr")                            \
+    X(task_repr, "asyncio.base_tasks", "_task_repr")                                  \
+    X(task_get_stack, "asyncio.base_tasks", "_task_get_stack")                        \
+    X(task_print_stack, "asyncio.base_tasks", "_task_print_stack")                    \
+    X(extract_stack, "asyncio.format_helpers", "extract_stack")                       \
     X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled") \
-    X(release_waiter, "asyncio.tasks", "_release_waiter")           \
-    X(ABCMeta, "abc", "ABCMeta")                                    \
-    X(CoroutineType, "types", "CoroutineType")                      \
+    X(release_waiter, "asyncio.tasks", "_release_waiter")                             \
+    X(ABCMeta, "abc", "ABCMeta")                                                      \
+    X(CoroutineType, "types", "CoroutineType")                                        \
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
 /* Absent in some version, then NULL. */
-#define STATE_OPTIONAL_IMPORTS(X)                                              \
-    X(current_tasks, "_asyncio", "_current_tasks")         /* to 3.13 */       \
-    X(swap_current_task, "_asyncio", "_swap_current_task") /* from 3.12 */     \
+#define STATE_OPTIONAL_IMPORTS(X)                                                      \
+    X(current_tasks, "_asyncio", "_current_tasks")                     /* to 3.13 */   \
+    X(swap_current_task, "_asyncio", "_swap_current_task")             /* from 3.12 */ \
     X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle") /* 3.14 */
 
-#define STATE_STRINGS(X)           \
-    X(_asyncio_future_blocking)    \
-    X(_loop)                       \
-    X(_log_destroy_pending)        \
-    X(_repr_info)                  \
-    X(_timer_handle_cancelled)     \
-    X(__repr__)                    \
-    X(add_done_callback)           \
-    X(call_at)                     \
-    X(call_exception_handler)      \
-    X(call_later)                  \
-    X(call_soon)                   \
-    X(cancel)                      \
-    X(close)                       \
-    X(context)                     \
-    X(create_future)               \
-    X(create_task)                 \
-    X(exception)                   \
-    X(future)                      \
-    X(get_debug)                   \
-    X(get_loop)                    \
-    X(handle)                      \
-    X(is_running)                  \
-    X(message)                     \
-    X(msg)                         \
-    X(name)                        \
-    X(result)                      \
-    X(source_traceback)            \
-    X(task)                        \
-    X(throw)                       \
-    X(time)                        \
-    X(value)                       \
-    X(eager_start)                 \
+#define STATE_STRINGS(X)        \
+    X(_asyncio_future_blocking) \
+    X(_loop)                    \
+    X(_log_destroy_pending)     \
+    X(_repr_info)               \
+    X(_timer_handle_cancelled)  \
+    X(__repr__)                 \
+    X(add_done_callback)        \
+    X(call_at)                  \
+    X(call_exception_handler)   \
+    X(call_later)               \
+    X(call_soon)                \
+    X(cancel)                   \
+    X(close)                    \
+    X(context)                  \
+    X(create_future)            \
+    X(create_task)              \
+    X(exception)                \
+    X(future)                   \
+    X(get_debug)                \
+    X(get_loop)                 \
+    X(handle)                   \
+    X(is_running)               \
+    X(message)                  \
+    X(msg)                      \
+    X(name)                     \
+    X(result)                   \
+    X(source_traceback)         \
+    X(task)                     \
+    X(throw)                    \
+    X(time)                     \
+    X(value)                    \
+    X(eager_start)              \
     X(loop)
 
 /* Dead objects, linked through the first word behind the object's head. */
@@ -123,13 +123,13 @@ struct state {
 #define X(name, limit) struct freelist name##_freelist;
     STATE_TYPES(X)
 #undef X
-    PyObject *context_kwnames;   /* ("context",) */
-    PyObject *running_key;       /* 3.11: compat_running_holder_borrow() */
-    struct Loop *running_loop;   /* borrowed: the native loop that polled or started last, if it still runs */
-    struct list_node tasks;      /* every native task that is not done: registry.h */
-    int debug_loops;             /* how many native loops are in debug mode */
-    uint64_t next_task_number;   /* for the names */
-    uint64_t fork_generation;    /* how many forks made this process, as far as the loops need to know */
+    PyObject *context_kwnames; /* ("context",) */
+    PyObject *running_key;     /* 3.11: compat_running_holder_borrow() */
+    struct Loop *running_loop; /* borrowed: the native loop that polled or started last, if it still runs */
+    struct list_node tasks;    /* every native task that is not done: registry.h */
+    int debug_loops;           /* how many native loops are in debug mode */
+    uint64_t next_task_number; /* for the names */
+    uint64_t fork_generation;  /* how many forks made this process, as far as the loops need to know */
 };
 
 extern struct PyModuleDef module_def;
