@@ -377,7 +377,6 @@ future_traverse(Future *self, visitproc visit, void *arg)
     Py_VISIT(self->source_traceback);
     Py_VISIT(self->cancel_message);
     Py_VISIT(self->cancelled_error);
-    Py_VISIT(self->awaited_by);
     int result = self->has_first ? entry_visit(&self->first, visit, arg) : 0;
     for (unsigned i = 0; i < self->rest_count && result == 0; i++) {
         result = entry_visit(&self->rest[i], visit, arg);
@@ -397,7 +396,6 @@ future_clear(Future *self)
     Py_CLEAR(self->source_traceback);
     Py_CLEAR(self->cancel_message);
     Py_CLEAR(self->cancelled_error);
-    Py_CLEAR(self->awaited_by);
     entries_drop(self);
 }
 
@@ -959,11 +957,11 @@ add_awaiter(PyObject *set, struct future_entry *entry)
     return awaiter ? PySet_Add(set, awaiter) : 0;
 }
 
-/* Who waits is known from the entries; only what future_add_to_awaited_by() said comes on top. */
+/* Who waits is known from the entries. */
 static PyObject *
 Future_get_awaited_by(Future *self, void *Py_UNUSED(closure))
 {
-    PyObject *set = PySet_New(self->awaited_by);
+    PyObject *set = PySet_New(NULL);
     if (set == NULL) {
         return NULL;
     }

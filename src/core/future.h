@@ -32,7 +32,6 @@ struct future_entry {
     PyObject *source_traceback;    /* owned; debug mode */                             \
     PyObject *cancel_message;                                                          \
     PyObject *cancelled_error; /* owned; the CancelledError that ended a task, once */ \
-    PyObject *awaited_by;      /* owned set or NULL: what Python added, 3.14+ */       \
     struct future_entry first; /* who asked first */                                   \
     struct future_entry *rest; /* the others, in order */                              \
     unsigned rest_count;                                                               \

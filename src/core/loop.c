@@ -94,9 +94,40 @@ loop_now(Loop *loop, int64_t *now_ns)
 
 /* ---- Descriptors ---- */
 
+/* A forked child shares the parent's epoll and eventfd: what it changed there it would change for the parent.  So before
+   the child uses the loop for the first time, the loop gets its own. */
+AC_COLD static int
+leave_parent(Loop *loop)
+{
+    loop->fork_generation = loop->state->fork_generation;
+    loop->sleeping = false;
+    int error = poller_reopen(&loop->poller);
+    if (error < 0) {
+        return raise_errno(error);
+    }
+    (void)poller_set(&loop->poller, &loop->waker.watch, 0);
+    waker_close(loop->waker.watch.fd);
+    int fd = waker_open();
+    if (fd < 0) {
+        return raise_errno(fd);
+    }
+    loop->waker.watch.fd = fd;
+    error = poller_set(&loop->poller, &loop->waker.watch, POLLER_READ);
+    return error < 0 ? raise_errno(error) : 0;
+}
+
+static inline int
+check_forked(Loop *loop)
+{
+    return AC_LIKELY(loop->fork_generation == loop->state->fork_generation) ? 0 : leave_parent(loop);
+}
+
 int
 loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
 {
+    if (check_forked(loop) < 0) {
+        return -1;
+    }
     int error = poller_set(&loop->poller, &watch->watch, wanted);
     return error < 0 ? raise_errno(error) : 0;
 }
@@ -137,7 +168,7 @@ static int
 loop_poll(Loop *loop)
 {
     int64_t timeout_ns;
-    if (poll_timeout(loop, &timeout_ns) < 0) {
+    if (check_forked(loop) < 0 || poll_timeout(loop, &timeout_ns) < 0) {
         return -1;
     }
     int count = poller_prepare(&loop->poller);

@@ -105,3 +105,25 @@ poller_reserve_events(struct poller *poller, size_t size)
     poller->events_size = size;
     return 0;
 }
+
+int
+poller_reopen(struct poller *poller)
+{
+    const struct poller_backend *backend = poller->backend;
+    struct poller old = *poller;
+    *poller = (struct poller){ .fd = -1 };
+    int error = poller_open(poller, backend->name);
+    for (size_t fd = 0; fd < old.watches_size && error == 0; fd++) {
+        struct watch *watch = old.watches[fd];
+        if (watch != NULL) {
+            unsigned wanted = watch->wanted;
+            watch->wanted = 0;
+            error = poller_set(poller, watch, wanted);
+            if (error == -EBADF) {
+                error = 0; /* the child has closed it */
+            }
+        }
+    }
+    poller_close(&old);
+    return error;
+}

@@ -66,6 +66,10 @@ void poller_close(struct poller *poller);
 /* Changes what `watch` wants; the first call announces it and the last, with 0, forgets it.  Forgetting cannot fail. */
 int poller_set(struct poller *poller, struct watch *watch, unsigned wanted);
 
+/* For the child of a fork: a new poller with the same watches, without touching the one that the parent goes on using.
+   Returns 0 or -errno, in which case the poller is closed. */
+int poller_reopen(struct poller *poller);
+
 /* The three parts of a wait: see poller_backend. */
 static inline int
 poller_prepare(struct poller *poller)
