@@ -237,10 +237,9 @@ future_remove_callback(Future *self, PyObject *callback)
     bool failed = false;
     struct detached added = { 0 };
     unsigned total = entries.rest_count + entries.has_first;
-    PyObject *doomed = PyList_New(0);
     struct future_entry *kept = PyMem_Malloc((total + 1) * sizeof(*kept));
     unsigned kept_count = 0;
-    if (doomed == NULL || kept == NULL) {
+    if (kept == NULL) {
         failed = true;
     }
     for (unsigned i = 0; i < total; i++) {
@@ -266,7 +265,6 @@ future_remove_callback(Future *self, PyObject *callback)
         }
     }
     PyMem_Free(entries.rest);
-    Py_XDECREF(doomed);
     added = entries_detach(self);
     if (self->future_state != FUTURE_PENDING) {
         /* It was finished by a comparison: what waited is told, as it would have been. */
@@ -388,6 +386,12 @@ void
 future_clear(Future *self)
 {
     Py_CLEAR(self->dict);
+    future_reset(self);
+}
+
+void
+future_reset(Future *self)
+{
     self->native_loop = NULL;
     Py_CLEAR(self->loop);
     Py_CLEAR(self->result);
@@ -628,7 +632,7 @@ Future_init(Future *self, PyObject *args, PyObject *kwargs)
     if (loop == NULL) {
         return -1;
     }
-    future_clear(self);
+    future_reset(self);
     self->future_state = FUTURE_PENDING;
     self->blocking = self->log_traceback = false;
     int result = future_init(self, self->state, loop);

@@ -39,9 +39,7 @@ struct future_entry {
     unsigned char future_state;                                                        \
     bool has_first;                                                                    \
     bool blocking;                                                                     \
-    bool log_traceback;                                                                \
-    bool is_task;                                                                      \
-    bool is_gathering;
+    bool log_traceback;
 
 typedef struct {
     FUTURE_HEAD
@@ -54,6 +52,8 @@ Future *future_new(struct state *state, PyObject *loop);
 int future_init(Future *self, struct state *state, PyObject *loop);
 int future_traverse(Future *self, visitproc visit, void *arg);
 void future_clear(Future *self);
+/* The same for a second __init__: what others have set in __dict__ stays. */
+void future_reset(Future *self);
 
 /* True for objects whose type is exactly one of ours, so that no subclass can have overridden anything. */
 static inline bool

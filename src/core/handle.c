@@ -16,7 +16,8 @@
 
    Most handles live from call_soon() to their turn, and nobody looks at them.  So the garbage collector is not told of a
    handle of call_soon() before its turn is over and somebody still holds it; until then the loop traverses it as a part
-   of itself, if the queue's reference is the only one.  A cancelled handle
+   of itself, if the queue's reference is the only one.  (The price: a loop that is dropped without being closed is not
+   collected while what is garbage with it holds a handle that is still queued.)  A cancelled handle
    stays in the ready queue, where running it does nothing; a cancelled timer leaves the heap at once.
 
    On 3.14 and later, the handle of call_soon_threadsafe() promises that after cancel() has returned in another thread

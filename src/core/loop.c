@@ -105,12 +105,12 @@ leave_parent(Loop *loop)
     if (error < 0) {
         return raise_errno(error);
     }
-    (void)poller_set(&loop->poller, &loop->waker.watch, 0);
-    waker_close(loop->waker.watch.fd);
     int fd = waker_open();
     if (fd < 0) {
         return raise_errno(fd);
     }
+    (void)poller_set(&loop->poller, &loop->waker.watch, 0);
+    waker_close(loop->waker.watch.fd);
     loop->waker.watch.fd = fd;
     error = poller_set(&loop->poller, &loop->waker.watch, POLLER_READ);
     return error < 0 ? raise_errno(error) : 0;
@@ -156,9 +156,12 @@ poll_timeout(Loop *loop, int64_t *timeout_ns)
     if (loop_now(loop, &now_ns) < 0) {
         return -1;
     }
-    *timeout_ns = deadline_ns <= now_ns ? 0 : deadline_ns - now_ns;
-    if (*timeout_ns > LONGEST_POLL_NS || *timeout_ns < 0) {
-        *timeout_ns = LONGEST_POLL_NS;
+    int64_t latest_ns = now_ns < 0 ? LONGEST_POLL_NS : clock_add_ns(now_ns, LONGEST_POLL_NS);
+    if (deadline_ns <= now_ns) {
+        *timeout_ns = 0;
+    }
+    else {
+        *timeout_ns = deadline_ns >= latest_ns ? LONGEST_POLL_NS : deadline_ns - now_ns;
     }
     return 0;
 }
@@ -168,8 +171,19 @@ static int
 loop_poll(Loop *loop)
 {
     int64_t timeout_ns;
-    if (check_forked(loop) < 0 || poll_timeout(loop, &timeout_ns) < 0) {
+    if (check_forked(loop) < 0) {
         return -1;
+    }
+    /* Everything that may run Python comes before the last look at the queue: letting go of the current task may end it,
+       and its exception handler may stop the loop or set a timer. */
+    if (ring_count(&loop->ready) == 0 && !loop->stopping && registry_leave(loop) < 0) {
+        return -1;
+    }
+    if (poll_timeout(loop, &timeout_ns) < 0) {
+        return -1;
+    }
+    if (ring_count(&loop->ready) > 0 || loop->stopping) {
+        timeout_ns = 0;
     }
     int count = poller_prepare(&loop->poller);
     if (count < 0) {
@@ -179,19 +193,14 @@ loop_poll(Loop *loop)
         count = poller_wait(&loop->poller, 0);
     }
     else {
-        if (registry_leave(loop) < 0) {
-            return -1;
-        }
         loop->sleeping = true;
-        /* Dropping the task above may have run Python: was anything queued? */
-        if (ring_count(&loop->ready) > 0) {
-            timeout_ns = 0;
-        }
         Py_BEGIN_ALLOW_THREADS
         count = poller_wait(&loop->poller, timeout_ns);
         Py_END_ALLOW_THREADS
         loop->sleeping = false;
-        loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
+        if (loop->running_holder != NULL) {
+            loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
+        }
     }
     loop->passes = 0;
     if (count < 0) {
@@ -199,10 +208,15 @@ loop_poll(Loop *loop)
         return count == -EINTR ? 0 : raise_errno(count);
     }
     count = poller_collect(&loop->poller, count);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && !loop->closed; i++) {
+        /* Looked up again each time: telling one may have removed another. */
         struct poll_event event = loop->poller.events[i];
-        struct loop_watch *watch = AC_CONTAINER_OF(event.watch, struct loop_watch, watch);
-        if (watch->ready(loop, watch, event.ready) < 0) {
+        struct watch *found = poller_find(&loop->poller, event.fd);
+        if (found == NULL || !(event.ready & found->wanted)) {
+            continue;
+        }
+        struct loop_watch *watch = AC_CONTAINER_OF(found, struct loop_watch, watch);
+        if (watch->ready(loop, watch, event.ready & found->wanted) < 0) {
             return -1;
         }
     }
@@ -343,7 +357,7 @@ loop_run(Loop *loop)
     PyObject *outer_holder = loop->running_holder;
     Loop *outer_loop = loop->state->running_loop;
     loop->running_holder = Py_XNewRef(compat_running_holder_borrow(loop->state->running_key));
-    loop->state->running_loop = loop;
+    loop->state->running_loop = loop->running_holder ? loop : NULL;
     int result = 0;
     bool must_poll = true;
     do {

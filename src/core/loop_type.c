@@ -6,6 +6,7 @@
 #include "core/future.h"
 #include "core/handle.h"
 #include "core/reader.h"
+#include "core/registry.h"
 #include "core/task.h"
 #include "py/args.h"
 #include "py/errors.h"
@@ -51,7 +52,7 @@ came_by_keyword(Loop *self, const char *method, const char *const *names, Py_ssi
     if (AC_LIKELY(nargs >= count || kwnames == NULL)) {
         return false;
     }
-    *result = args_call_in_order((PyObject *)self, method, names, count, args, nargs, kwnames);
+    *result = args_call_in_order(self->state->Loop_type, (PyObject *)self, method, names, count, args, nargs, kwnames);
     return *result != NULL || PyErr_Occurred();
 }
 
@@ -182,7 +183,7 @@ Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         else if (args_keyword_is(kwnames, i, state->str_context)) {
             context = value == Py_None ? NULL : value;
         }
-        else if (AC_PY313 && args_keyword_is(kwnames, i, state->str_eager_start)) {
+        else if (compat_create_task_takes_eager_start() && args_keyword_is(kwnames, i, state->str_eager_start)) {
             eager = value;
         }
         else {
@@ -245,7 +246,7 @@ Loop__run(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__run_once(Loop *self, PyObject *Py_UNUSED(ignored))
 {
-    if (loop_check_closed(self) < 0 || loop_run_once(self, true) < 0) {
+    if (loop_check_closed(self) < 0 || loop_run_once(self, true) < 0 || registry_leave(self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -429,6 +430,9 @@ Loop_dealloc(Loop *self)
     PyObject_GC_UnTrack(self);
     if (self->debug) {
         self->state->debug_loops--;
+    }
+    if (self->state->running_loop == self) {
+        self->state->running_loop = NULL;
     }
     Loop_clear(self);
     type->tp_free(self);

@@ -41,17 +41,15 @@ reader_ready(Loop *loop, struct loop_watch *watch, unsigned events)
             }
             continue;
         }
-        /* Cancelled by its handle: nobody will take it out of the poller but us. */
+        /* Cancelled by its handle: nobody will take it out of the poller but us.  The last decref may run Python. */
         reader->handles[i] = NULL;
-        Py_DECREF(handle);
         unsigned wanted = reader_wanted(reader);
-        if (loop_set_watch(loop, watch, wanted) < 0) {
-            return -1;
-        }
+        int result = loop_set_watch(loop, watch, wanted);
         if (wanted == 0) {
             free(reader);
-            return 0;
         }
+        Py_DECREF(handle);
+        return result; /* what is left of it stays ready, for the next turn */
     }
     return 0;
 }

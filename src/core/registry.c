@@ -31,6 +31,10 @@ swap(Loop *loop, PyObject *task)
 int
 registry_publish(Loop *loop, PyObject *task)
 {
+    /* If it is held here and in the published place only, it ends now, and what that runs has no current task. */
+    if (loop->entered_task != NULL && Py_REFCNT(loop->entered_task) <= 2 && registry_withdraw(loop) < 0) {
+        return -1;
+    }
     if (swap(loop, task) < 0) {
         return -1;
     }

@@ -320,7 +320,13 @@ cancel_any(struct state *state, PyObject *future, PyObject *message)
         return future_cancel((Future *)future, message);
     }
     if (Py_TYPE(future) == state->Task_type) {
-        return task_cancel((Task *)future, message);
+        /* A chain of tasks that await each other is as long as a program makes it. */
+        if (Py_EnterRecursiveCall(" while cancelling a task")) {
+            return -1;
+        }
+        int result = task_cancel((Task *)future, message);
+        Py_LeaveRecursiveCall();
+        return result;
     }
     PyObject *method = PyObject_GetAttr(future, state->str_cancel);
     PyObject *empty = method ? PyTuple_New(0) : NULL;
@@ -707,7 +713,6 @@ task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *nam
         return NULL;
     }
     self->state = state;
-    self->is_task = true;
     int result = task_init(self, state, loop, coroutine, name, context, eager_start);
     PyObject_GC_Track(self);
     if (result < 0 || task_begin(self, eager_start) < 0) {
@@ -756,7 +761,6 @@ Task_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
     Task *self = state ? (Task *)type->tp_alloc(type, 0) : NULL;
     if (self != NULL) {
         self->state = state;
-        self->is_task = true;
         self->runnable = (struct runnable){ &task_ops, (PyObject *)self };
     }
     return (PyObject *)self;
@@ -791,7 +795,7 @@ Task_init(Task *self, PyObject *args, PyObject *kwargs)
     if (loop == NULL) {
         return -1;
     }
-    future_clear((Future *)self);
+    future_reset((Future *)self);
     task_clear(self);
     self->future_state = FUTURE_PENDING;
     self->blocking = self->log_traceback = self->must_cancel = false;
@@ -829,6 +833,8 @@ needs_finalizer(Task *self)
 static void
 Task_finalize(Task *self)
 {
+    /* all_tasks() shall not show what is being destroyed, even if the exception handler keeps it alive. */
+    list_remove(&self->link);
     if (self->future_state == FUTURE_PENDING && self->log_destroy_pending && self->loop != NULL) {
         PyObject *saved = compat_exception_take();
         PyObject *message = PyUnicode_FromString("Task was destroyed but it is pending!");
@@ -849,6 +855,7 @@ Task_dealloc(Task *self)
     if (AC_UNLIKELY(!exact || needs_finalizer(self)) && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return; /* resurrected */
     }
+    list_remove(&self->link); /* before anything runs that could find it there */
     future_dealloc_fields((Future *)self);
     task_clear(self);
     freelist_free(&state->Task_freelist, state->Task_type, (PyObject *)self);

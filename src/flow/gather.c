@@ -29,6 +29,7 @@ struct gather_slot {
 struct GatheringFuture {
     FUTURE_HEAD
     struct gather_slot *slots; /* one for each child */
+    PyObject *waiting_task;    /* owned or NULL: whose step made it, for the call graph */
     size_t *order;             /* of each argument, the slot; NULL: as they are */
     Py_ssize_t slot_count;
     Py_ssize_t result_count;
@@ -57,7 +58,10 @@ child_outcome(Future *child)
         return PyObject_CallOneArg(child->state->CancelledError, message);
     }
     child->log_traceback = false;
-    return Py_NewRef(child->exception ? child->exception : child->result);
+    if (child->exception != NULL) {
+        return Py_NewRef(child->exception);
+    }
+    return future_get_result(child); /* it may have been initialized again meanwhile */
 }
 
 /* All are done. */
@@ -135,6 +139,10 @@ slot_run(struct runnable *runnable, Loop *loop)
 static PyObject *
 done_callback(PyObject *owner, PyObject *child)
 {
+    if (!future_check(((Future *)owner)->state, child)) {
+        PyErr_Format(PyExc_TypeError, "a native future was expected, got %R", child);
+        return NULL;
+    }
     if (gather_child_done((GatheringFuture *)owner, (Future *)child) < 0) {
         return NULL;
     }
@@ -162,9 +170,9 @@ slot_as_handle(struct runnable *runnable, Loop *loop)
 }
 
 static PyObject *
-owner_borrow(struct runnable *runnable)
+slot_awaiter_borrow(struct runnable *runnable)
 {
-    return runnable->owner;
+    return ((GatheringFuture *)runnable->owner)->waiting_task;
 }
 
 /* Asked for by loops that are not shortcut any more: they make the copy that call_soon() would have made. */
@@ -179,7 +187,7 @@ static const struct runnable_ops slot_ops = {
     .as_handle = slot_as_handle,
     .as_callback = slot_as_callback,
     .context_borrow = no_context,
-    .awaiter_borrow = owner_borrow,
+    .awaiter_borrow = slot_awaiter_borrow,
 };
 
 /* ---- Making ---- */
@@ -279,7 +287,7 @@ gather_native(Loop *loop, PyObject *const *args, Py_ssize_t nargs, bool return_e
     if (self == NULL) {
         return NULL;
     }
-    self->is_gathering = true;
+    self->waiting_task = Py_XNewRef(loop->entered_task);
     self->return_exceptions = return_exceptions;
     self->result_count = nargs;
     int result = future_init((Future *)self, state, (PyObject *)loop);
@@ -340,6 +348,7 @@ gather(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 static int
 GatheringFuture_traverse(GatheringFuture *self, visitproc visit, void *arg)
 {
+    Py_VISIT(self->waiting_task);
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         Py_VISIT(self->slots[i].child);
     }
@@ -349,6 +358,7 @@ GatheringFuture_traverse(GatheringFuture *self, visitproc visit, void *arg)
 static int
 GatheringFuture_clear(GatheringFuture *self)
 {
+    Py_CLEAR(self->waiting_task);
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         Py_CLEAR(self->slots[i].child);
     }

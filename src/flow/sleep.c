@@ -187,6 +187,7 @@ static int
 SleepCoroutine_clear(SleepCoroutine *self)
 {
     sleep_leave(&self->base);
+    Py_XSETREF(self->result, Py_NewRef(Py_None)); /* the object may still be resumed, though nobody sees it */
     coroutine_clear(&self->base);
     return 0;
 }

@@ -92,6 +92,10 @@ slot_run(struct runnable *runnable, Loop *loop)
 static PyObject *
 on_completion(PyObject *owner, PyObject *future)
 {
+    if (!future_check(((Coroutine *)owner)->state, future)) {
+        PyErr_Format(PyExc_TypeError, "a native future was expected, got %R", future);
+        return NULL;
+    }
     if (wait_one_done((WaitCoroutine *)owner, (Future *)future) < 0) {
         return NULL;
     }

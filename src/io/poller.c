@@ -75,12 +75,14 @@ poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
     if (watch->fd < 0) {
         return -EBADF;
     }
-    int error = reserve_watch(poller, watch->fd);
+    /* The kernel first: it refuses a number that is no descriptor, for which the table would grow without bounds. */
+    int error = poller->backend->set(poller, watch, wanted);
     if (error < 0) {
         return error;
     }
-    error = poller->backend->set(poller, watch, wanted);
+    error = reserve_watch(poller, watch->fd);
     if (error < 0) {
+        (void)poller->backend->set(poller, watch, 0);
         return error;
     }
     watch->wanted = wanted;

@@ -20,8 +20,8 @@ struct watch {
 };
 
 struct poll_event {
-    struct watch *watch;
-    unsigned ready; /* of what the watch wants */
+    int fd;         /* not the watch, which may be gone by the time that the event is looked at */
+    unsigned ready; /* of what the watch wanted */
 };
 
 struct poller;

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,12 +97,23 @@ wait_ns(int fd, struct epoll_event *events, int size, int64_t timeout_ns)
         return epoll_wait(fd, events, size, timeout_ns < 0 ? -1 : 0);
     }
     struct timespec timeout = { timeout_ns / CLOCK_NS_PER_S, timeout_ns % CLOCK_NS_PER_S };
-    int count = epoll_pwait2(fd, events, size, &timeout, NULL);
+    int count = (int)syscall(SYS_epoll_pwait2, fd, events, size, &timeout, NULL, 0); /* younger than many a libc */
     if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
         int64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
         count = epoll_wait(fd, events, size, ms < INT32_MAX ? (int)ms : INT32_MAX);
     }
     return count;
+}
+
+/* Asks for as many events as there are watches, up to a limit, so that one turn sees all that is ready. */
+static int
+epoll_backend_prepare(struct poller *poller)
+{
+    if (AC_LIKELY(poller->watch_count <= poller->memory_size || poller->memory_size >= LARGEST_BATCH)) {
+        return 0;
+    }
+    size_t size = poller->memory_size * 2 > poller->watch_count ? poller->memory_size * 2 : poller->watch_count;
+    return reserve(poller, size < LARGEST_BATCH ? size : LARGEST_BATCH);
 }
 
 static int
@@ -125,14 +137,7 @@ epoll_backend_collect(struct poller *poller, int count)
                          | (found[i].events & ~(unsigned)EPOLLIN ? POLLER_WRITE : 0);
         ready &= watch->wanted;
         if (ready != 0) {
-            poller->events[kept++] = (struct poll_event){ watch, ready };
-        }
-    }
-    /* A full batch means there may be more: ask for more next time.  Failing to grow costs a second call, no event. */
-    if ((size_t)count == poller->memory_size && poller->memory_size < LARGEST_BATCH) {
-        size_t size = poller->memory_size;
-        if (poller_reserve_events(poller, size * 2) == 0) {
-            (void)reserve(poller, size * 2);
+            poller->events[kept++] = (struct poll_event){ watch->fd, ready };
         }
     }
     return kept;
@@ -143,6 +148,7 @@ const struct poller_backend poller_epoll = {
     .open = epoll_backend_open,
     .close = epoll_backend_close,
     .set = epoll_backend_set,
+    .prepare = epoll_backend_prepare,
     .wait = epoll_backend_wait,
     .collect = epoll_backend_collect,
 };

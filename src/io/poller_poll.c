@@ -96,7 +96,7 @@ poll_backend_collect(struct poller *poller, int count)
             (fds[i].revents & ~POLLOUT ? POLLER_READ : 0u) | (fds[i].revents & ~POLLIN ? POLLER_WRITE : 0u);
         ready &= watch->wanted;
         if (ready != 0) {
-            poller->events[kept++] = (struct poll_event){ watch, ready };
+            poller->events[kept++] = (struct poll_event){ watch->fd, ready };
         }
     }
     return kept;

@@ -36,7 +36,7 @@ args_require(const char *function, Py_ssize_t nargs, const char *const *names, P
 }
 
 PyObject *
-args_call_in_order(PyObject *self, const char *method, const char *const *names, Py_ssize_t count,
+args_call_in_order(PyTypeObject *type, PyObject *self, const char *method, const char *const *names, Py_ssize_t count,
                    PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *positional = NULL, *function = NULL, *result = NULL;
@@ -46,18 +46,21 @@ args_call_in_order(PyObject *self, const char *method, const char *const *names,
             Py_CLEAR(keywords);
         }
     }
-    positional = keywords ? PyTuple_New(count) : NULL;
+    positional = keywords ? PyTuple_New(count + 1) : NULL;
+    if (positional != NULL) {
+        PyTuple_SET_ITEM(positional, 0, Py_NewRef(self));
+    }
     for (Py_ssize_t i = 0; positional != NULL && i < count; i++) {
         PyObject *value = i < nargs ? args[i] : PyDict_GetItemString(keywords, names[i]);
         if (value == NULL) {
             goto done;
         }
-        PyTuple_SET_ITEM(positional, i, Py_NewRef(value));
+        PyTuple_SET_ITEM(positional, i + 1, Py_NewRef(value));
         if (i >= nargs && PyDict_DelItemString(keywords, names[i]) < 0) {
             goto done;
         }
     }
-    function = positional ? PyObject_GetAttrString(self, method) : NULL;
+    function = positional ? PyObject_GetAttrString((PyObject *)type, method) : NULL;
     result = function ? PyObject_Call(function, positional, keywords) : NULL;
 done:
     Py_XDECREF(function);

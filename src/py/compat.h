@@ -75,6 +75,13 @@ compat_exception_restore_steal(PyObject *exception)
 #define compat_exception_restore_steal PyErr_SetRaisedException
 #endif
 
+/* From 3.13.3 on loop.create_task() passes keywords that it does not know on to the task. */
+static inline int
+compat_create_task_takes_eager_start(void)
+{
+    return Py_Version >= 0x030D0300;
+}
+
 /* 3.12 asks a module whether it can live in several interpreters, each with a GIL of its own: nothing is shared. */
 #if PY_VERSION_HEX < 0x030C0000
 #define AC_MODULE_SLOTS
