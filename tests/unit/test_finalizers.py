@@ -1,0 +1,167 @@
+"""What ends by losing its last reference may run anything, at moments that the loop does not choose."""
+
+import asyncio
+import os
+import weakref
+
+import pytest
+
+from . import support
+
+
+async def fails():
+    raise ValueError("lost")
+
+
+def test_exception_handler_of_a_lost_task_stops_the_loop(loop):
+    loop.set_exception_handler(lambda loop, context: loop.stop())
+    loop.create_task(fails())
+    loop.run_forever()
+
+
+def test_exception_handler_of_a_lost_task_sets_the_timer_that_stops_the_loop(loop):
+    loop.set_exception_handler(lambda loop, context: loop.call_later(0.001, loop.stop))
+    loop.create_task(fails())
+    loop.run_forever()
+
+
+def test_end_of_a_task_sets_the_timer_that_stops_the_loop(loop):
+    async def returns():
+        pass
+
+    task = loop.create_task(returns())
+    weakref.finalize(task, lambda: loop.call_later(0.001, loop.stop))
+    del task
+    loop.run_forever()
+
+
+def test_a_lost_task_is_reported_without_a_current_task(loop):
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append(asyncio.current_task(loop)))
+
+    async def main():
+        loop.create_task(fails())
+        loop.create_task(asyncio.sleep(0))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+    assert seen == [None]
+
+
+def test_all_tasks_while_a_task_is_destroyed(impl):
+    seen = []
+    loop = impl.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    coro = fails()
+    task = loop.create_task(coro)
+    watcher = weakref.ref(task, lambda ref: seen.append(asyncio.all_tasks(loop)))
+    del task
+    loop.close()
+    support.collect()
+    assert watcher() is None
+    assert seen == [set()]
+    coro.close()
+
+
+def test_reader_removed_by_the_end_of_a_cancelled_one(loop):
+    """Cancelling the handle of a reader takes it out of the loop in the next turn; what that frees removes the others."""
+    removed = []
+
+    class Remover:
+        def __init__(self, fds):
+            self.fds = fds
+
+        def __call__(self):
+            pytest.fail("the reader was cancelled")
+
+        def __del__(self):
+            removed.extend(loop.remove_reader(fd) for fd in self.fds)
+
+    first, second = os.pipe(), os.pipe()
+    try:
+        for _, writer in (first, second):
+            os.write(writer, b"x")
+        loop._add_reader(first[0], Remover([first[0], second[0]])).cancel()
+        loop.add_reader(second[0], int)
+        support.run_once(loop, 2)
+        support.collect()
+        loop.remove_reader(second[0])
+        assert len(removed) == 2
+    finally:
+        for fd in (*first, *second):
+            os.close(fd)
+
+
+def test_all_that_is_ready_counts_in_one_turn(loop):
+    pipes = [os.pipe() for _ in range(200)]
+    seen = []
+    try:
+        for reader, writer in pipes:
+            loop.add_reader(reader, seen.append, reader)
+            os.write(writer, b"x")
+        support.run_once(loop)
+        assert sorted(seen) == sorted(reader for reader, _ in pipes)
+    finally:
+        for reader, writer in pipes:
+            loop.remove_reader(reader)
+            os.close(reader)
+            os.close(writer)
+
+
+@pytest.mark.parametrize("fd", [10**8, 2**31 - 1])
+def test_number_that_is_no_descriptor(loop, fd):
+    with pytest.raises(OSError):
+        loop.add_reader(fd, int)
+
+
+def test_keywords_through_super(impl):
+    class Mine(impl.Loop):
+        def call_later(self, delay, callback, *args, context=None):
+            return super().call_later(delay=delay, callback=callback, context=context)
+
+    with support.closing(Mine()) as loop:
+        loop.call_later(0, loop.stop)
+        loop.run_forever()
+
+
+def test_attributes_set_before_init(impl, loop):
+    class Mine(impl.Future):
+        def __init__(self, **options):
+            self.early = 1
+            super().__init__(**options)
+
+    assert Mine(loop=loop).early == 1
+
+
+def test_no_task_is_current_after_a_single_turn(loop):
+    async def waits():
+        await loop.create_future()
+
+    task = loop.create_task(waits())
+    support.run_once(loop)
+    assert asyncio.current_task(loop) is None
+    task.cancel()
+    loop.run_until_complete(asyncio.wait([task]))
+
+
+def test_long_chain_of_tasks_is_cancelled_or_refused(loop):
+    async def chain(awaited):
+        await awaited
+
+    async def main():
+        innermost = loop.create_future()
+        tasks = [loop.create_task(chain(innermost))]
+        for _ in range(20_000):
+            tasks.append(loop.create_task(chain(tasks[-1])))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        try:
+            tasks[-1].cancel()
+        except RecursionError:
+            innermost.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+
+    loop.run_until_complete(main())
