@@ -210,24 +210,34 @@ is_timer(Handle *self)
     return Py_TYPE(self) == self->state->TimerHandle_type;
 }
 
+/* If it runs in another thread, the loop's, right now: waits until it has ended.  Returns 0 or -1. */
+static int
+handle_wait_while_running(Handle *self)
+{
+    if (!self->threadsafe || self->runner == 0 || self->runner == PyThread_get_thread_ident()) {
+        return 0;
+    }
+    if (self->finished == NULL) {
+        self->finished = PyThread_allocate_lock();
+        if (self->finished == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        PyThread_acquire_lock(self->finished, WAIT_LOCK);
+    }
+    PyThread_type_lock lock = self->finished;
+    Py_BEGIN_ALLOW_THREADS
+    PyThread_acquire_lock(lock, WAIT_LOCK);
+    Py_END_ALLOW_THREADS
+    PyThread_release_lock(lock); /* for the next that waits */
+    return 0;
+}
+
 int
 handle_cancel(Handle *self)
 {
-    if (self->threadsafe && self->runner != 0 && self->runner != PyThread_get_thread_ident()) {
-        /* It runs in the loop's thread right now: wait until it has ended. */
-        if (self->finished == NULL) {
-            self->finished = PyThread_allocate_lock();
-            if (self->finished == NULL) {
-                PyErr_NoMemory();
-                return -1;
-            }
-            PyThread_acquire_lock(self->finished, WAIT_LOCK);
-        }
-        PyThread_type_lock lock = self->finished;
-        Py_BEGIN_ALLOW_THREADS
-        PyThread_acquire_lock(lock, WAIT_LOCK);
-        Py_END_ALLOW_THREADS
-        PyThread_release_lock(lock); /* for the next that waits */
+    if (handle_wait_while_running(self) < 0) {
+        return -1;
     }
     if (self->cancelled) {
         return 0;
@@ -309,6 +319,9 @@ Handle_cancel(Handle *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle_cancelled(Handle *self, PyObject *Py_UNUSED(ignored))
 {
+    if (handle_wait_while_running(self) < 0) {
+        return NULL;
+    }
     return PyBool_FromLong(self->cancelled);
 }
 

@@ -70,9 +70,11 @@ static int
 parse_fd(PyObject *object)
 {
     if (!PyLong_Check(object)) {
-        PyObject *number = PyObject_CallMethod(object, "fileno", NULL);
-        if (number == NULL || !PyLong_Check(number)) {
-            Py_XDECREF(number);
+        /* int(object.fileno()), as the selectors module asks. */
+        PyObject *answer = PyObject_CallMethod(object, "fileno", NULL);
+        PyObject *number = answer ? PyNumber_Long(answer) : NULL;
+        Py_XDECREF(answer);
+        if (number == NULL) {
             PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
             return -1;
         }

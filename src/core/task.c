@@ -659,6 +659,11 @@ task_init(Task *self, struct state *state, PyObject *loop, PyObject *coroutine, 
         self->log_destroy_pending = false;
         return -1;
     }
+    if (AC_PY315 && context != NULL && !PyContext_CheckExact(context)) {
+        PyErr_Format(PyExc_TypeError, "context must be a contextvars.Context, not %.200s", Py_TYPE(context)->tp_name);
+        self->log_destroy_pending = false;
+        return -1;
+    }
     self->log_destroy_pending = true;
     if (future_init((Future *)self, state, loop) < 0) {
         return -1;
