@@ -82,6 +82,9 @@ entry_append(Future *self, struct future_entry entry)
 static int
 call_soon_generic(Future *self, PyObject *callback, PyObject *context)
 {
+    if (context == NULL) {
+        return -1;
+    }
     PyObject *args[] = { self->loop, callback, (PyObject *)self, context };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, self->state->context_kwnames);
     Py_XDECREF(handle);
@@ -921,7 +924,7 @@ append_entry(PyObject *list, struct future_entry *entry)
 {
     PyObject *callback = entry->callback ? Py_NewRef(entry->callback) : entry->native->ops->as_callback(entry->native);
     PyObject *context = entry->callback ? entry->context : entry->native->ops->context_borrow(entry->native);
-    PyObject *pair = callback ? PyTuple_Pack(2, callback, context) : NULL;
+    PyObject *pair = callback && context ? PyTuple_Pack(2, callback, context) : NULL;
     int result = pair ? PyList_Append(list, pair) : -1;
     Py_XDECREF(callback);
     Py_XDECREF(pair);

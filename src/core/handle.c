@@ -51,49 +51,72 @@ handle_drop_callback(Handle *self)
 
 /* ---- Running ---- */
 
+/* Calls what the caller keeps alive, in the handle's context, which the handle keeps. */
+static int
+call_in_context(Handle *self, PyObject *callback, PyObject *const *args, PyObject *args_tuple)
+{
+    PyObject *result = NULL, *context = lazy_context_borrow(&self->context, self->state);
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        return -1;
+    }
+    if (AC_UNLIKELY(args_tuple != NULL)) {
+        result = PyObject_Call(callback, args_tuple, NULL);
+    }
+    else {
+        result = PyObject_Vectorcall(callback, args, (size_t)self->nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    if (AC_LIKELY(result != NULL)) {
+        Py_DECREF(result); /* inside of the context, as when the callback's frame ends */
+        return PyContext_Exit(context);
+    }
+    PyObject *exception = compat_exception_take();
+    if (PyContext_Exit(context) < 0) {
+        Py_DECREF(exception);
+    }
+    else {
+        compat_exception_restore_steal(exception);
+    }
+    return -1;
+}
+
+/* Runs a handle that others may hold: cancel() may come from inside, so what is used is held, the inline arguments
+   as a copy. */
 static int
 handle_call(Handle *self)
 {
-    PyObject *callback = self->callback, *context = self->context;
+    PyObject *callback = self->callback;
     if (callback == NULL) {
         return 0;
     }
-    /* cancel() may come from inside: hold what is used.  The inline arguments are copied for the same reason. */
-    PyObject *held[HANDLE_INLINE_ARGS + 1], *tuple = Py_XNewRef(self->args_tuple), *result = NULL;
+    PyObject *held[HANDLE_INLINE_ARGS + 1], *tuple = Py_XNewRef(self->args_tuple);
     PyObject **args = held + 1;
-    Py_ssize_t nargs = self->nargs, count = tuple ? 0 : nargs;
-    for (Py_ssize_t i = 0; i < count; i++) {
+    int count = tuple ? 0 : self->nargs;
+    for (int i = 0; i < count; i++) {
         args[i] = Py_NewRef(self->args[i]);
     }
     Py_INCREF(callback);
-    Py_INCREF(context);
-    if (PyContext_Enter(context) == 0) {
-        if (tuple != NULL) {
-            result = PyObject_Call(callback, tuple, NULL);
-        }
-        else {
-            result = PyObject_Vectorcall(callback, args, (size_t)nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        }
-        PyObject *exception = result == NULL ? compat_exception_take() : NULL;
-        if (PyContext_Exit(context) < 0) {
-            Py_CLEAR(result);
-            Py_XDECREF(exception);
-        }
-        else if (exception != NULL) {
-            compat_exception_restore_steal(exception);
-        }
-    }
-    Py_DECREF(context);
+    int result = call_in_context(self, callback, args, tuple);
+    PyObject *exception = result < 0 ? compat_exception_take() : NULL;
     Py_DECREF(callback);
-    for (Py_ssize_t i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++) {
         Py_DECREF(args[i]);
     }
     Py_XDECREF(tuple);
-    if (result == NULL) {
-        return -1;
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
     }
-    Py_DECREF(result);
-    return 0;
+    return result;
+}
+
+/* Runs a handle that the queue alone held, so that nobody can reach it while it runs: neither cancel() nor the garbage
+   collector, which does not know it.  Vectorcall may use the word before the arguments and puts it back: it is
+   `callback`. */
+static int
+handle_call_unseen(Handle *self)
+{
+    int result = call_in_context(self, self->callback, self->args, self->args_tuple);
+    lazy_context_fold(&self->context, self->state);
+    return result;
 }
 
 static int
@@ -115,7 +138,13 @@ handle_run(struct runnable *runnable, Loop *loop)
     if (registry_leave(loop) < 0) {
         return -1;
     }
-    int result = AC_UNLIKELY(self->threadsafe) ? handle_call_threadsafe(self) : handle_call(self);
+    int result;
+    if (AC_LIKELY(Py_REFCNT(self) == 1 && self->callback != NULL && !PyObject_GC_IsTracked((PyObject *)self))) {
+        result = handle_call_unseen(self);
+    }
+    else {
+        result = AC_UNLIKELY(self->threadsafe) ? handle_call_threadsafe(self) : handle_call(self);
+    }
     runnable_leaves_queue((PyObject *)self);
     return result;
 }
@@ -139,8 +168,7 @@ handle_init(Handle *self, struct state *state, PyObject *loop, PyObject *callbac
 {
     self->state = state;
     self->runnable = (struct runnable){ &handle_ops, (PyObject *)self };
-    self->context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
-    if (self->context == NULL) {
+    if (lazy_context_init(&self->context, state, context) < 0) {
         return -1;
     }
     self->loop = Py_NewRef(loop);
@@ -266,8 +294,11 @@ Handle_traverse(Handle *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->loop);
+    int result = lazy_context_traverse(&self->context, visit, arg);
+    if (result != 0) {
+        return result;
+    }
     Py_VISIT(self->callback);
-    Py_VISIT(self->context);
     for (int i = 0; i < HANDLE_INLINE_ARGS; i++) {
         Py_VISIT(self->args[i]);
     }
@@ -281,7 +312,7 @@ Handle_clear(Handle *self)
 {
     handle_drop_callback(self);
     Py_CLEAR(self->loop);
-    Py_CLEAR(self->context);
+    lazy_context_clear(&self->context);
     Py_CLEAR(self->source_traceback);
     Py_CLEAR(self->cancelled_repr);
     return 0;
@@ -328,7 +359,7 @@ Handle_cancelled(Handle *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle_get_context(Handle *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(self->context ? self->context : Py_None);
+    return Py_XNewRef(lazy_context_borrow(&self->context, self->state));
 }
 
 static PyObject *

@@ -3,6 +3,7 @@
 #define AC_CORE_HANDLE_H
 
 #include "core/loop.h"
+#include "py/context.h"
 
 enum { HANDLE_INLINE_ARGS = 3 };
 
@@ -12,8 +13,8 @@ typedef struct {
     struct runnable runnable;
     PyObject *weakreflist;
     PyObject *loop;                     /* owned */
-    PyObject *callback;                 /* owned; NULL: cancelled */
-    PyObject *context;                  /* owned */
+    struct lazy_context context;        /* owned */
+    PyObject *callback;                 /* owned; NULL: cancelled.  Directly before args: handle_call_unseen() */
     PyObject *args[HANDLE_INLINE_ARGS]; /* owned; the first nargs, unless args_tuple is set */
     PyObject *args_tuple;               /* owned or NULL */
     PyObject *source_traceback;         /* owned or NULL; debug mode */

@@ -442,6 +442,27 @@ loop_running_fused(struct state *state)
 
 /* ---- Overrides ---- */
 
+/* The methods that the fused paths go around. */
+#define BYPASSED(X) X(call_soon) X(call_later) X(call_at) X(create_future) X(time) X(create_task) X(get_debug)
+
+enum {
+#define X(name) BYPASSED_##name,
+    BYPASSED(X)
+#undef X
+        BYPASSED_COUNT
+};
+
+static PyObject *
+bypassed_name_borrow(struct state *state, int index)
+{
+    PyObject *const names[] = {
+#define X(name) state->str_##name,
+        BYPASSED(X)
+#undef X
+    };
+    return names[index];
+}
+
 /* Whether a subclass or the instance has its own `name`.  1, 0 or -1. */
 static int
 is_overridden(Loop *loop, PyObject *instance_dict, PyObject *name)
@@ -473,25 +494,33 @@ loop_decide_fused(Loop *loop)
             return -1;
         }
     }
-    PyObject *bypassed[] = { state->str_call_soon,     state->str_call_later, state->str_call_at,
-                             state->str_create_future, state->str_time,       state->str_create_task,
-                             state->str_get_debug };
-    int overridden[AC_ARRAY_SIZE(bypassed)];
-    bool any = false;
-    for (size_t i = 0; i < AC_ARRAY_SIZE(bypassed); i++) {
-        overridden[i] = is_overridden(loop, dict, bypassed[i]);
-        if (overridden[i] < 0) {
-            Py_DECREF(dict);
-            return -1;
-        }
-        any |= overridden[i] && bypassed[i] != state->str_create_task;
+    int overridden[BYPASSED_COUNT] = { 0 };
+    bool any = false, failed = false;
+    for (int i = 0; i < BYPASSED_COUNT && !failed; i++) {
+        overridden[i] = is_overridden(loop, dict, bypassed_name_borrow(state, i));
+        failed = overridden[i] < 0;
+        any |= overridden[i] && i != BYPASSED_create_task;
     }
     Py_DECREF(dict);
-    loop->time_overridden = overridden[4];
-    loop->create_task_overridden = overridden[5];
-    loop->debug_overridden = overridden[6];
+    if (failed) {
+        return -1;
+    }
+    loop->time_overridden = overridden[BYPASSED_time];
+    loop->create_task_overridden = overridden[BYPASSED_create_task];
+    loop->debug_overridden = overridden[BYPASSED_get_debug];
     loop->fused = loop->initialized && !any && !loop->debug;
     return 0;
+}
+
+int
+loop_attribute_changed(Loop *loop, PyObject *name)
+{
+    for (int i = 0; i < BYPASSED_COUNT; i++) {
+        if (name == bypassed_name_borrow(loop->state, i)) {
+            return loop_decide_fused(loop);
+        }
+    }
+    return PyUnicode_CompareWithASCIIString(name, "__class__") == 0 ? loop_decide_fused(loop) : 0;
 }
 
 /* ---- Opening and closing ---- */

@@ -92,6 +92,9 @@ int loop_run(Loop *loop);
 /* Re-reads which methods are overridden. Returns 0 or -1. */
 int loop_decide_fused(Loop *loop);
 
+/* Does so if the attribute `name`, which somebody has set or deleted on the instance, matters.  Returns 0 or -1. */
+int loop_attribute_changed(Loop *loop, PyObject *name);
+
 /* Gives a running exception to loop.call_exception_handler(), as Handle._run() does; takes it.  `handle` is what ran.
    Returns 0, or -1 with the exception that left the handler. */
 int loop_report(Loop *loop, struct runnable *runnable);

@@ -446,15 +446,7 @@ Loop_setattro(Loop *self, PyObject *name, PyObject *value)
     if (PyObject_GenericSetAttr((PyObject *)self, name, value) < 0) {
         return -1;
     }
-    struct state *state = self->state;
-    PyObject *watched[] = { state->str_call_soon, state->str_call_later,  state->str_call_at,  state->str_create_future,
-                            state->str_time,      state->str_create_task, state->str_get_debug };
-    for (size_t i = 0; i < AC_ARRAY_SIZE(watched); i++) {
-        if (name == watched[i]) {
-            return loop_decide_fused(self);
-        }
-    }
-    return PyUnicode_CompareWithASCIIString(name, "__class__") == 0 ? loop_decide_fused(self) : 0;
+    return loop_attribute_changed(self, name);
 }
 
 PyDoc_STRVAR(call_soon_doc, "call_soon($self, /, callback, *args, context=None)\n--\n\n"

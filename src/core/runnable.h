@@ -21,7 +21,7 @@ struct runnable_ops {
     PyObject *(*as_handle)(struct runnable *runnable, Loop *loop);
 
     /* For what waits in a future's entries: the callable and the context that say the same to a loop which is not ours
-       to shortcut. */
+       to shortcut.  NULL with an exception set. */
     PyObject *(*as_callback)(struct runnable *runnable);
     PyObject *(*context_borrow)(struct runnable *runnable);
 

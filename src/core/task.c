@@ -202,22 +202,14 @@ task_wakeup(PyObject *task, PyObject *future)
 
 static PyMethodDef task_wakeup_def = { "task_wakeup", task_wakeup, METH_O, NULL };
 
-/* ---- As a runnable ---- */
-
+/* One step, in the task's context.  Returns 0 or -1. */
 static int
-task_run(struct runnable *runnable, Loop *loop)
+task_step_in_context(Task *self, PyObject *exception)
 {
-    Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
-    if (registry_enter(loop, (PyObject *)self) < 0) {
+    PyObject *context = Py_XNewRef(lazy_context_borrow(&self->context, self->state));
+    if (context == NULL) {
         return -1;
     }
-    PyObject *exception = self->step_exception;
-    self->step_exception = NULL;
-    if (exception == NULL && self->fut_waiter != NULL
-        && exception_of_future(self->state, self->fut_waiter, &exception) < 0) {
-        return -1;
-    }
-    PyObject *context = Py_NewRef(self->context);
     int result = -1;
     if (PyContext_Enter(context) == 0) {
         result = task_step(self, exception);
@@ -233,6 +225,26 @@ task_run(struct runnable *runnable, Loop *loop)
         }
     }
     Py_DECREF(context);
+    lazy_context_fold(&self->context, self->state);
+    return result;
+}
+
+/* ---- As a runnable ---- */
+
+static int
+task_run(struct runnable *runnable, Loop *loop)
+{
+    Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
+    if (registry_enter(loop, (PyObject *)self) < 0) {
+        return -1;
+    }
+    PyObject *exception = self->step_exception;
+    self->step_exception = NULL;
+    if (exception == NULL && self->fut_waiter != NULL
+        && exception_of_future(self->state, self->fut_waiter, &exception) < 0) {
+        return -1;
+    }
+    int result = task_step_in_context(self, exception);
     Py_XDECREF(exception);
     return result;
 }
@@ -246,19 +258,22 @@ task_as_callback(struct runnable *runnable)
 static PyObject *
 task_context_borrow(struct runnable *runnable)
 {
-    return AC_CONTAINER_OF(runnable, Task, runnable)->context;
+    Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
+    return lazy_context_borrow(&self->context, self->state);
 }
 
 static PyObject *
 task_as_handle(struct runnable *runnable, Loop *loop)
 {
     Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
+    PyObject *context = task_context_borrow(runnable);
     PyObject *callback = self->fut_waiter ? task_as_callback(runnable) : task_step_object(self, self->step_exception);
-    if (callback == NULL) {
+    if (context == NULL || callback == NULL) {
+        Py_XDECREF(callback);
         return NULL;
     }
     PyObject *args[] = { self->fut_waiter };
-    Handle *handle = handle_new(self->state, (PyObject *)loop, callback, args, self->fut_waiter ? 1 : 0, self->context);
+    Handle *handle = handle_new(self->state, (PyObject *)loop, callback, args, self->fut_waiter ? 1 : 0, context);
     Py_DECREF(callback);
     return (PyObject *)handle;
 }
@@ -288,11 +303,12 @@ task_schedule(Task *self, PyObject *exception)
         }
         return loop_push_open(loop, &self->runnable);
     }
-    PyObject *step = task_step_object(self, exception);
+    PyObject *context = lazy_context_borrow(&self->context, self->state);
+    PyObject *step = context ? task_step_object(self, exception) : NULL;
     if (step == NULL) {
         return -1;
     }
-    PyObject *args[] = { self->loop, step, self->context };
+    PyObject *args[] = { self->loop, step, context };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 2, self->state->context_kwnames);
     Py_DECREF(step);
     Py_XDECREF(handle);
@@ -404,11 +420,12 @@ task_await_foreign(Task *self, PyObject *future, PyObject *blocking)
     if (PyObject_SetAttr(future, state->str__asyncio_future_blocking, Py_False) < 0) {
         return -1;
     }
-    PyObject *wakeup = PyCFunction_New(&task_wakeup_def, (PyObject *)self);
+    PyObject *context = lazy_context_borrow(&self->context, state);
+    PyObject *wakeup = context ? PyCFunction_New(&task_wakeup_def, (PyObject *)self) : NULL;
     if (wakeup == NULL) {
         return -1;
     }
-    PyObject *args[] = { future, wakeup, self->context };
+    PyObject *args[] = { future, wakeup, context };
     PyObject *added = PyObject_VectorcallMethod(state->str_add_done_callback, args, 2, state->context_kwnames);
     Py_DECREF(wakeup);
     if (added == NULL) {
@@ -615,18 +632,7 @@ task_start_eagerly(Task *self)
         outer_entered = loop->entered_task;
         loop->entered_task = Py_NewRef((PyObject *)self);
     }
-    int result = PyContext_Enter(self->context);
-    if (result == 0) {
-        result = task_step(self, NULL);
-        PyObject *error = result < 0 ? compat_exception_take() : NULL;
-        if (PyContext_Exit(self->context) < 0) {
-            result = -1;
-            Py_CLEAR(error);
-        }
-        if (error != NULL) {
-            compat_exception_restore_steal(error);
-        }
-    }
+    int result = task_step_in_context(self, NULL);
     PyObject *error = result < 0 ? compat_exception_take() : NULL;
     if (loop != NULL) {
         Py_XSETREF(loop->entered_task, outer_entered);
@@ -669,11 +675,9 @@ task_init(Task *self, struct state *state, PyObject *loop, PyObject *coroutine, 
         return -1;
     }
     self->runnable = (struct runnable){ &task_ops, (PyObject *)self };
-    PyObject *own_context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
-    if (own_context == NULL) {
+    if (lazy_context_init(&self->context, state, context) < 0) {
         return -1;
     }
-    Py_XSETREF(self->context, own_context);
     Py_XSETREF(self->coroutine, Py_NewRef(coroutine));
     self->number = state->next_task_number;
     if (name == NULL) {
@@ -776,7 +780,7 @@ task_clear(Task *self)
 {
     list_remove(&self->link);
     Py_CLEAR(self->coroutine);
-    Py_CLEAR(self->context);
+    lazy_context_clear(&self->context);
     Py_CLEAR(self->fut_waiter);
     Py_CLEAR(self->step_exception);
     Py_CLEAR(self->name);
@@ -815,9 +819,12 @@ static int
 Task_traverse(Task *self, visitproc visit, void *arg)
 {
     Py_VISIT(self->coroutine);
-    Py_VISIT(self->context);
     Py_VISIT(self->fut_waiter);
     Py_VISIT(self->step_exception);
+    int result = lazy_context_traverse(&self->context, visit, arg);
+    if (result != 0) {
+        return result;
+    }
     return future_traverse((Future *)self, visit, arg);
 }
 
@@ -911,7 +918,8 @@ Task_get_coro(Task *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Task_get_context(Task *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(self->context ? self->context : Py_None);
+    bool initialized = self->context.context != NULL || self->context.variables != NULL;
+    return initialized ? Py_XNewRef(lazy_context_borrow(&self->context, self->state)) : Py_NewRef(Py_None);
 }
 
 static PyObject *

@@ -3,16 +3,17 @@
 #define AC_CORE_TASK_H
 
 #include "core/future.h"
+#include "py/context.h"
 
 typedef struct {
     FUTURE_HEAD
-    struct runnable runnable; /* the next step */
-    struct list_node link;    /* in state->tasks until it is done */
-    PyObject *coroutine;      /* owned; NULL: __init__ was not called, or done before it was ever suspended */
-    PyObject *context;        /* owned; every step runs in it */
-    PyObject *fut_waiter;     /* owned; what it awaits */
-    PyObject *step_exception; /* owned; the next step throws it */
-    PyObject *name;           /* owned; NULL: made of `number` when somebody asks */
+    struct runnable runnable;    /* the next step */
+    struct list_node link;       /* in state->tasks until it is done */
+    PyObject *coroutine;         /* owned; NULL: __init__ was not called, or done before it was ever suspended */
+    struct lazy_context context; /* owned; every step runs in it */
+    PyObject *fut_waiter;        /* owned; what it awaits */
+    PyObject *step_exception;    /* owned; the next step throws it */
+    PyObject *name;              /* owned; NULL: made of `number` when somebody asks */
     uint64_t number;
     int cancels_requested;
     bool must_cancel;

@@ -1,13 +1,14 @@
 /* What differs between the CPythons that we build for, and every use of a private name.  Layer: py.
 
    The only file that asks for PY_VERSION_HEX.  The AC_PYnnn constants are for plain `if`s in the code that follows a
-   version's behaviour.  No private C API is used at present. */
+   version's behaviour.  Private: the layout of a context (compat_context). */
 #ifndef AC_PY_COMPAT_H
 #define AC_PY_COMPAT_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <string.h>
 #include <structmember.h>
 
 #if PY_VERSION_HEX < 0x030B0000
@@ -45,6 +46,52 @@ compat_running_holder_borrow(PyObject *Py_UNUSED(key))
     return NULL;
 }
 #endif
+
+/* Private: the head of the structure of a contextvars.Context, the same from 3.11 to 3.15.  py/context.c reads the immutable
+   mapping that a context points to, and gives a context which it made itself another one; there is no public way to do
+   either.  It asks compat_context_is_known() first, on which everything else depends: with a later Python, or without a
+   GIL, or should the sizes differ, contexts are copied at once as everywhere else. */
+struct compat_context {
+    PyObject_HEAD
+    PyObject *previous;
+    PyObject *variables;
+    PyObject *weakrefs;
+    int entered;
+};
+
+static inline PyObject **
+compat_context_variables(PyObject *context)
+{
+    return &((struct compat_context *)context)->variables;
+}
+
+static inline int
+compat_context_is_known(PyObject *context)
+{
+#if PY_VERSION_HEX >= 0x03100000 || defined(Py_GIL_DISABLED)
+    (void)context;
+    return 0;
+#else
+    struct compat_context *layout = (struct compat_context *)context;
+    return Py_TYPE(context)->tp_basicsize == (Py_ssize_t)sizeof(*layout) && layout->previous == NULL
+           && layout->variables != NULL && strcmp(Py_TYPE(layout->variables)->tp_name, "hamt") == 0;
+#endif
+}
+
+/* Not entered, and without weak references. */
+static inline int
+compat_context_is_plain(PyObject *context)
+{
+    struct compat_context *layout = (struct compat_context *)context;
+    return layout->previous == NULL && layout->weakrefs == NULL && !layout->entered;
+}
+
+/* The thread's current context, NULL before there is one. */
+static inline PyObject *
+compat_current_context_borrow(void)
+{
+    return PyThreadState_Get()->context;
+}
 
 /* 3.12 gave the current exception as one object. */
 #if PY_VERSION_HEX < 0x030C0000

@@ -1,6 +1,8 @@
 /* Making and unmaking the module's state, and the freelists in it.  Layer: py. */
 #include "py/state.h"
 
+#include "py/context.h"
+
 #include <string.h>
 
 PyObject *
@@ -50,7 +52,7 @@ state_init(struct state *state)
 #undef X
     state->context_kwnames = PyTuple_Pack(1, state->str_context);
     state->running_key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
-    return state->context_kwnames && state->running_key ? 0 : -1;
+    return state->context_kwnames && state->running_key ? lazy_context_probe(state) : -1;
 }
 
 int
@@ -63,6 +65,8 @@ state_traverse(struct state *state, visitproc visit, void *arg)
     STATE_IMPORTS(X)
     STATE_OPTIONAL_IMPORTS(X)
 #undef X
+    Py_VISIT(state->no_variables);
+    Py_VISIT(state->spare_context);
     return 0;
 }
 
@@ -100,6 +104,8 @@ state_clear(struct state *state)
 #undef X
     Py_CLEAR(state->context_kwnames);
     Py_CLEAR(state->running_key);
+    Py_CLEAR(state->no_variables);
+    Py_CLEAR(state->spare_context);
 }
 
 int

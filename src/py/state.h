@@ -30,7 +30,6 @@
 #define STATE_IMPORTS(X)                                                              \
     X(CancelledError, "asyncio.exceptions", "CancelledError")                         \
     X(InvalidStateError, "asyncio.exceptions", "InvalidStateError")                   \
-    X(AbstractEventLoop, "asyncio.events", "AbstractEventLoop")                       \
     X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")                          \
     X(asyncio_Handle, "asyncio.events", "Handle")                                     \
     X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                           \
@@ -70,9 +69,7 @@
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
     X(_loop)                    \
-    X(_log_destroy_pending)     \
     X(_repr_info)               \
-    X(_timer_handle_cancelled)  \
     X(__repr__)                 \
     X(add_done_callback)        \
     X(call_at)                  \
@@ -85,22 +82,18 @@
     X(create_future)            \
     X(create_task)              \
     X(exception)                \
-    X(future)                   \
     X(get_debug)                \
     X(get_loop)                 \
-    X(handle)                   \
     X(is_running)               \
     X(message)                  \
     X(msg)                      \
     X(name)                     \
     X(result)                   \
     X(source_traceback)         \
-    X(task)                     \
     X(throw)                    \
     X(time)                     \
     X(value)                    \
-    X(eager_start)              \
-    X(loop)
+    X(eager_start)
 
 /* Dead objects, linked through the first word behind the object's head. */
 struct freelist {
@@ -125,6 +118,8 @@ struct state {
 #undef X
     PyObject *context_kwnames; /* ("context",) */
     PyObject *running_key;     /* 3.11: compat_running_holder_borrow() */
+    PyObject *no_variables;    /* the variables of a new context; NULL: contexts are copied at once (context.h) */
+    PyObject *spare_context;   /* or NULL */
     struct Loop *running_loop; /* borrowed: the native loop that polled or started last, if it still runs */
     struct list_node tasks;    /* every native task that is not done: registry.h */
     int debug_loops;           /* how many native loops are in debug mode */

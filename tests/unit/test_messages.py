@@ -440,23 +440,7 @@ def print_stack(impl, loop):
 # ---- handles and the loop ----
 
 
-@case
-def handle_reprs(impl, loop):
-    yield repr(loop.call_soon(callback_function))
-    yield repr(loop.call_soon(callback_function, 1, "two"))
-    yield repr(loop.call_soon(print, 1))
-    cancelled = loop.call_soon(callback_function, 1)
-    cancelled.cancel()
-    yield repr(cancelled)
-    timer = loop.call_later(1000, callback_function, 1)
-    yield repr(timer)
-    timer.cancel()
-    yield repr(timer)
-
-
-@case
-def handle_reprs_in_debug_mode(impl, loop):
-    loop.set_debug(True)
+def reprs_of_handles(loop):
     yield repr(loop.call_soon(callback_function, 1))
     cancelled = loop.call_soon(callback_function, 1)
     cancelled.cancel()
@@ -465,6 +449,20 @@ def handle_reprs_in_debug_mode(impl, loop):
     yield repr(timer)
     timer.cancel()
     yield repr(timer)
+
+
+@case
+def handle_reprs(impl, loop):
+    yield repr(loop.call_soon(callback_function))
+    yield repr(loop.call_soon(callback_function, 1, "two"))
+    yield repr(loop.call_soon(print, 1))
+    yield from reprs_of_handles(loop)
+
+
+@case
+def handle_reprs_in_debug_mode(impl, loop):
+    loop.set_debug(True)
+    yield from reprs_of_handles(loop)
 
 
 @case
