@@ -13,10 +13,10 @@ import socket
 import sys
 import threading
 import weakref
-from asyncio import base_events, events, format_helpers, unix_events
+from asyncio import base_events, events, format_helpers, sslproto, unix_events
 from typing import Any
 
-from . import _core, _registry
+from . import _core, _registry, transports
 
 _registry.register()
 
@@ -107,6 +107,43 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._remove_reader(reader.fileno())
             reader.close()
             writer.close()
+
+    # ---- What asyncio's loop builds connections of ----
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: Any,
+        waiter: Any = None,
+        *,
+        extra: Any = None,
+        server: Any = None,
+        context: Any = None,
+    ) -> Any:
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(sock)
+        return transports.StreamTransport(self, sock, protocol, waiter, extra, server, context)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        extra: Any = None,
+        server: Any = None,
+        context: Any = None,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        **timeouts: Any,
+    ) -> Any:
+        # The TLS protocol sits on a transport of ours and has another for the user's protocol.
+        tls = sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
+        return tls._app_transport
 
     # ---- Errors and slow callbacks ----
 

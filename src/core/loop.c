@@ -293,6 +293,53 @@ run_one_debug(Loop *loop, struct runnable *runnable)
     return result;
 }
 
+/* Does what the entry that has just run has deferred, also if it raised.  Takes and returns the entry's outcome. */
+static int
+run_deferred(Loop *loop, int result)
+{
+    PyObject *exception = result < 0 ? compat_exception_take() : NULL;
+    while (loop->deferred.next != &loop->deferred) {
+        struct deferred *deferred = AC_CONTAINER_OF(loop->deferred.next, struct deferred, link);
+        PyObject *owner = deferred->owner;
+        list_remove(&deferred->link);
+        if (deferred->run(deferred, loop) < 0) {
+            result = -1;
+            if (exception != NULL) {
+                PyErr_Clear(); /* the first one counts */
+            }
+            else {
+                exception = compat_exception_take();
+            }
+        }
+        Py_DECREF(owner);
+    }
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+    return result;
+}
+
+/* Runs what is in the queue now, and not what is added meanwhile. */
+static int
+run_entries(Loop *loop)
+{
+    bool outer = loop->running_entries; /* in a nested run */
+    int result = 0;
+    loop->running_entries = true;
+    /* A nested turn may take what this one counted. */
+    for (size_t left = ring_count(&loop->ready); left > 0 && ring_count(&loop->ready) > 0 && result == 0; left--) {
+        struct runnable *runnable = ring_pop(&loop->ready);
+        PyObject *owner = runnable->owner;
+        result = AC_UNLIKELY(loop->debug) ? run_one_debug(loop, runnable) : run_one(loop, runnable);
+        if (loop->deferred.next != &loop->deferred) {
+            result = run_deferred(loop, result);
+        }
+        Py_DECREF(owner);
+    }
+    loop->running_entries = outer;
+    return result;
+}
+
 /* Whether this turn has to ask the kernel. */
 static inline bool
 poll_is_due(Loop *loop, int64_t now_ns)
@@ -333,17 +380,7 @@ loop_run_once(Loop *loop, bool must_poll)
             return -1;
         }
     }
-    /* A nested turn may take what this one counted. */
-    for (size_t left = ring_count(&loop->ready); left > 0 && ring_count(&loop->ready) > 0; left--) {
-        struct runnable *runnable = ring_pop(&loop->ready);
-        PyObject *owner = runnable->owner;
-        int result = AC_UNLIKELY(loop->debug) ? run_one_debug(loop, runnable) : run_one(loop, runnable);
-        Py_DECREF(owner);
-        if (AC_UNLIKELY(result < 0)) {
-            return -1;
-        }
-    }
-    return 0;
+    return run_entries(loop);
 }
 
 int
@@ -378,6 +415,15 @@ loop_run(Loop *loop)
     loop->state->running_loop = outer_loop == loop ? loop : NULL;
     Py_XDECREF(outer_task);
     return result;
+}
+
+char *
+loop_scratch(Loop *loop)
+{
+    if (loop->scratch == NULL && (loop->scratch = PyMem_Malloc(LOOP_SCRATCH_SIZE)) == NULL) {
+        PyErr_NoMemory();
+    }
+    return loop->scratch;
 }
 
 /* ---- Looking in ---- */
@@ -532,6 +578,7 @@ loop_open(Loop *loop, struct state *state)
     loop->fork_generation = state->fork_generation;
     ring_init(&loop->ready);
     heap_init(&loop->timers);
+    list_init(&loop->deferred);
     int error = poller_open(&loop->poller, getenv("ASYNCIO_C_POLLER"));
     if (error == -EINVAL) {
         PyErr_Format(PyExc_ValueError, "ASYNCIO_C_POLLER names no poller of this build: %s",
@@ -564,6 +611,12 @@ drop_queues(Loop *loop)
         runnable_leaves_queue(owner);
         Py_DECREF(owner);
     }
+    while (loop->deferred.next != NULL && loop->deferred.next != &loop->deferred) {
+        struct deferred *deferred = AC_CONTAINER_OF(loop->deferred.next, struct deferred, link);
+        PyObject *owner = deferred->owner;
+        list_remove(&deferred->link);
+        Py_DECREF(owner);
+    }
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL) {
         loop_remove_timer(loop, AC_CONTAINER_OF(first->node, struct timer, node));
@@ -582,6 +635,8 @@ loop_close(Loop *loop)
     }
     ring_release(&loop->ready);
     heap_release(&loop->timers);
+    PyMem_Free(loop->scratch);
+    loop->scratch = NULL;
 }
 
 int
@@ -599,6 +654,9 @@ loop_traverse_queues(Loop *loop, visitproc visit, void *arg)
     }
     for (size_t i = 0; i < loop->timers.count; i++) {
         Py_VISIT(AC_CONTAINER_OF(loop->timers.entries[i].node, struct timer, node)->runnable->owner);
+    }
+    for (struct list_node *node = loop->deferred.next; node != NULL && node != &loop->deferred; node = node->next) {
+        Py_VISIT(AC_CONTAINER_OF(node, struct deferred, link)->owner);
     }
     return loop_traverse_readers(loop, visit, arg);
 }

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/heap.h"
+#include "base/list.h"
 #include "base/ring.h"
 #include "core/runnable.h"
 #include "io/poller.h"
@@ -27,6 +28,16 @@ struct loop_watch {
     int (*ready)(Loop *loop, struct loop_watch *watch, unsigned events);
 };
 
+/* Something to do as soon as the callback or task step that is running has ended: a transport's writes. */
+struct deferred {
+    struct list_node link;
+    /* Returns 0, or -1 with an exception that leaves the loop.  Runs Python.  The caller holds the owner. */
+    int (*run)(struct deferred *deferred, Loop *loop);
+    PyObject *owner; /* borrowed: the object that embeds this */
+};
+
+enum { LOOP_SCRATCH_SIZE = 256 * 1024 };
+
 struct Loop {
     PyObject_HEAD
     struct state *state;
@@ -34,7 +45,9 @@ struct Loop {
     struct ring ready;  /* struct runnable *, each with a reference to its owner */
     struct heap timers; /* struct timer, likewise */
     struct poller poller;
-    struct loop_watch waker; /* its descriptor is the eventfd */
+    struct loop_watch waker;   /* its descriptor is the eventfd */
+    struct list_node deferred; /* struct deferred, each with a reference to its owner */
+    char *scratch;             /* or NULL: loop_scratch() */
 
     /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
        Decided by loop_decide_fused() alone. */
@@ -46,6 +59,7 @@ struct Loop {
     bool closed;
     bool stopping;
     bool debug;
+    bool running_entries;   /* a callback or step runs, after which what it deferred is done */
     volatile bool sleeping; /* in a poll without the GIL: whoever adds work writes to the waker */
     unsigned passes;        /* turns since the last poll */
     int64_t polled_ns;      /* when it was */
@@ -79,6 +93,16 @@ int loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns);
 
 /* Takes `timer` back if it is queued, and drops the reference. */
 void loop_remove_timer(Loop *loop, struct timer *timer);
+
+/* Has `deferred` run when the callback or task step that is running ends.  False where none is: then do it now.  The caller
+   gives a reference to its owner, if true.  Needs: not deferred yet. */
+static inline bool loop_defer(Loop *loop, struct deferred *deferred);
+
+/* Takes it back.  True if it was deferred; then the reference to the owner is the caller's. */
+static inline bool loop_undefer(struct deferred *deferred);
+
+/* Memory of LOOP_SCRATCH_SIZE bytes for one read, good until Python runs.  NULL with MemoryError set. */
+char *loop_scratch(Loop *loop);
 
 /* Changes what a watch wants.  Returns 0, or -1 with OSError set.  Afterwards, with 0, the watch may be freed. */
 int loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted);
@@ -120,6 +144,23 @@ loop_cast(struct state *state, PyObject *object)
 Loop *loop_running_fused(struct state *state);
 
 int loop_register(PyObject *module);
+
+static inline bool
+loop_defer(Loop *loop, struct deferred *deferred)
+{
+    if (loop->running_entries) {
+        list_append(&loop->deferred, &deferred->link);
+    }
+    return loop->running_entries;
+}
+
+static inline bool
+loop_undefer(struct deferred *deferred)
+{
+    bool was_deferred = list_linked(&deferred->link);
+    list_remove(&deferred->link);
+    return was_deferred;
+}
 
 static inline int
 loop_push(Loop *loop, struct runnable *runnable)

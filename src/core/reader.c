@@ -92,41 +92,21 @@ parse_fd(PyObject *object)
     return (int)fd;
 }
 
-static PyObject *
-reader_add(Loop *loop, int direction, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* Puts `handle` in its place, and cancels the one that was there.  Returns 0 or -1. */
+static int
+reader_set(Loop *loop, int fd, int direction, Handle *handle)
 {
-    PyObject *context;
-    if (args_parse_context("_add_reader", loop->state->str_context, args, nargs, kwnames, &context) < 0) {
-        return NULL;
-    }
-    if (nargs < 2) {
-        PyErr_SetString(PyExc_TypeError, "a file descriptor and a callback are required");
-        return NULL;
-    }
-    if (loop_check_closed(loop) < 0) {
-        return NULL;
-    }
-    int fd = parse_fd(args[0]);
-    if (fd < 0) {
-        return NULL;
-    }
-    Handle *handle = handle_new(loop->state, (PyObject *)loop, args[1], args + 2, nargs - 2, context);
-    if (handle == NULL) {
-        return NULL;
-    }
-    PyObject_GC_Track(handle); /* it stays here between its turns */
     struct reader *reader = reader_find(loop, fd);
     bool added = reader == NULL;
     if (added) {
         if (poller_find(&loop->poller, fd) != NULL) {
             PyErr_Format(PyExc_RuntimeError, "File descriptor %d is used by the event loop", fd);
-            Py_DECREF(handle);
-            return NULL;
+            return -1;
         }
         reader = calloc(1, sizeof(*reader));
         if (reader == NULL) {
-            Py_DECREF(handle);
-            return PyErr_NoMemory();
+            PyErr_NoMemory();
+            return -1;
         }
         reader->base = (struct loop_watch){ .watch.fd = fd, .ready = reader_ready };
     }
@@ -135,36 +115,49 @@ reader_add(Loop *loop, int direction, PyObject *const *args, Py_ssize_t nargs, P
         if (added) {
             free(reader);
         }
-        Py_DECREF(handle);
-        return NULL;
+        return -1;
     }
     Handle *replaced = reader->handles[direction];
     reader->handles[direction] = (Handle *)Py_NewRef(handle);
-    if (replaced != NULL) {
-        int result = handle_cancel(replaced);
-        Py_DECREF(replaced);
-        if (result < 0) {
-            Py_DECREF(handle);
-            return NULL;
-        }
-    }
-    return (PyObject *)handle;
+    int result = replaced ? handle_cancel(replaced) : 0;
+    Py_XDECREF(replaced);
+    return result;
 }
 
-static PyObject *
-reader_remove(Loop *loop, int direction, PyObject *object)
+static Handle *
+reader_add(Loop *loop, int fd, int direction, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
+           PyObject *context)
 {
-    if (loop->closed) {
-        Py_RETURN_FALSE;
-    }
-    int fd = parse_fd(object);
-    if (fd < 0) {
+    Handle *handle = handle_new(loop->state, (PyObject *)loop, callback, args, nargs, context);
+    if (handle == NULL) {
         return NULL;
     }
-    struct reader *reader = reader_find(loop, fd);
+    PyObject_GC_Track(handle); /* it stays here between its turns */
+    if (reader_set(loop, fd, direction, handle) < 0) {
+        Py_CLEAR(handle);
+    }
+    return handle;
+}
+
+int
+reader_watch(Loop *loop, int fd, int direction, PyObject *callback, PyObject *context)
+{
+    if (loop_check_closed(loop) < 0) {
+        return -1;
+    }
+    Handle *handle = reader_add(loop, fd, direction, callback, NULL, 0, context);
+    Py_XDECREF(handle);
+    return handle ? 0 : -1;
+}
+
+/* Returns 1, 0 where there was none, or -1. */
+static int
+reader_remove(Loop *loop, int fd, int direction)
+{
+    struct reader *reader = loop->closed ? NULL : reader_find(loop, fd);
     Handle *handle = reader ? reader->handles[direction] : NULL;
     if (handle == NULL) {
-        Py_RETURN_FALSE;
+        return 0;
     }
     reader->handles[direction] = NULL;
     unsigned wanted = reader_wanted(reader);
@@ -176,10 +169,13 @@ reader_remove(Loop *loop, int direction, PyObject *object)
         result = -1;
     }
     Py_DECREF(handle);
-    if (result < 0) {
-        return NULL;
-    }
-    Py_RETURN_TRUE;
+    return result < 0 ? -1 : 1;
+}
+
+int
+reader_unwatch(Loop *loop, int fd, int direction)
+{
+    return reader_remove(loop, fd, direction) < 0 ? -1 : 0;
 }
 
 int
@@ -214,28 +210,56 @@ loop_close_readers(Loop *loop)
 
 /* ---- Python face ---- */
 
+static PyObject *
+add_method(Loop *self, int direction, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context;
+    if (args_parse_context("_add_reader", self->state->str_context, args, nargs, kwnames, &context) < 0) {
+        return NULL;
+    }
+    if (nargs < 2) {
+        PyErr_SetString(PyExc_TypeError, "a file descriptor and a callback are required");
+        return NULL;
+    }
+    if (loop_check_closed(self) < 0) {
+        return NULL;
+    }
+    int fd = parse_fd(args[0]);
+    return fd < 0 ? NULL : (PyObject *)reader_add(self, fd, direction, args[1], args + 2, nargs - 2, context);
+}
+
+static PyObject *
+remove_method(Loop *self, int direction, PyObject *object)
+{
+    if (self->closed) {
+        Py_RETURN_FALSE;
+    }
+    int fd = parse_fd(object), removed = fd < 0 ? -1 : reader_remove(self, fd, direction);
+    return removed < 0 ? NULL : PyBool_FromLong(removed);
+}
+
 PyObject *
 Loop__add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return reader_add(self, 0, args, nargs, kwnames);
+    return add_method(self, READER_READ, args, nargs, kwnames);
 }
 
 PyObject *
 Loop__add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return reader_add(self, 1, args, nargs, kwnames);
+    return add_method(self, READER_WRITE, args, nargs, kwnames);
 }
 
 PyObject *
 Loop__remove_reader(Loop *self, PyObject *fd)
 {
-    return reader_remove(self, 0, fd);
+    return remove_method(self, READER_READ, fd);
 }
 
 PyObject *
 Loop__remove_writer(Loop *self, PyObject *fd)
 {
-    return reader_remove(self, 1, fd);
+    return remove_method(self, READER_WRITE, fd);
 }
 
 PyObject *

@@ -4,6 +4,15 @@
 
 #include "core/loop.h"
 
+enum {
+    READER_READ = 0,
+    READER_WRITE = 1,
+};
+
+/* loop._add_reader(fd, callback, context=context), or _add_writer, and their removal.  Return 0 or -1.  Run Python. */
+int reader_watch(Loop *loop, int fd, int direction, PyObject *callback, PyObject *context);
+int reader_unwatch(Loop *loop, int fd, int direction);
+
 PyObject *Loop__add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *Loop__add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *Loop__remove_reader(Loop *self, PyObject *fd);

@@ -52,7 +52,8 @@ state_init(struct state *state)
 #undef X
     state->context_kwnames = PyTuple_Pack(1, state->str_context);
     state->running_key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
-    return state->context_kwnames && state->running_key ? lazy_context_probe(state) : -1;
+    state->minus_one = PyLong_FromLong(-1);
+    return state->context_kwnames && state->minus_one && state->running_key ? lazy_context_probe(state) : -1;
 }
 
 int
@@ -103,6 +104,7 @@ state_clear(struct state *state)
     STATE_STRINGS(X)
 #undef X
     Py_CLEAR(state->context_kwnames);
+    Py_CLEAR(state->minus_one);
     Py_CLEAR(state->running_key);
     Py_CLEAR(state->no_variables);
     Py_CLEAR(state->spare_context);

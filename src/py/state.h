@@ -23,7 +23,8 @@
     X(Task, 1024)           \
     X(SleepCoroutine, 1024) \
     X(WaitCoroutine, 16)    \
-    X(GatheringFuture, 64)
+    X(GatheringFuture, 64)  \
+    X(StreamTransport, 0)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
@@ -44,6 +45,9 @@
     X(asyncio_create_task, "asyncio.tasks", "create_task")                            \
     X(asyncio_all_tasks, "asyncio.tasks", "all_tasks")                                \
     X(asyncio_current_task, "asyncio.tasks", "current_task")                          \
+    X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")            \
+    X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
+    X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
     X(get_running_loop, "_asyncio", "_get_running_loop")                              \
     X(enter_task, "_asyncio", "_enter_task")                                          \
@@ -69,9 +73,12 @@
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
     X(_loop)                    \
+    X(_call_connection_lost)    \
     X(_repr_info)               \
+    X(_write_ready)             \
     X(__repr__)                 \
     X(add_done_callback)        \
+    X(buffer_updated)           \
     X(call_at)                  \
     X(call_exception_handler)   \
     X(call_later)               \
@@ -81,7 +88,9 @@
     X(context)                  \
     X(create_future)            \
     X(create_task)              \
+    X(data_received)            \
     X(exception)                \
+    X(get_buffer)               \
     X(get_debug)                \
     X(get_loop)                 \
     X(is_running)               \
@@ -117,6 +126,7 @@ struct state {
     STATE_TYPES(X)
 #undef X
     PyObject *context_kwnames; /* ("context",) */
+    PyObject *minus_one;       /* get_buffer(-1) */
     PyObject *running_key;     /* 3.11: compat_running_holder_borrow() */
     PyObject *no_variables;    /* the variables of a new context; NULL: contexts are copied at once (context.h) */
     PyObject *spare_context;   /* or NULL */

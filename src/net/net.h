@@ -1,0 +1,10 @@
+/* The loop's I/O: what runs for each read, write or accepted connection.  Layer: net. */
+#ifndef AC_NET_NET_H
+#define AC_NET_NET_H
+
+#include "py/compat.h"
+
+/* Each adds its types to the state and the module.  Return 0 or -1. */
+int stream_transport_register(PyObject *module);
+
+#endif

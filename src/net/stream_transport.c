@@ -1,0 +1,907 @@
+/* StreamTransport: reading and writing of a connected socket.  Layer: net.
+
+   The Python class asyncio_c.transports.StreamTransport derives from this type first and from asyncio's own socket
+   transport second.  Here is what runs for each read and write; opening, the reports of errors and the end of a connection
+   are asyncio's, of the Python at hand, and work on the attributes that this type has in common with it.
+
+   Reading: the loop has one scratch buffer; a read copies what has come into a bytes object of that size.
+
+   Writing, compared with asyncio's, which sends at once:
+
+       def write(self, data):
+           ...                                   # the same checks
+           self._chunks.append(bytes(data))      # by reference if it is bytes
+           if self._waiting: self._maybe_pause_protocol()
+           elif size <= limit: loop.defer(self._flush)
+           else: self._flush()
+
+   So what one callback or task step writes leaves in one sendmsg() when that ends: a head and a body are one packet.  Nobody
+   can tell from Python, because the limit is at most the high-water mark (the protocol would not have been paused), and
+   whatever asks for the size of the buffer, closes or ends the stream flushes first.  Outside of a callback nothing is
+   deferred.
+
+   Invariants: the chunks are bytes objects, none empty; `waiting` means that the loop watches for writability, and then
+   there are chunks; `deferred` is linked only if there are chunks and `waiting` is false. */
+#include "base/ring.h"
+#include "core/loop.h"
+#include "core/reader.h"
+#include "net/net.h"
+#include "py/args.h"
+#include "py/context.h"
+#include "py/errors.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum {
+    BASE_SLOTS = 5, /* of asyncio.transports._FlowControlMixin; ours have their names and hide them */
+    CHUNKS_AT_ONCE = 64,
+    READ_SIZE = LOOP_SCRATCH_SIZE,
+    DEFER_LIMIT = 64 * 1024,
+    WARN_AFTER_WRITES = 5, /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
+};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *base_slots[BASE_SLOTS]; /* always NULL */
+    struct state *state;
+    struct ring chunks;                /* bytes objects, owned */
+    size_t offset;                     /* how much of the first chunk has been sent */
+    size_t size_bytes;                 /* of all chunks, without what has been sent */
+    struct deferred deferred;          /* the flush at the end of the callback */
+    struct lazy_context write_context; /* of the write() that the flush is for */
+    PyObject *loop;                    /* owned, as are all; None after the end */
+    PyObject *sock;
+    PyObject *protocol;
+    PyObject *server;
+    PyObject *extra;
+    PyObject *empty_waiter;
+    PyObject *context; /* 3.15: of all callbacks */
+    Py_ssize_t high_water;
+    Py_ssize_t low_water;
+    int fd;
+    int conn_lost; /* not 0: connection_lost() is on its way; counts the writes after that */
+    bool closing;
+    bool paused;
+    bool eof;
+    bool protocol_connected;
+    bool protocol_paused;
+    bool protocol_buffered; /* it is a BufferedProtocol */
+    bool waiting;
+} StreamTransport;
+
+static bool
+is_set(PyObject *object)
+{
+    return object != NULL && object != Py_None;
+}
+
+/* The loop, or NULL with an exception if the transport has ended or was never opened.  Borrowed. */
+static Loop *
+loop_borrow(StreamTransport *self)
+{
+    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
+    if (loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the transport has no event loop of asyncio_c");
+    }
+    return loop;
+}
+
+/* loop.call_soon(self.<method>, argument), in the transport's context if it has one.  Returns 0 or -1. */
+static int
+call_soon(StreamTransport *self, PyObject *method_name, PyObject *argument)
+{
+    PyObject *method = PyObject_GetAttr((PyObject *)self, method_name);
+    if (method == NULL) {
+        return -1;
+    }
+    bool given = is_set(self->context);
+    PyObject *args[] = { self->loop, method, argument, self->context };
+    PyObject *handle =
+        PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, given ? self->state->context_kwnames : NULL);
+    Py_DECREF(method);
+    Py_XDECREF(handle);
+    return handle ? 0 : -1;
+}
+
+/* self._fatal_error(exception, message), as if in an except block: the exception that is set is being handled.  What has to
+   leave the loop does.  Returns 0 or -1. */
+static int
+fatal_error(StreamTransport *self, const char *message)
+{
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
+    PyErr_SetHandledException(exception);
+    PyObject *result = PyObject_CallMethod((PyObject *)self, "_fatal_error", "Os", exception, message);
+    PyErr_SetHandledException(outer);
+    Py_XDECREF(outer);
+    Py_DECREF(exception);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* ---- Writing ---- */
+
+/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change.  New reference. */
+static PyObject *
+chunk_new(PyObject *data)
+{
+    return PyBytes_Check(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+}
+
+static int
+append_chunk_steal(StreamTransport *self, PyObject *chunk)
+{
+    if (chunk == NULL) {
+        return -1;
+    }
+    size_t size = (size_t)PyBytes_GET_SIZE(chunk);
+    if (size == 0) {
+        Py_DECREF(chunk);
+        return 0;
+    }
+    if (ring_push(&self->chunks, chunk) < 0) {
+        Py_DECREF(chunk);
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->size_bytes += size;
+    return 0;
+}
+
+static void
+drop_chunks(StreamTransport *self)
+{
+    self->offset = self->size_bytes = 0;
+    while (ring_count(&self->chunks) > 0) {
+        Py_DECREF((PyObject *)ring_pop(&self->chunks)); /* bytes, or of a subclass: may run Python */
+    }
+    ring_release(&self->chunks);
+}
+
+/* Takes `count` bytes that were sent off the queue. */
+static void
+consume(StreamTransport *self, size_t count)
+{
+    self->size_bytes -= count;
+    count += self->offset;
+    while (count > 0) {
+        PyObject *chunk = ring_peek(&self->chunks, 0);
+        size_t size = (size_t)PyBytes_GET_SIZE(chunk);
+        if (count < size) {
+            break;
+        }
+        count -= size;
+        self->offset = count;
+        ring_pop(&self->chunks);
+        Py_DECREF(chunk);
+    }
+    self->offset = count;
+}
+
+/* Gives the kernel what it takes.  Returns 0 or -errno; that it takes nothing at present is no error. */
+static int
+send_chunks(StreamTransport *self)
+{
+    for (;;) {
+        struct iovec vectors[CHUNKS_AT_ONCE];
+        size_t count = ring_count(&self->chunks), size = 0;
+        count = count < CHUNKS_AT_ONCE ? count : CHUNKS_AT_ONCE;
+        for (size_t i = 0; i < count; i++) {
+            PyObject *chunk = ring_peek(&self->chunks, i);
+            size_t skipped = i == 0 ? self->offset : 0;
+            vectors[i].iov_base = PyBytes_AS_STRING(chunk) + skipped;
+            vectors[i].iov_len = (size_t)PyBytes_GET_SIZE(chunk) - skipped;
+            size += vectors[i].iov_len;
+        }
+        if (count == 0) {
+            return 0;
+        }
+        struct msghdr message = { .msg_iov = vectors, .msg_iovlen = count };
+        ssize_t sent = count == 1 ? send(self->fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                                  : sendmsg(self->fd, &message, MSG_NOSIGNAL);
+        if (sent < 0) {
+            return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        }
+        consume(self, (size_t)sent);
+        if ((size_t)sent < size) {
+            return 0;
+        }
+    }
+}
+
+static int
+stop_waiting(StreamTransport *self)
+{
+    self->waiting = false;
+    Loop *loop = loop_borrow(self);
+    return loop ? reader_unwatch(loop, self->fd, READER_WRITE) : -1;
+}
+
+/* After a send failed with -error: the connection is lost.  Returns 0 or -1. */
+static int
+write_failed(StreamTransport *self, int error)
+{
+    if (self->waiting && stop_waiting(self) < 0) {
+        return -1;
+    }
+    drop_chunks(self);
+    raise_errno(error);
+    PyObject *exception = compat_exception_take();
+    compat_exception_restore_steal(Py_NewRef(exception));
+    int result = fatal_error(self, "Fatal write error on socket transport");
+    if (result == 0 && is_set(self->empty_waiter)) {
+        PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_exception", "O", exception);
+        Py_XDECREF(done);
+        result = done ? 0 : -1;
+    }
+    Py_DECREF(exception);
+    return result;
+}
+
+/* Has the protocol paused if there is too much.  Returns 0 or -1. */
+static int
+maybe_pause_protocol(StreamTransport *self)
+{
+    if (self->protocol_paused || (Py_ssize_t)self->size_bytes <= self->high_water) {
+        return 0;
+    }
+    PyObject *result = PyObject_CallMethod((PyObject *)self, "_maybe_pause_protocol", NULL);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static int
+wait_for_room(StreamTransport *self)
+{
+    Loop *loop = loop_borrow(self);
+    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__write_ready) : NULL;
+    if (ready == NULL) {
+        return -1;
+    }
+    PyObject *context = is_set(self->context) ? self->context : lazy_context_borrow(&self->write_context, self->state);
+    int result = context ? reader_watch(loop, self->fd, READER_WRITE, ready, context) : -1;
+    self->waiting = result == 0;
+    Py_DECREF(ready);
+    return result;
+}
+
+/* Sends what was deferred, or waits until it can be sent.  Does nothing where there is nothing to flush.  Returns 0 or -1.
+   Runs Python. */
+static int
+flush(StreamTransport *self)
+{
+    if (self->waiting || ring_count(&self->chunks) == 0) {
+        return 0;
+    }
+    int error = send_chunks(self), result = 0;
+    if (AC_UNLIKELY(error < 0)) {
+        result = write_failed(self, error);
+    }
+    else if (ring_count(&self->chunks) > 0 && !self->waiting) {
+        result = wait_for_room(self) < 0 ? -1 : maybe_pause_protocol(self);
+    }
+    if (loop_undefer(&self->deferred)) {
+        Py_DECREF(self);
+    }
+    lazy_context_clear(&self->write_context);
+    return result;
+}
+
+static int
+run_deferred(struct deferred *deferred, Loop *loop)
+{
+    StreamTransport *self = AC_CONTAINER_OF(deferred, StreamTransport, deferred);
+    if (loop->fork_generation != self->state->fork_generation) {
+        drop_chunks(self); /* a forked child, which came back from the callback: the parent sends it */
+        return 0;
+    }
+    return flush(self);
+}
+
+/* After chunks were appended.  Returns 0 or -1. */
+static int
+chunks_appended(StreamTransport *self)
+{
+    if (self->waiting) {
+        return maybe_pause_protocol(self);
+    }
+    if (list_linked(&self->deferred.link)) {
+        if ((Py_ssize_t)self->size_bytes <= self->high_water && self->size_bytes <= DEFER_LIMIT) {
+            return 0;
+        }
+        return flush(self);
+    }
+    Loop *loop = loop_borrow(self);
+    lazy_context_clear(&self->write_context);
+    if (loop == NULL || lazy_context_init(&self->write_context, self->state, NULL) < 0) {
+        return -1;
+    }
+    if ((Py_ssize_t)self->size_bytes <= self->high_water && self->size_bytes <= DEFER_LIMIT
+        && loop_defer(loop, &self->deferred)) {
+        Py_INCREF(self);
+        return 0;
+    }
+    return flush(self);
+}
+
+/* Counts a write after the connection was lost, and warns of the sixth and later.  Returns 0 or -1. */
+static int
+count_lost_write(StreamTransport *self)
+{
+    PyObject *result = NULL;
+    if (self->conn_lost++ < WARN_AFTER_WRITES) {
+        return 0;
+    }
+    result = PyObject_CallMethod(self->state->asyncio_logger, "warning", "s", "socket.send() raised exception.");
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* What write() and writelines() ask first.  Returns 0 or -1. */
+static int
+check_writable(StreamTransport *self, const char *method)
+{
+    if (self->eof) {
+        PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", method);
+        return -1;
+    }
+    if (is_set(self->empty_waiter)) {
+        PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in progress", method);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- Reading ---- */
+
+/* The end of a read: `count` as of recv().  Returns 1 if there is data, 0 if there was none to have and what had to be done
+   about it is done, -1 with an exception.  Runs Python. */
+static int
+check_read(StreamTransport *self, ssize_t count)
+{
+    if (AC_LIKELY(count > 0)) {
+        return 1;
+    }
+    if (count == 0) {
+        PyObject *result = PyObject_CallMethod((PyObject *)self, "_read_ready__on_eof", NULL);
+        Py_XDECREF(result);
+        return result ? 0 : -1;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        return 0;
+    }
+    raise_errno(-errno);
+    return fatal_error(self, "Fatal read error on socket transport");
+}
+
+static int
+read_data(StreamTransport *self, PyObject *protocol)
+{
+    Loop *loop = loop_borrow(self);
+    char *scratch = loop ? loop_scratch(loop) : NULL;
+    if (scratch == NULL) {
+        return -1;
+    }
+    ssize_t count = recv(self->fd, scratch, READ_SIZE, 0);
+    int result = check_read(self, count);
+    if (result <= 0) {
+        return result;
+    }
+    PyObject *data = PyBytes_FromStringAndSize(scratch, count);
+    PyObject *args[] = { protocol, data };
+    PyObject *done = data ? PyObject_VectorcallMethod(self->state->str_data_received, args, 2, NULL) : NULL;
+    Py_XDECREF(data);
+    if (AC_UNLIKELY(done == NULL)) {
+        return fatal_error(self, "Fatal error: protocol.data_received() call failed.");
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* The protocol's buffer.  Returns 0 or -1 with the exception that protocol.get_buffer() or the lack of a buffer raised. */
+static int
+get_buffer(StreamTransport *self, PyObject *protocol, PyObject **buffer)
+{
+    PyObject *args[] = { protocol, self->state->minus_one };
+    *buffer = PyObject_VectorcallMethod(self->state->str_get_buffer, args, 2, NULL);
+    Py_ssize_t length = *buffer ? PyObject_Size(*buffer) : -1;
+    if (length == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+    }
+    if (length <= 0) {
+        Py_CLEAR(*buffer);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+read_into_buffer(StreamTransport *self, PyObject *protocol)
+{
+    PyObject *buffer;
+    if (get_buffer(self, protocol, &buffer) < 0) {
+        return fatal_error(self, "Fatal error: protocol.get_buffer() call failed.");
+    }
+    Py_buffer view;
+    int result = PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE);
+    if (result < 0) {
+        PyErr_Format(PyExc_TypeError, "recv_into() argument 1 must be read-write bytes-like object, not %.200s",
+                     Py_TYPE(buffer)->tp_name);
+        Py_DECREF(buffer);
+        return fatal_error(self, "Fatal read error on socket transport");
+    }
+    Py_DECREF(buffer);
+    ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);
+    int error = errno;
+    PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */
+    errno = error;
+    result = check_read(self, count);
+    if (result <= 0) {
+        return result;
+    }
+    PyObject *size = PyLong_FromSsize_t(count);
+    PyObject *args[] = { protocol, size };
+    PyObject *done = size ? PyObject_VectorcallMethod(self->state->str_buffer_updated, args, 2, NULL) : NULL;
+    Py_XDECREF(size);
+    if (AC_UNLIKELY(done == NULL)) {
+        return fatal_error(self, "Fatal error: protocol.buffer_updated() call failed.");
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* ---- Python face ---- */
+
+static PyObject *
+none_unless(int failed)
+{
+    if (failed < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *protocol = self->protocol;
+    if (self->conn_lost || !is_set(protocol)) {
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(protocol);
+    int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
+    Py_DECREF(protocol);
+    return none_unless(result);
+}
+
+static PyObject *
+StreamTransport_write(StreamTransport *self, PyObject *data)
+{
+    if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
+        PyObject *name = PyType_GetName(Py_TYPE(data));
+        if (name != NULL) {
+            PyErr_Format(PyExc_TypeError,
+                         AC_PY314 ? "data argument must be a bytes, bytearray, or memoryview object, not %R"
+                                  : "data argument must be a bytes-like object, not %R",
+                         name);
+            Py_DECREF(name);
+        }
+        return NULL;
+    }
+    if (check_writable(self, "write") < 0) {
+        return NULL;
+    }
+    PyObject *chunk = chunk_new(data);
+    if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
+        Py_XDECREF(chunk);
+        return none_unless(chunk ? 0 : -1);
+    }
+    if (AC_UNLIKELY(self->conn_lost)) {
+        Py_DECREF(chunk);
+        return none_unless(count_lost_write(self));
+    }
+    return none_unless(append_chunk_steal(self, chunk) < 0 ? -1 : chunks_appended(self));
+}
+
+static PyObject *
+StreamTransport_writelines(StreamTransport *self, PyObject *list_of_data)
+{
+    if (!AC_PY312) {
+        /* As one piece of data, by write() and in its words. */
+        PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
+        PyObject *data = empty ? PyObject_CallMethod(empty, "join", "O", list_of_data) : NULL;
+        PyObject *result = data ? PyObject_CallMethod((PyObject *)self, "write", "O", data) : NULL;
+        Py_XDECREF(empty);
+        Py_XDECREF(data);
+        return result;
+    }
+    if (check_writable(self, "writelines") < 0) {
+        return NULL;
+    }
+    PyObject *lines = PySequence_Fast(list_of_data, "writelines() needs an iterable of bytes-like objects");
+    if (lines == NULL) {
+        return NULL;
+    }
+    int result = 0;
+    if (self->conn_lost && PySequence_Fast_GET_SIZE(lines) > 0) {
+        result = count_lost_write(self);
+        Py_DECREF(lines);
+        return none_unless(result);
+    }
+    /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(lines);
+    PyObject *chunks = PyList_New(count);
+    for (Py_ssize_t i = 0; chunks != NULL && i < count; i++) {
+        PyObject *line = i < PySequence_Fast_GET_SIZE(lines) ? PySequence_Fast_GET_ITEM(lines, i) : Py_None;
+        PyObject *view = PyMemoryView_FromObject(line);
+        PyObject *chunk = view ? chunk_new(PyBytes_Check(line) ? line : view) : NULL;
+        Py_XDECREF(view);
+        if (chunk == NULL) {
+            Py_CLEAR(chunks);
+            break;
+        }
+        PyList_SET_ITEM(chunks, i, chunk);
+    }
+    Py_DECREF(lines);
+    for (Py_ssize_t i = 0; chunks != NULL && i < count && result == 0; i++) {
+        result = append_chunk_steal(self, Py_NewRef(PyList_GET_ITEM(chunks, i)));
+    }
+    if (chunks == NULL || result < 0) {
+        Py_XDECREF(chunks);
+        return NULL;
+    }
+    Py_DECREF(chunks);
+    return none_unless(ring_count(&self->chunks) > 0 ? chunks_appended(self) : 0);
+}
+
+static PyObject *
+shut_down_writing(StreamTransport *self)
+{
+    return PyObject_CallMethod(self->sock, "shutdown", "i", SHUT_WR);
+}
+
+static PyObject *
+StreamTransport_write_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->closing || self->eof) {
+        Py_RETURN_NONE;
+    }
+    if (flush(self) < 0) {
+        return NULL;
+    }
+    self->eof = true;
+    if (ring_count(&self->chunks) == 0 && is_set(self->sock) && !self->conn_lost) {
+        return shut_down_writing(self);
+    }
+    Py_RETURN_NONE;
+}
+
+/* The socket has room again. */
+static PyObject *
+StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->conn_lost || !self->waiting) {
+        Py_RETURN_NONE;
+    }
+    int error = send_chunks(self);
+    if (error < 0) {
+        return none_unless(write_failed(self, error));
+    }
+    if (self->protocol_paused && (Py_ssize_t)self->size_bytes <= self->low_water) {
+        PyObject *resumed = PyObject_CallMethod((PyObject *)self, "_maybe_resume_protocol", NULL);
+        if (resumed == NULL) {
+            return NULL;
+        }
+        Py_DECREF(resumed);
+    }
+    if (ring_count(&self->chunks) > 0 || !self->waiting) {
+        Py_RETURN_NONE; /* resume_writing() may have written more, or closed */
+    }
+    if (stop_waiting(self) < 0) {
+        return NULL;
+    }
+    if (is_set(self->empty_waiter)) {
+        PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_result", "O", Py_None);
+        if (done == NULL) {
+            return NULL;
+        }
+        Py_DECREF(done);
+    }
+    if (self->closing && !self->conn_lost) {
+        self->conn_lost++;
+        return PyObject_CallMethod((PyObject *)self, "_call_connection_lost", "O", Py_None);
+    }
+    if (self->eof && !self->closing) {
+        return shut_down_writing(self);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->closing) {
+        Py_RETURN_NONE;
+    }
+    if (flush(self) < 0) {
+        return NULL;
+    }
+    Loop *loop = self->closing ? NULL : loop_borrow(self); /* a failed flush has closed it */
+    if (loop == NULL) {
+        return none_unless(self->closing ? 0 : -1);
+    }
+    self->closing = true;
+    if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
+        return NULL;
+    }
+    if (ring_count(&self->chunks) == 0) {
+        self->conn_lost++;
+        return none_unless(call_soon(self, self->state->str__call_connection_lost, Py_None));
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+StreamTransport__force_close(StreamTransport *self, PyObject *exception)
+{
+    if (self->conn_lost) {
+        Py_RETURN_NONE;
+    }
+    Loop *loop = loop_borrow(self);
+    if (loop == NULL || flush(self) < 0) {
+        return NULL;
+    }
+    if (self->conn_lost) {
+        Py_RETURN_NONE;
+    }
+    if (self->waiting && stop_waiting(self) < 0) {
+        return NULL;
+    }
+    drop_chunks(self);
+    if (!self->closing) {
+        self->closing = true;
+        if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
+            return NULL;
+        }
+    }
+    self->conn_lost++;
+    return none_unless(call_soon(self, self->state->str__call_connection_lost, exception));
+}
+
+static PyObject *
+StreamTransport_get_write_buffer_size(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return flush(self) < 0 ? NULL : PyLong_FromSize_t(self->size_bytes);
+}
+
+static PyObject *
+StreamTransport_set_protocol(StreamTransport *self, PyObject *protocol)
+{
+    int buffered = PyObject_IsInstance(protocol, self->state->asyncio_BufferedProtocol);
+    if (buffered < 0) {
+        return NULL;
+    }
+    self->protocol_buffered = buffered;
+    self->protocol_connected = true;
+    Py_XSETREF(self->protocol, Py_NewRef(protocol));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+StreamTransport_get_protocol(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(self->protocol ? self->protocol : Py_None);
+}
+
+static PyObject *
+StreamTransport_is_closing(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->closing);
+}
+
+static PyObject *
+StreamTransport_is_reading(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(!self->closing && !self->paused);
+}
+
+/* What is queued, for asyncio's methods that ask whether something is. */
+static PyObject *
+StreamTransport_get_buffer(StreamTransport *self, void *Py_UNUSED(closure))
+{
+    if (flush(self) < 0) {
+        return NULL;
+    }
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < ring_count(&self->chunks); i++) {
+        PyObject *chunk = ring_peek(&self->chunks, i);
+        Py_ssize_t size = PyBytes_GET_SIZE(chunk), skipped = i == 0 ? (Py_ssize_t)self->offset : 0;
+        PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + skipped, size - skipped);
+        if (rest == NULL || PyList_Append(list, rest) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(rest);
+    }
+    return list;
+}
+
+static int
+StreamTransport_set_buffer(StreamTransport *Py_UNUSED(self), PyObject *Py_UNUSED(value), void *Py_UNUSED(closure))
+{
+    return 0; /* asyncio's __init__ sets an empty one */
+}
+
+static int
+StreamTransport_traverse(StreamTransport *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->sock);
+    Py_VISIT(self->protocol);
+    Py_VISIT(self->server);
+    Py_VISIT(self->extra);
+    Py_VISIT(self->empty_waiter);
+    Py_VISIT(self->context);
+    return lazy_context_traverse(&self->write_context, visit, arg);
+}
+
+static int
+StreamTransport_clear(StreamTransport *self)
+{
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->sock);
+    Py_CLEAR(self->protocol);
+    Py_CLEAR(self->server);
+    Py_CLEAR(self->extra);
+    Py_CLEAR(self->empty_waiter);
+    Py_CLEAR(self->context);
+    lazy_context_clear(&self->write_context);
+    drop_chunks(self);
+    return 0;
+}
+
+static void
+StreamTransport_dealloc(StreamTransport *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    StreamTransport_clear(self);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+StreamTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    struct state *state = state_of_type(type);
+    StreamTransport *self = state ? (StreamTransport *)type->tp_alloc(type, 0) : NULL;
+    if (self != NULL) {
+        self->state = state;
+        self->fd = -1;
+        self->deferred = (struct deferred){ .run = run_deferred, .owner = (PyObject *)self };
+        ring_init(&self->chunks);
+    }
+    return (PyObject *)self;
+}
+
+PyDoc_STRVAR(write_doc,
+             "write($self, data, /)\n--\n\n"
+             "Write data, a bytes-like object, without blocking; keep what the peer does not take yet.\n\n"
+             "What one callback or task step writes is sent when that ends.  Raises TypeError if data is of\n"
+             "another type, RuntimeError after write_eof().\n\n"
+             "asyncio documentation: Transports and Protocols, Write-only Transports.");
+PyDoc_STRVAR(writelines_doc, "writelines($self, list_of_data, /)\n--\n\n"
+                             "Write an iterable of bytes-like objects, as write() does.\n\n"
+                             "asyncio documentation: Transports and Protocols, Write-only Transports.");
+PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
+                            "Shut the writing side down when everything has been sent.\n\n"
+                            "asyncio documentation: Transports and Protocols, Write-only Transports.");
+PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\n"
+                        "Stop reading, send what is queued, then call connection_lost(None).\n\n"
+                        "asyncio documentation: Transports and Protocols, Base Transport.");
+PyDoc_STRVAR(force_close_doc, "_force_close($self, exc, /)\n--\n\n"
+                              "Drop what is queued and have connection_lost(exc) called.");
+PyDoc_STRVAR(get_write_buffer_size_doc, "get_write_buffer_size($self, /)\n--\n\n"
+                                        "Return how many bytes wait to be sent.\n\n"
+                                        "asyncio documentation: Transports and Protocols, Write-only Transports.");
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+                               "Have protocol told of everything from now on.\n\n"
+                               "asyncio documentation: Transports and Protocols, Base Transport.");
+PyDoc_STRVAR(get_protocol_doc, "get_protocol($self, /)\n--\n\n"
+                               "Return the protocol; None after the end of the connection.\n\n"
+                               "asyncio documentation: Transports and Protocols, Base Transport.");
+PyDoc_STRVAR(is_closing_doc, "is_closing($self, /)\n--\n\n"
+                             "Return True if the transport is closing or closed.\n\n"
+                             "asyncio documentation: Transports and Protocols, Base Transport.");
+PyDoc_STRVAR(is_reading_doc, "is_reading($self, /)\n--\n\n"
+                             "Return True if the transport receives data.\n\n"
+                             "asyncio documentation: Transports and Protocols, Read-only Transports.");
+PyDoc_STRVAR(read_ready_doc, "_read_ready($self, /)\n--\n\nRead once and tell the protocol.");
+PyDoc_STRVAR(write_ready_doc, "_write_ready($self, /)\n--\n\nSend what waits.");
+
+static PyMethodDef StreamTransport_methods[] = {
+    { "write", (PyCFunction)StreamTransport_write, METH_O, write_doc },
+    { "writelines", (PyCFunction)StreamTransport_writelines, METH_O, writelines_doc },
+    { "write_eof", (PyCFunction)StreamTransport_write_eof, METH_NOARGS, write_eof_doc },
+    { "close", (PyCFunction)StreamTransport_close, METH_NOARGS, close_doc },
+    { "get_write_buffer_size", (PyCFunction)StreamTransport_get_write_buffer_size, METH_NOARGS,
+      get_write_buffer_size_doc },
+    { "set_protocol", (PyCFunction)StreamTransport_set_protocol, METH_O, set_protocol_doc },
+    { "get_protocol", (PyCFunction)StreamTransport_get_protocol, METH_NOARGS, get_protocol_doc },
+    { "is_closing", (PyCFunction)StreamTransport_is_closing, METH_NOARGS, is_closing_doc },
+    { "is_reading", (PyCFunction)StreamTransport_is_reading, METH_NOARGS, is_reading_doc },
+    { "_force_close", (PyCFunction)StreamTransport__force_close, METH_O, force_close_doc },
+    { "_read_ready", (PyCFunction)StreamTransport__read_ready, METH_NOARGS, read_ready_doc },
+    { "_write_ready", (PyCFunction)StreamTransport__write_ready, METH_NOARGS, write_ready_doc },
+    { 0 },
+};
+
+static PyGetSetDef StreamTransport_getset[] = {
+    { "_buffer", (getter)StreamTransport_get_buffer, (setter)StreamTransport_set_buffer,
+      "The list of bytes objects that wait to be sent.", NULL },
+    { 0 },
+};
+
+#define MEMBER(name, type, field) { #name, type, offsetof(StreamTransport, field), 0, NULL }
+
+/* What asyncio's methods work on, under asyncio's names. */
+static PyMemberDef StreamTransport_members[] = {
+    MEMBER(_loop, T_OBJECT, loop),
+    MEMBER(_sock, T_OBJECT, sock),
+    MEMBER(_sock_fd, T_INT, fd),
+    MEMBER(_protocol, T_OBJECT, protocol),
+    MEMBER(_server, T_OBJECT, server),
+    MEMBER(_extra, T_OBJECT, extra),
+    MEMBER(_empty_waiter, T_OBJECT, empty_waiter),
+    MEMBER(_context, T_OBJECT, context),
+    MEMBER(_high_water, T_PYSSIZET, high_water),
+    MEMBER(_low_water, T_PYSSIZET, low_water),
+    MEMBER(_conn_lost, T_INT, conn_lost),
+    MEMBER(_closing, T_BOOL, closing),
+    MEMBER(_paused, T_BOOL, paused),
+    MEMBER(_eof, T_BOOL, eof),
+    MEMBER(_protocol_connected, T_BOOL, protocol_connected),
+    MEMBER(_protocol_paused, T_BOOL, protocol_paused),
+    { 0 },
+};
+
+PyDoc_STRVAR(StreamTransport_doc, "What asyncio_c.transports.StreamTransport does for each read and write.\n\n"
+                                  "asyncio documentation: Transports and Protocols.");
+
+static PyType_Slot StreamTransport_slots[] = {
+    { Py_tp_doc, (void *)StreamTransport_doc },
+    { Py_tp_new, StreamTransport_new },
+    { Py_tp_dealloc, StreamTransport_dealloc },
+    { Py_tp_traverse, StreamTransport_traverse },
+    { Py_tp_clear, StreamTransport_clear },
+    { Py_tp_methods, StreamTransport_methods },
+    { Py_tp_getset, StreamTransport_getset },
+    { Py_tp_members, StreamTransport_members },
+    { 0, NULL },
+};
+
+static PyType_Spec StreamTransport_spec = {
+    .name = "asyncio_c._core.StreamTransport",
+    .basicsize = sizeof(StreamTransport),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = StreamTransport_slots,
+};
+
+int
+stream_transport_register(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    PyTypeObject *base = (PyTypeObject *)state->asyncio_FlowControlMixin;
+    if (base->tp_basicsize != (Py_ssize_t)offsetof(StreamTransport, state) || base->tp_dictoffset != 0) {
+        PyErr_SetString(PyExc_ImportError, "asyncio_c was built for another layout of asyncio's transports");
+        return -1;
+    }
+    if (state_add_type(module, &state->StreamTransport_type, &StreamTransport_spec, base) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->StreamTransport_type);
+}
