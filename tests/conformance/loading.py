@@ -20,6 +20,11 @@ import pytest
 from .binding import BINDINGS, TYPES, Binding
 
 PACKAGE = "test.test_asyncio"
+# The classes that merge_loop_classes() makes one of, and the reason why they do not run themselves.
+ONE_PER_SELECTOR = dict.fromkeys(
+    ("SelectEventLoopTests", "PollEventLoopTests", "EPollEventLoopTests"),
+    "the tests of EventLoopTests on one of asyncio's selectors",
+)
 
 try:
     from test.test_asyncio import utils as suite_utils
@@ -119,6 +124,15 @@ def bind(
             _restrict(case, (only or {}).get(class_name, ".*"))
             plan.bound[f"{class_name}.{binding}"] = case
     return plan.bound
+
+
+def merge_loop_classes(module: Any, *bases: str) -> None:
+    """Add the class EventLoopTests: `bases` on the loop under test.
+
+    The suite has one such class per selector, and they differ in nothing else.
+    """
+    namespace = {"create_event_loop": lambda self: TYPES.Loop(), "__module__": module.__name__}
+    module.EventLoopTests = type("EventLoopTests", tuple(getattr(module, base) for base in bases), namespace)
 
 
 def _new_test_loop(self: Any, gen: Any = None) -> Any:
