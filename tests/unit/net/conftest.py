@@ -1,0 +1,148 @@
+"""Fixtures of the network tests: loops on both pollers, peers, and the proof that a test leaves nothing behind.
+
+A test is a coroutine function and runs on the fixture `loop`, or a plain function that drives `loop` itself. Each runs on
+
+    asyncio   stock loop: proves that the test is right about asyncio
+    epoll     our loop
+    poll      our loop on poll(2)
+
+Whatever the loop reports to its exception handler, or logs as a warning, has to be taken from `reports` and `logged` by the
+test that expects it. Warnings are errors.
+"""
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import logging
+import os
+
+import pytest
+
+from .. import support
+from . import peers
+
+# A hanging test fails with the traceback of where it waits; no test comes near this time.
+GUARD_SECONDS = 30
+
+
+def pytest_itemcollected(item):
+    item.add_marker(pytest.mark.filterwarnings("error"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run a test that is a coroutine function on the fixture `loop`."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    loop = pyfuncitem.funcargs["loop"]
+    names = pyfuncitem._fixtureinfo.argnames
+
+    async def guarded():
+        async with asyncio.timeout(GUARD_SECONDS):
+            await pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+
+    loop.run_until_complete(guarded())
+    return True
+
+
+@pytest.fixture(params=("asyncio", "epoll", "poll"))
+def impl(request, monkeypatch):
+    """One implementation: see `support.load`; `native_transports` tells whether its stream transport is in C."""
+    if request.param == "asyncio":
+        impl = support.load("asyncio")
+    else:
+        monkeypatch.setenv("ASYNCIO_C_POLLER", request.param)
+        impl = support.load("loop_only")
+    impl.native_transports = impl.native_loop and _has_native_transports()
+    return impl
+
+
+def _has_native_transports():
+    """Whether the stream transport is our own, rather than asyncio's: some of asyncio's have defects of their own."""
+    import asyncio_c
+
+    return asyncio_c.Loop._make_socket_transport is not asyncio.SelectorEventLoop._make_socket_transport
+
+
+def _open_descriptors():
+    """Return what each descriptor of the process is open on."""
+    open_on = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            open_on[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return open_on
+
+
+@pytest.fixture
+def same_descriptors():
+    """The process has the same descriptors open after the test as before."""
+    before = _open_descriptors()
+    yield
+    support.collect()
+    after = _open_descriptors()
+    assert after == before
+
+
+@pytest.fixture
+def reports():
+    """The contexts that the loop's exception handler was given; the test takes away those that it expects."""
+    contexts = []
+    yield contexts
+    assert contexts == [], "unexpected reports to the exception handler"
+
+
+@pytest.fixture
+def logged():
+    """The messages that asyncio logged as warnings or errors; the test takes away those that it expects."""
+    messages = []
+
+    class Recorder(logging.Handler):
+        def emit(self, record):
+            messages.append(record.getMessage())
+
+    handler = Recorder(logging.WARNING)
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+    assert messages == [], "unexpected messages in the log"
+
+
+@pytest.fixture(autouse=True)
+def loop(impl, same_descriptors, reports, logged):
+    """A fresh loop, closed at the end; the test has to leave it without tasks."""
+    loop = impl.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: reports.append(context))
+    yield loop
+    if loop.is_closed():
+        return
+    support.run_until_idle(loop)
+    left = asyncio.all_tasks(loop)
+    with support.closing(loop):
+        loop.run_until_complete(loop.shutdown_default_executor())
+    assert left == set(), "tasks left by the test"
+    gc.collect()
+
+
+@pytest.fixture(params=("tcp", "unix"))
+def family(request):
+    """Whether streams are TCP or Unix sockets."""
+    return request.param
+
+
+@pytest.fixture
+def connect(loop, family):
+    """`await connect(factory)` returns `(transport, protocol, peer)`: a transport of `loop`, and a plain socket as its peer."""
+    with contextlib.ExitStack() as stack:
+
+        async def connect(factory, **sizes):
+            ours, theirs = peers.socket_pair(family, **sizes)
+            peer = stack.enter_context(peers.Peer(theirs))
+            if family == "tcp":
+                transport, protocol = await loop.create_connection(factory, sock=ours)
+            else:
+                transport, protocol = await loop.create_unix_connection(factory, sock=ours)
+            return transport, protocol, peer
+
+        yield connect

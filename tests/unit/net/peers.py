@@ -1,0 +1,237 @@
+"""What the network tests talk to: plain blocking sockets as peers, and protocols that record what they are told."""
+
+import asyncio
+import hashlib
+import random
+import socket
+import struct
+
+GUARD_SECONDS = 30
+# Small socket buffers, so that a few hundred kilobytes fill a connection.
+SMALL = 16 * 1024
+
+
+def socket_pair(family, *, ours_sndbuf=None, theirs_rcvbuf=None):
+    """Return two connected stream sockets: ours non-blocking, theirs blocking."""
+    if family == "unix":
+        ours, theirs = socket.socketpair()
+    else:
+        with socket.socket() as listener:
+            if theirs_rcvbuf:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, theirs_rcvbuf)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            ours = socket.create_connection(listener.getsockname())
+            theirs, _ = listener.accept()
+    if ours_sndbuf:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ours_sndbuf)
+    ours.setblocking(False)
+    theirs.settimeout(GUARD_SECONDS)
+    return ours, theirs
+
+
+def payload(size, seed=1):
+    """Return `size` bytes that repeat nowhere, so that a byte lost, doubled or moved changes the digest."""
+    return random.Random(seed).randbytes(size)
+
+
+def digest(data):
+    """Return a checksum to compare instead of megabytes."""
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+def reset_on_close(sock):
+    """Let closing a TCP socket send a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Peer:
+    """A blocking socket whose waiting is done in threads, so that the loop runs on meanwhile.
+
+    Nothing is read from within a step of the loop: a transport may send what a callback wrote when the callback ends.
+    """
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.sock.close()
+
+    def send(self, data):
+        """Send what surely fits into the socket's buffer."""
+        self.sock.sendall(data)
+
+    async def send_all(self, data):
+        await in_thread(self.sock.sendall, data)
+
+    async def read(self, size):
+        """Read exactly `size` bytes."""
+        return await in_thread(self._read, size)
+
+    def _read(self, size):
+        data = bytearray()
+        while len(data) < size:
+            chunk = self.sock.recv(size - len(data))
+            if not chunk:
+                raise EOFError(f"the connection ended after {len(data)} of {size} bytes")
+            data += chunk
+        return bytes(data)
+
+    async def read_all(self):
+        """Read until the end of the stream."""
+        return await in_thread(self._read_all)
+
+    def _read_all(self):
+        chunks = []
+        while chunk := self.sock.recv(1 << 18):
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def half_close(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def close(self):
+        self.sock.close()
+
+    def reset(self):
+        """Close a TCP socket by a reset."""
+        reset_on_close(self.sock)
+        self.sock.close()
+
+
+async def in_thread(function, *args):
+    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+
+
+async def turns(count=3):
+    """Let the loop run `count` turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class _Recording:
+    """Record callbacks in `events`; an action given for one runs in it, and its result is the callback's.
+
+    `Recorder(data=lambda self, data: ...)`: actions are named made, data, eof, lost, pause, resume, get_buffer, updated.
+    """
+
+    def __init__(self, **actions):
+        self.events = []
+        self.received = bytearray()
+        self.transport = None
+        self.lost_with = None
+        self._actions = actions
+        self._changed = None
+
+    def _happened(self, name, *args):
+        self.events.append(name)
+        try:
+            if name in self._actions:
+                return self._actions[name](self, *args)
+        finally:
+            if self._changed is not None and not self._changed.done():
+                self._changed.set_result(None)
+
+    async def until(self, predicate):
+        """Wait until `predicate()` holds, which is asked after each callback."""
+        while not predicate():
+            self._changed = asyncio.get_running_loop().create_future()
+            await self._changed
+
+    async def lost(self):
+        """Wait for connection_lost, and return what it was given."""
+        await self.until(lambda: "lost" in self.events)
+        return self.lost_with
+
+    async def bytes(self, size):
+        """Wait until `size` bytes have come, and return all that have."""
+        await self.until(lambda: len(self.received) >= size)
+        return bytes(self.received)
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self._happened("made", transport)
+
+    def connection_lost(self, exc):
+        self.lost_with = exc
+        self._happened("lost", exc)
+
+    def eof_received(self):
+        return self._happened("eof")
+
+    def pause_writing(self):
+        self._happened("pause")
+
+    def resume_writing(self):
+        self._happened("resume")
+
+
+class Recorder(_Recording, asyncio.Protocol):
+    """A protocol that records."""
+
+    def data_received(self, data):
+        self.received += data
+        self._happened("data", data)
+
+
+class BufferedRecorder(_Recording, asyncio.BufferedProtocol):
+    """A buffered protocol that records, with one buffer of `size` bytes unless the action `get_buffer` returns another."""
+
+    def __init__(self, size=4096, **actions):
+        super().__init__(**actions)
+        self.buffer = bytearray(size)
+        self.hints = []
+
+    def get_buffer(self, sizehint):
+        self.hints.append(sizehint)
+        if "get_buffer" in self._actions:
+            self.buffer = self._happened("get_buffer", sizehint)
+        return self.buffer
+
+    def buffer_updated(self, nbytes):
+        self.received += memoryview(self.buffer)[:nbytes]
+        self._happened("updated", nbytes)
+
+
+class DatagramRecorder(asyncio.DatagramProtocol):
+    """A datagram protocol that records; `datagrams` holds (data, address), `errors` what error_received was given."""
+
+    def __init__(self, **actions):
+        self.datagrams = []
+        self.errors = []
+        self.events = []
+        self.transport = None
+        self.lost_with = None
+        self._actions = actions
+        self._changed = None
+
+    _happened = _Recording._happened
+    until = _Recording.until
+    lost = _Recording.lost
+    connection_made = _Recording.connection_made
+    connection_lost = _Recording.connection_lost
+    pause_writing = _Recording.pause_writing
+    resume_writing = _Recording.resume_writing
+
+    def datagram_received(self, data, addr):
+        self.datagrams.append((data, addr))
+        self._happened("datagram", data, addr)
+
+    def error_received(self, exc):
+        self.errors.append(exc)
+        self._happened("error", exc)
+
+
+def fill(transport, chunk=b"x" * 65536, limit=64 << 20):
+    """Write until the protocol has been told to pause, which happens within the write that exceeds the limit."""
+    protocol = transport.get_protocol()
+    pauses = protocol.events.count("pause")
+    written = 0
+    while protocol.events.count("pause") == pauses:
+        transport.write(chunk)
+        written += len(chunk)
+        assert written < limit, "pause_writing was never called"
+    return written
