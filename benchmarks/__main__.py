@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks core` measures, `python -m benchmarks show` prints a saved result again."""
+"""The command line: `python -m benchmarks core` and `net` measure, `show` prints a saved result again."""
 
 from __future__ import annotations
 
@@ -6,68 +6,121 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import chart, core, measure, report  # noqa: F401 (core fills OPERATIONS)
-from .registry import OPERATIONS, Operation
-from .targets import TITLES
+from .child import SampleFailed
+from .net import cases as net_cases
+from .net import report as net_report
+from .net import run as net_run
+from .registry import OPERATIONS
+from .targets import CORE_TARGETS, NET_TARGETS
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One set of benchmarks: what it measures by name, on which targets, how, and the module that reports it."""
+
+    help: str
+    items: dict[str, Any]
+    targets: tuple[str, ...]
+    run: Callable[..., dict[str, Any]]
+    report: Any
+    rounds: int
+    sample_ms: int
+    quick_ms: int
+
+
+SUITES = {
+    "core": Suite(
+        "tasks, futures, callbacks, timers, synchronisation",
+        OPERATIONS,
+        CORE_TARGETS,
+        measure.run,
+        report,
+        rounds=15,
+        sample_ms=30,
+        quick_ms=5,
+    ),
+    "net": Suite(
+        "servers under load: echo, datagrams, HTTP",
+        net_cases.CASES,
+        NET_TARGETS,
+        net_run.run,
+        net_report,
+        rounds=5,
+        sample_ms=500,
+        quick_ms=30,
+    ),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv`; return 0, or 1 if an operation failed or no target could be loaded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-
-    run = commands.add_parser("core", help="tasks, futures, callbacks, timers, synchronisation")
-    run.add_argument("--list", action="store_true", help="list the operations and leave")
-    run.add_argument(
-        "--only", metavar="PATTERN", help="regular expression that the name or title must contain"
-    )
-    run.add_argument("--rounds", type=int, metavar="N", help="samples of each operation (default 15)")
-    run.add_argument(
-        "--quick", action="store_true", help="3 short samples: to see that it works, not to compare"
-    )
-    run.add_argument("--targets", default=",".join(TITLES), metavar="A,B", help=f"of {','.join(TITLES)}")
-    outputs(run)
-    run.add_argument("--json", type=Path, metavar="PATH", help="write the result with all samples")
-
+    for name, suite in SUITES.items():
+        add_suite(commands.add_parser(name, help=suite.help), suite)
     show = commands.add_parser("show", help="print a result that --json wrote")
     show.add_argument("result", type=Path, metavar="RESULT.json")
     outputs(show)
 
     arguments = parser.parse_args(argv)
     if arguments.command == "show":
-        result = json.loads(arguments.result.read_text())
-        return finish(result, arguments.svg)
+        return finish(json.loads(arguments.result.read_text()), arguments.svg)
+    suite = SUITES[arguments.command]
     if arguments.list:
-        print(listing())
+        print(listing(suite.items))
         return 0
     try:
-        operations = select(arguments.only)
+        items = select(arguments.only, suite.items)
         targets = [name.strip() for name in arguments.targets.split(",") if name.strip()]
-        unknown = [name for name in targets if name not in TITLES]
+        unknown = [name for name in targets if name not in suite.targets]
         if unknown or not targets:
-            raise ValueError(f"unknown target {', '.join(unknown)!r}; there are {', '.join(TITLES)}")
-        rounds = arguments.rounds if arguments.rounds is not None else 3 if arguments.quick else 15
+            raise ValueError(f"unknown target {', '.join(unknown)!r}; there are {', '.join(suite.targets)}")
+        rounds = arguments.rounds if arguments.rounds is not None else 3 if arguments.quick else suite.rounds
         if rounds < 1:
             raise ValueError("--rounds must be at least 1")
     except ValueError as error:
         parser.error(str(error))
     show_progress = Progress()
-    result = measure.run(
-        operations,
-        targets,
-        rounds=rounds,
-        sample_ms=5 if arguments.quick else 30,
-        progress=show_progress.update,
-        done=lambda entry: show_progress.line(report.progress_line(entry)),
-    )
+    try:
+        result = suite.run(
+            items,
+            targets,
+            rounds=rounds,
+            sample_ms=suite.quick_ms if arguments.quick else suite.sample_ms,
+            progress=show_progress.update,
+            done=lambda entry: show_progress.line(suite.report.progress_line(entry)),
+        )
+    except SampleFailed as failure:
+        show_progress.line(f"nothing can be measured: {failure}")
+        return 1
     show_progress.clear()
-    result["summary"] = report.summary(result)
+    result["summary"] = suite.report.summary(result)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     return finish(result, arguments.svg)
+
+
+def add_suite(parser: argparse.ArgumentParser, suite: Suite) -> None:
+    parser.add_argument("--list", action="store_true", help="list what is measured and leave")
+    parser.add_argument(
+        "--only", metavar="PATTERN", help="regular expression that the name or title must contain"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help=f"samples of each operation (default {suite.rounds})"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="3 short samples: to see that it works, not to compare"
+    )
+    names = ",".join(suite.targets)
+    parser.add_argument("--targets", default=names, metavar="A,B", help=f"of {names}")
+    outputs(parser)
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result with all samples")
 
 
 def outputs(parser: argparse.ArgumentParser) -> None:
@@ -75,24 +128,26 @@ def outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def finish(result: dict[str, Any], svg: Path | None) -> int:
-    print(report.table(result))
+    print(SUITES[result.get("suite", "core")].report.table(result))
     if svg:
         svg.write_text(chart.draw(result))
     return 1 if report.failures(result) or not report.usable_targets(result) else 0
 
 
-def listing() -> str:
-    width = max(map(len, OPERATIONS))
-    return "\n".join(f"{op.name:{width}}  {op.group:9}  {op.description}" for op in OPERATIONS.values())
+def listing(items: dict[str, Any]) -> str:
+    """Return a line for each operation or case: name, group, description."""
+    rows = [(name, getattr(item, "group", ""), item.description) for name, item in items.items()]
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    return "\n".join(f"{name:{widths[0]}}  {group:{widths[1]}}  {text}" for name, group, text in rows)
 
 
-def select(pattern: str | None) -> list[Operation]:
-    """Return the operations whose name or title contains the regular expression. Raises ValueError if none does."""
+def select(pattern: str | None, items: dict[str, Any]) -> list[Any]:
+    """Return the items whose name or title contains the regular expression. Raises ValueError if none does."""
     try:
         wanted = re.compile(pattern or "", re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"--only is not a regular expression: {error}") from None
-    chosen = [op for op in OPERATIONS.values() if wanted.search(op.name) or wanted.search(op.title)]
+    chosen = [item for item in items.values() if wanted.search(item.name) or wanted.search(item.title)]
     if not chosen:
         raise ValueError(f"no operation matches {pattern!r}; see --list")
     return chosen

@@ -10,11 +10,17 @@ import math
 from typing import Any
 from xml.sax.saxutils import escape
 
-from .registry import GROUP_TITLES, MEMORY, NATIVE, OTHER
-from .report import mean_ratio, ratio
+from .registry import MEMORY, NATIVE, OTHER
+from .report import groups, mean_ratio, ratio
 
 BASELINE = "asyncio"
-COLOURS = {"uvloop": "#a3acb9", "loop-only": "#7cb5ec", "patched": "#1f5fbf"}
+COLOURS = {
+    "uvloop": "#a3acb9",
+    "aiofastnet": "#c9b18b",
+    "loop-only": "#7cb5ec",
+    "patched": "#1f5fbf",
+    "floor": "#3e4a59",
+}
 WIDTH = 920
 LEFT = 258  # where the bars' area begins; the names are left of it
 RIGHT = 52  # room for the number behind the longest bar
@@ -42,8 +48,8 @@ def draw(result: dict[str, Any]) -> str:
     Targets are compared with asyncio; without it, or without another target, the chart says that it is empty.
     """
     targets = [name for name in COLOURS if "error" not in result["targets"].get(name, {"error": ""})]
-    groups = chart_rows(result, targets)
-    values = [value for _, rows in groups for _, ratios, _ in rows for value in ratios.values()]
+    charted = chart_rows(result, targets)
+    values = [value for _, rows in charted for _, ratios, _ in rows for value in ratios.values()]
     if not values:
         return document(120, heading(result, []) + [text(24, 84, "Nothing to compare with asyncio.", "note")])
     low, high = axis(values)
@@ -54,7 +60,7 @@ def draw(result: dict[str, Any]) -> str:
     parts: list[str] = []
     top = 116
     y = top + 8.0
-    for title, rows in groups:
+    for title, rows in charted:
         y += HEADING
         parts.append(text(24, y - 10, title, "group"))
         for name, ratios, style in rows:
@@ -79,14 +85,14 @@ def draw(result: dict[str, Any]) -> str:
 def chart_rows(result: dict[str, Any], targets: list[str]) -> list[tuple[str, list[Row]]]:
     """Return the groups of rows, the geometric means first."""
     means = []
-    for title, groups in (
+    for title, over in (
         ("native operations", (NATIVE,)),
         ("native, and on top of them", (NATIVE, OTHER)),
     ):
-        ratios = {target: mean_ratio(result, BASELINE, target, groups)[0] for target in targets}
+        ratios = {target: mean_ratio(result, BASELINE, target, over)[0] for target in targets}
         means.append((title, {target: value for target, value in ratios.items() if value}, "mean"))
     charted = [("geometric means", [row for row in means if row[1]])]
-    for group, title in GROUP_TITLES.items():
+    for group, title in groups(result).items():
         rows = []
         for entry in result["operations"]:
             if entry["group"] == group:

@@ -7,103 +7,36 @@ of them alike. The first samples of an operation find out how many iterations ma
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from .child import Child, SampleFailed
 from .registry import Operation
 from .targets import TITLES
 
-TIME_LIMIT = 120.0  # seconds for one sample; a target that hangs is ended, and the rest goes on
+Sample = TypeVar("Sample")
+
 MEMORY_ROUNDS = 3  # a memory sample is a process of its own, and hardly varies
-ROOT = Path(__file__).resolve().parent.parent
-
-# Settings that would change a target without being seen in the result.
-UNWANTED_ENVIRONMENT = ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONTRACEMALLOC", "ASYNCIO_C")
 
 
-class SampleFailed(Exception):
-    """A target raised, returned a wrong result, crashed or hung. The text says which."""
-
-
-class Worker:
+class Worker(Child):
     """A process that runs samples of one target. `about` is what the target says of itself.
 
     Raises SampleFailed if the target cannot be loaded.
     """
 
     def __init__(self, target: str) -> None:
-        environment = {k: v for k, v in os.environ.items() if k not in UNWANTED_ENVIRONMENT}
+        super().__init__([sys.executable, "-m", "benchmarks.worker", target])
         self.target = target
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", target],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
-        try:
-            self.about: dict[str, str] = self.read()
-        except SampleFailed:
-            self.close()
-            raise
-
-    def read(self) -> dict[str, Any]:
-        timed_out = threading.Event()
-
-        def end() -> None:
-            timed_out.set()
-            self.process.kill()
-
-        timer = threading.Timer(TIME_LIMIT, end)
-        timer.start()
-        try:
-            line = self.process.stdout.readline()
-        finally:
-            timer.cancel()
-        if not line:
-            code = self.process.wait()
-            if timed_out.is_set():
-                raise SampleFailed(f"took longer than {TIME_LIMIT:.0f} s")
-            raise SampleFailed(f"the process ended with status {code}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise SampleFailed(answer["error"])
-        return answer
+        self.about: dict[str, str] = self.hello()
 
     def sample(self, operation: Operation, iterations: int) -> int:
         """Return the total of `iterations` iterations, in the operation's unit. Raises SampleFailed."""
-        request = {"operation": operation.name, "iterations": iterations}
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the process is gone, and read() says how it went
-        return self.read()["value"]
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def close(self) -> None:
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass
-        try:
-            self.process.wait(TIME_LIMIT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+        return self.ask({"operation": operation.name, "iterations": iterations})["value"]
 
 
 class Workers:
@@ -162,13 +95,18 @@ def summarise(samples: list[float], iterations: int) -> dict[str, Any]:
     }
 
 
-def measure_operation(
-    operation: Operation, targets: list[str], workers: Workers, rounds: int, sample_ms: float, tick: Callable
-) -> dict[str, Any]:
-    """Measure one operation on all targets; return a result (or an error) for each target name."""
-    memory = operation.unit == "B"
-    iterations: dict[str, int] = {}
-    samples: dict[str, list[float]] = {}
+def interleave(
+    targets: list[str],
+    prepare: Callable[[str], None],
+    take: Callable[[str], Sample],
+    rounds: int,
+    tick: Callable[[str], None],
+) -> tuple[dict[str, list[Sample]], dict[str, str]]:
+    """Call `prepare(target)` for each target, then `take(target)` for each in every round.
+
+    Return the samples of the targets, and the error texts of those that raised SampleFailed and were not asked again.
+    """
+    samples: dict[str, list[Sample]] = {target: [] for target in targets}
     errors: dict[str, str] = {}
 
     def attempt(target: str, work: Callable[[], None]) -> None:
@@ -178,27 +116,38 @@ def measure_operation(
             except SampleFailed as failure:
                 errors[target] = str(failure)
 
+    for target in targets:
+        tick(f"preparing {target}")
+        attempt(target, lambda target=target: prepare(target))
+    for number in range(rounds):
+        tick(f"round {number + 1}/{rounds}")
+        # Each round starts with another target, so that none is always the first after a pause.
+        shift = number % len(targets)
+        for target in targets[shift:] + targets[:shift]:
+            attempt(target, lambda target=target: samples[target].append(take(target)))
+    return samples, errors
+
+
+def measure_operation(
+    operation: Operation, targets: list[str], workers: Workers, rounds: int, sample_ms: float, tick: Callable
+) -> dict[str, Any]:
+    """Measure one operation on all targets; return a result (or an error) for each target name."""
+    memory = operation.unit == "B"
+    iterations: dict[str, int] = {}
+
     def prepare(target: str) -> None:
         if memory:
             iterations[target] = 1
         else:
             iterations[target] = calibrate(lambda n: workers.sample(target, operation, n), sample_ms * 1e6)
 
-    def take(target: str) -> None:
+    def take(target: str) -> float:
         n = iterations[target]
-        total = workers.sample(target, operation, n)
-        samples.setdefault(target, []).append(total / (n * operation.per))
+        return workers.sample(target, operation, n) / (n * operation.per)
 
-    for target in targets:
-        tick(f"calibrating {target}")
-        attempt(target, lambda target=target: prepare(target))
-    rounds = min(rounds, MEMORY_ROUNDS) if memory else rounds
-    for number in range(rounds):
-        tick(f"round {number + 1}/{rounds}")
-        # Each round starts with another target, so that none is always the first after a pause.
-        shift = number % len(targets)
-        for target in targets[shift:] + targets[:shift]:
-            attempt(target, lambda target=target: take(target))
+    samples, errors = interleave(
+        targets, prepare, take, min(rounds, MEMORY_ROUNDS) if memory else rounds, tick
+    )
     return {
         target: {"error": errors[target]}
         if target in errors
@@ -225,6 +174,14 @@ def machine() -> dict[str, Any]:
         "cpu_model": model,
         "cpu_count": os.cpu_count(),
     }
+
+
+def about(target: str, load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a result says of a target: its title, and what `load()` knows of it or why it failed."""
+    try:
+        return {"title": TITLES[target], **load()}
+    except SampleFailed as failure:
+        return {"title": TITLES[target], "error": str(failure)}
 
 
 def run(
@@ -254,11 +211,7 @@ def run(
     try:
         for target in targets:
             progress(f"loading {target}")
-            try:
-                about = workers.get(target).about
-            except SampleFailed as failure:
-                about = {"error": str(failure)}
-            result["targets"][target] = {"title": TITLES[target], **about}
+            result["targets"][target] = about(target, lambda target=target: workers.get(target).about)
         usable = [target for target in targets if "error" not in result["targets"][target]]
         for number, operation in enumerate(operations, 1):
             if not usable:

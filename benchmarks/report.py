@@ -34,19 +34,31 @@ MEANS = (
 )
 
 
-def round_ratios(entry: dict[str, Any], rival: str, mode: str) -> list[float]:
-    """Return `rival`/`mode` of each round; empty where either has no result.
+Rows = list[list[str] | str]  # the cells of a row, or the title of those below it
+
+
+def groups(result: dict[str, Any]) -> dict[str, str]:
+    """Return the titles of the groups of a result by their names, in the order of the report."""
+    return result.get("groups", GROUP_TITLES)
+
+
+def round_ratios(entry: dict[str, Any], rival: str, mode: str, key: str = "samples") -> list[float]:
+    """Return `rival`/`mode` of each round, of the samples under `key`; empty where either has no result.
 
     The samples of one round are taken within a moment, so that their ratio hardly knows how busy the machine was.
     """
-    theirs, ours = (entry["targets"].get(name, {}).get("samples", []) for name in (rival, mode))
+    theirs, ours = (entry["targets"].get(name, {}).get(key, []) for name in (rival, mode))
     return [their / our for their, our in zip(theirs, ours, strict=False) if our > 0]
 
 
 def ratio(entry: dict[str, Any], rival: str, mode: str) -> float | None:
     """Return how many times less `mode` needs than `rival` (the median of the rounds), or None."""
     ratios = round_ratios(entry, rival, mode)
-    return statistics.median(ratios) if ratios else None
+    return median(ratios) if ratios else None
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
 
 
 def geometric_mean(values: list[float]) -> float:
@@ -63,17 +75,20 @@ def mean_ratio(
 
 
 def verdict(entry: dict[str, Any], mode: str) -> str:
-    """Say whether an operation reaches its target in `mode`: "met", "noise" (missed by the median of the rounds, but reached by a quarter of them),
-    "MISSED", "FAILED" (no correct result), or "" where it cannot be judged."""
+    """Say whether an operation reaches its target in `mode`: as `judge` does, "FAILED" (no correct result), or "" where it
+    cannot be judged."""
     if "error" in entry["targets"].get(mode, {}):
         return "FAILED"
     rival, wanted = EACH[mode][entry["group"]]
-    value = ratio(entry, rival, mode)
-    if value is None:
-        return ""
-    if value >= wanted:
-        return "met"
     ratios = round_ratios(entry, rival, mode)
+    return judge(ratios, wanted) if ratios else ""
+
+
+def judge(ratios: list[float], wanted: float) -> str:
+    """Say whether the ratios of the rounds reach a target: "met", "MISSED", or "noise" (missed by their median, but reached
+    by a quarter of them)."""
+    if median(ratios) >= wanted:
+        return "met"
     reached = sum(value >= wanted for value in ratios)
     return "noise" if reached * 4 >= len(ratios) else "MISSED"
 
@@ -140,7 +155,7 @@ def table(result: dict[str, Any]) -> str:
         pairs = [("asyncio", "uvloop")]
     columns = [(target, "") for target in targets]
     columns += [(f"{rival} /", mode) for rival, mode in pairs] + [("target", mode) for mode in ours]
-    rows: list[list[str] | str] = [["", *(top for top, _ in columns)], ["", *(below for _, below in columns)]]
+    rows: Rows = [["", *(top for top, _ in columns)], ["", *(below for _, below in columns)]]
     for group, title in GROUP_TITLES.items():
         entries = [entry for entry in result["operations"] if entry["group"] == group]
         if not entries:
@@ -163,7 +178,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def aligned(rows: list[list[str] | str]) -> list[str]:
+def aligned(rows: Rows) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*(row for row in rows if isinstance(row, list)))]
     lines = []
     for row in rows:
@@ -178,10 +193,16 @@ def aligned(rows: list[list[str] | str]) -> list[str]:
     return lines
 
 
-def about_lines(result: dict[str, Any]) -> list[str]:
-    lines = [
+def machine_lines(result: dict[str, Any]) -> list[str]:
+    return [
         f"{result['implementation']} {result['python']}, {result['compiler']}, {result['system']}",
         f"{result['cpu_model']}, {result['cpu_count']} CPUs, {result['date']}",
+    ]
+
+
+def about_lines(result: dict[str, Any]) -> list[str]:
+    lines = [
+        *machine_lines(result),
         f"median of {result['rounds']} interleaved samples of about {result['sample_ms']:g} ms, ± half of q3 - q1",
         f"garbage collection: {result['gc']}",
         "a / b: how many times as long a takes as b, median of the rounds; target: whether the mode reaches the project's target",

@@ -10,9 +10,13 @@ from typing import Any
 TITLES = {
     "asyncio": "asyncio",
     "uvloop": "uvloop",
+    "aiofastnet": "uvloop with aiofastnet",
     "loop-only": "asyncio_c, loop only",
     "patched": "asyncio_c, patched",
+    "floor": "a server in C",
 }
+CORE_TARGETS = ("asyncio", "uvloop", "loop-only", "patched")
+NET_TARGETS = tuple(TITLES)
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Target:
 def load(name: str) -> Target:
     """Import and set up target `name` for this process.
 
-    Raises ImportError where it is not installed, and ValueError for a name that is not in `TITLES`.
+    Raises ImportError where it is not installed, and ValueError for a name that is none of Python's in `TITLES`.
     """
     if name == "asyncio":
         return Target(name, "", asyncio.new_event_loop, lambda main: asyncio.run(main))
@@ -36,6 +40,12 @@ def load(name: str) -> Target:
         import uvloop
 
         return by_factory(name, uvloop.__version__, uvloop.new_event_loop)
+    if name == "aiofastnet":
+        import aiofastnet
+        import uvloop
+
+        version = f"{aiofastnet.__version__}, uvloop {uvloop.__version__}"
+        return by_factory(name, version, aiofastnet.loop_factory(uvloop.new_event_loop))
     if name == "loop-only":
         import asyncio_c
 
@@ -51,7 +61,7 @@ def load(name: str) -> Target:
 
 def belongs(target: str, loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether the class of `loop`, or one that it derives from, is of the package that `target` measures."""
-    package = target if target in ("asyncio", "uvloop") else "asyncio_c"
+    package = {"asyncio": "asyncio", "uvloop": "uvloop", "aiofastnet": "uvloop"}.get(target, "asyncio_c")
     bases = type(loop).__mro__ if package == "asyncio_c" else type(loop).__mro__[:1]
     return any(base.__module__.partition(".")[0] == package for base in bases)
 

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from . import core  # noqa: F401 (fills OPERATIONS)
@@ -89,14 +90,19 @@ def error_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def main() -> None:
-    # What the code under test prints must not end up in the answers.
+def open_answers() -> Callable[[dict[str, Any]], None]:
+    """Return a function that answers the parent; what the code under test prints goes to stderr from now on."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
     def answer(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")
 
+    return answer
+
+
+def main() -> None:
+    answer = open_answers()
     try:
         target = load(sys.argv[1])
         answer(describe(target))

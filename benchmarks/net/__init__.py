@@ -1,0 +1,1 @@
+"""Benchmarks of the network part: ``python -m benchmarks net``. See README.md in the folder above."""

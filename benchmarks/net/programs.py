@@ -1,0 +1,60 @@
+"""What the network benchmarks make before they can run: the load generator, the server in C, a certificate."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from ..child import SampleFailed
+
+HERE = Path(__file__).resolve().parent
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
+LIMIT = 120.0  # seconds for one command
+
+
+def command_output(*command: str) -> str:
+    """Return what `command` prints. Raises SampleFailed with its last words if it fails or is not installed."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SampleFailed(str(error)) from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise SampleFailed(f"{command[0]}: {last}")
+    return done.stdout
+
+
+def compile_c(source: str, directory: Path, *options: str) -> Path:
+    """Compile `source` of this folder by $CC, or cc, to a program in `directory`. Raises SampleFailed."""
+    program = directory / source.removesuffix(".c")
+    command_output(os.environ.get("CC", "cc"), *FLAGS, "-o", str(program), str(HERE / source), *options)
+    return program
+
+
+class Programs:
+    """The programs in `directory`.
+
+    `no_tls` is why there is no TLS, or "": the generator needs OpenSSL's headers and library, and the servers need a
+    certificate, which OpenSSL's command makes. Raises SampleFailed if there is no C compiler.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.no_tls = ""
+        try:
+            make_certificate(directory)
+            self.loadgen = compile_c("loadgen.c", directory, "-DWITH_TLS", "-lssl", "-lcrypto")
+        except SampleFailed as failure:
+            self.no_tls = str(failure)
+            self.loadgen = compile_c("loadgen.c", directory)
+        self.floor = compile_c("floor.c", directory)
+
+
+def make_certificate(directory: Path) -> None:
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    )
+    command_output(
+        *command.split(), "-keyout", str(directory / "key.pem"), "-out", str(directory / "certificate.pem")
+    )
