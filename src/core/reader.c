@@ -3,8 +3,13 @@
    The public methods without the underscore are asyncio's, which look first whether a transport uses the descriptor.
 
    asyncio keeps the reader and the writer of a descriptor together, replaces and cancels the older handle, and queues the
-   handle itself each time the descriptor is ready: so do we.  A descriptor whose watch is somebody else's (the waker, a
-   transport) is not one of ours, which `ready` tells. */
+   handle itself each time the descriptor is ready: so do we.  The waker's descriptor is not one of ours, which `ready`
+   tells.
+
+   Interest that is kept: sock_recv() wants to know of one event, and most often the same socket is asked again soon.  So
+   when it is done the kernel is not told.  If the next sock_recv() comes first, there is nothing to tell either; if an
+   event comes first, the interest ends then.  The number alone does not say that it is still the same open file, so the
+   socket object is remembered, weakly: as long as it lives it has closed nothing. */
 #include "core/reader.h"
 
 #include "core/handle.h"
@@ -16,6 +21,7 @@
 struct reader {
     struct loop_watch base;
     Handle *handles[2]; /* owned; for POLLER_READ and POLLER_WRITE */
+    PyObject *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
 };
 
 static const unsigned directions[2] = { POLLER_READ, POLLER_WRITE };
@@ -23,7 +29,19 @@ static const unsigned directions[2] = { POLLER_READ, POLLER_WRITE };
 static unsigned
 reader_wanted(const struct reader *reader)
 {
-    return (reader->handles[0] ? directions[0] : 0) | (reader->handles[1] ? directions[1] : 0);
+    return (reader->handles[0] || reader->kept_for ? directions[0] : 0) | (reader->handles[1] ? directions[1] : 0);
+}
+
+/* Tells the kernel what is wanted after something has gone, and frees the reader if that is nothing.  Returns 0 or -1. */
+static int
+reader_update(Loop *loop, struct reader *reader)
+{
+    unsigned wanted = reader_wanted(reader);
+    int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
+    if (wanted == 0) {
+        free(reader);
+    }
+    return result;
 }
 
 static int
@@ -32,7 +50,14 @@ reader_ready(Loop *loop, struct loop_watch *watch, unsigned events)
     struct reader *reader = AC_CONTAINER_OF(watch, struct reader, base);
     for (int i = 0; i < 2; i++) {
         Handle *handle = reader->handles[i];
-        if (!(events & directions[i]) || handle == NULL) {
+        if (!(events & directions[i])) {
+            continue;
+        }
+        if (handle == NULL) {
+            if (i == READER_READ && reader->kept_for != NULL) {
+                Py_CLEAR(reader->kept_for);
+                return reader_update(loop, reader);
+            }
             continue;
         }
         if (!handle->cancelled) {
@@ -43,11 +68,7 @@ reader_ready(Loop *loop, struct loop_watch *watch, unsigned events)
         }
         /* Cancelled by its handle: nobody will take it out of the poller but us.  The last decref may run Python. */
         reader->handles[i] = NULL;
-        unsigned wanted = reader_wanted(reader);
-        int result = loop_set_watch(loop, watch, wanted);
-        if (wanted == 0) {
-            free(reader);
-        }
+        int result = reader_update(loop, reader);
         Py_DECREF(handle);
         return result; /* what is left of it stays ready, for the next turn */
     }
@@ -92,9 +113,10 @@ parse_fd(PyObject *object)
     return (int)fd;
 }
 
-/* Puts `handle` in its place, and cancels the one that was there.  Returns 0 or -1. */
+/* Puts `handle` in its place, and cancels the one that was there.  `sock` is the socket of fd if that is known, or NULL.
+   Returns 0 or -1. */
 static int
-reader_set(Loop *loop, int fd, int direction, Handle *handle)
+reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock)
 {
     struct reader *reader = reader_find(loop, fd);
     bool added = reader == NULL;
@@ -110,12 +132,18 @@ reader_set(Loop *loop, int fd, int direction, Handle *handle)
         }
         reader->base = (struct loop_watch){ .watch.fd = fd, .ready = reader_ready };
     }
-    /* Told anew even if nothing changes: the number may have been closed and used again behind our back. */
-    if (loop_set_watch(loop, &reader->base, reader_wanted(reader) | directions[direction]) < 0) {
+    /* Told anew even if nothing changes, unless it is surely the same open file: the number may have been closed and used
+       again behind our back. */
+    bool known = direction == READER_READ && sock != NULL && reader->kept_for != NULL
+                 && compat_weakref_is(reader->kept_for, sock);
+    if (!known && loop_set_watch(loop, &reader->base, reader_wanted(reader) | directions[direction]) < 0) {
         if (added) {
             free(reader);
         }
         return -1;
+    }
+    if (direction == READER_READ && !known) {
+        Py_CLEAR(reader->kept_for);
     }
     Handle *replaced = reader->handles[direction];
     reader->handles[direction] = (Handle *)Py_NewRef(handle);
@@ -133,7 +161,7 @@ reader_add(Loop *loop, int fd, int direction, PyObject *callback, PyObject *cons
         return NULL;
     }
     PyObject_GC_Track(handle); /* it stays here between its turns */
-    if (reader_set(loop, fd, direction, handle) < 0) {
+    if (reader_set(loop, fd, direction, handle, NULL) < 0) {
         Py_CLEAR(handle);
     }
     return handle;
@@ -160,11 +188,10 @@ reader_remove(Loop *loop, int fd, int direction)
         return 0;
     }
     reader->handles[direction] = NULL;
-    unsigned wanted = reader_wanted(reader);
-    int result = loop_set_watch(loop, &reader->base, wanted);
-    if (wanted == 0) {
-        free(reader);
+    if (direction == READER_READ) {
+        Py_CLEAR(reader->kept_for);
     }
+    int result = reader_update(loop, reader);
     if (handle_cancel(handle) < 0) {
         result = -1;
     }
@@ -178,6 +205,42 @@ reader_unwatch(Loop *loop, int fd, int direction)
     return reader_remove(loop, fd, direction) < 0 ? -1 : 0;
 }
 
+Handle *
+reader_wait_for_socket(Loop *loop, int fd, int direction, PyObject *sock, PyObject *callback)
+{
+    Handle *handle = handle_new(loop->state, (PyObject *)loop, callback, NULL, 0, NULL);
+    if (handle != NULL) {
+        PyObject_GC_Track(handle);
+        if (reader_set(loop, fd, direction, handle, sock) < 0) {
+            Py_CLEAR(handle);
+        }
+    }
+    return handle;
+}
+
+int
+reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *handle)
+{
+    struct reader *reader = loop->closed ? NULL : reader_find(loop, fd);
+    if (reader == NULL || reader->handles[direction] != handle) {
+        return 0; /* somebody else waits there now */
+    }
+    if (direction == READER_WRITE || handle->cancelled) {
+        return reader_unwatch(loop, fd, direction);
+    }
+    if (reader->kept_for == NULL || !compat_weakref_is(reader->kept_for, sock)) {
+        PyObject *weakref = PyWeakref_NewRef(sock, NULL);
+        if (weakref == NULL) {
+            return -1;
+        }
+        Py_XSETREF(reader->kept_for, weakref);
+    }
+    reader->handles[direction] = NULL;
+    int result = handle_cancel(handle);
+    Py_DECREF(handle);
+    return result;
+}
+
 int
 loop_traverse_readers(Loop *loop, visitproc visit, void *arg)
 {
@@ -186,6 +249,7 @@ loop_traverse_readers(Loop *loop, visitproc visit, void *arg)
         if (reader != NULL) {
             Py_VISIT(reader->handles[0]);
             Py_VISIT(reader->handles[1]);
+            Py_VISIT(reader->kept_for);
         }
     }
     return 0;
@@ -200,11 +264,13 @@ loop_close_readers(Loop *loop)
             continue;
         }
         Handle *handles[2] = { reader->handles[0], reader->handles[1] };
+        PyObject *kept_for = reader->kept_for;
         loop->poller.watches[fd] = NULL; /* the poller is about to be closed: the kernel need not be told */
         loop->poller.watch_count--;
         free(reader);
         Py_XDECREF(handles[0]);
         Py_XDECREF(handles[1]);
+        Py_XDECREF(kept_for);
     }
 }
 

@@ -2,7 +2,7 @@
 #ifndef AC_CORE_READER_H
 #define AC_CORE_READER_H
 
-#include "core/loop.h"
+#include "core/handle.h"
 
 enum {
     READER_READ = 0,
@@ -12,6 +12,11 @@ enum {
 /* loop._add_reader(fd, callback, context=context), or _add_writer, and their removal.  Return 0 or -1.  Run Python. */
 int reader_watch(Loop *loop, int fd, int direction, PyObject *callback, PyObject *context);
 int reader_unwatch(Loop *loop, int fd, int direction);
+
+/* For one wait on a socket object: watches it and returns the handle, and afterwards ends that, which costs no system call if
+   the same socket is waited for again soon.  Needs: open.  NULL or -1 with an exception.  Run Python. */
+Handle *reader_wait_for_socket(Loop *loop, int fd, int direction, PyObject *sock, PyObject *callback);
+int reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *handle);
 
 PyObject *Loop__add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *Loop__add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -192,10 +192,16 @@ coroutine_dealloc_begin(Coroutine *self)
     return true;
 }
 
+static const char *
+qualname_of(Coroutine *self)
+{
+    return self->body->qualname ? self->body->qualname : self->body->name;
+}
+
 PyObject *
 coroutine_repr(Coroutine *self)
 {
-    return PyUnicode_FromFormat("<coroutine object %s at %p>", self->body->name, self);
+    return PyUnicode_FromFormat("<coroutine object %s at %p>", qualname_of(self), self);
 }
 
 static PyObject *
@@ -208,6 +214,12 @@ static PyObject *
 coroutine_get_name(Coroutine *self, void *Py_UNUSED(closure))
 {
     return PyUnicode_FromString(self->body->name);
+}
+
+static PyObject *
+coroutine_get_qualname(Coroutine *self, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString(qualname_of(self));
 }
 
 static PyObject *
@@ -242,7 +254,7 @@ PyMethodDef coroutine_methods[] = {
 PyGetSetDef coroutine_getset[] = {
     { "__class__", (getter)coroutine_get_class, NULL, "types.CoroutineType, so that isinstance() holds.", NULL },
     { "__name__", (getter)coroutine_get_name, NULL, NULL, NULL },
-    { "__qualname__", (getter)coroutine_get_name, NULL, NULL, NULL },
+    { "__qualname__", (getter)coroutine_get_qualname, NULL, NULL, NULL },
     { "cr_running", (getter)coroutine_get_running, NULL, NULL, NULL },
     { "cr_suspended", (getter)coroutine_get_suspended, NULL, NULL, NULL },
     { "cr_frame", get_none, NULL, "None: it has no Python frame.", NULL },

@@ -22,6 +22,7 @@ typedef struct Coroutine Coroutine;
 
 struct coroutine_body {
     const char *name;
+    const char *qualname; /* NULL: the same */
     /* Runs to the first suspension or to the end.  May set self->delegate instead, and then returns PYGEN_NEXT with
        *result NULL. */
     PySendResult (*start)(Coroutine *self, PyObject **result);

@@ -6,6 +6,7 @@
 #ifndef AC_IO_POLLER_H
 #define AC_IO_POLLER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,7 @@ struct poller {
     int fd;
     void *memory;
     size_t memory_size;
+    bool haunted; /* epoll: the last wait told of a number that nobody watches */
 };
 
 extern const struct poller_backend poller_epoll;

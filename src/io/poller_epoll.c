@@ -4,8 +4,9 @@
 
    - It watches open files, not descriptors.  When a descriptor is closed behind our back the kernel forgets it, unless a
      duplicate keeps the open file alive: then events go on coming for a number that may mean something else by now, and
-     no epoll_ctl can stop them.  So events carry the number, which is looked up among the watches of today; a number
-     without a watch is passed over, and what a watch does not want is masked out.
+     no epoll_ctl can stop them.  So events carry the number, which is looked up among the watches of today; what a watch
+     does not want is masked out, and a number without a watch has the watches moved to a new epoll, without the ghost,
+     lest every wait ends at once.
    - When the number is closed and used again, a change fails with ENOENT where we thought to modify, and with EEXIST
      where a duplicate survived and we thought to add.  Each falls back to the other.
    - Regular files are refused with EPERM; that error is the user's to see.
@@ -105,10 +106,41 @@ wait_ns(int fd, struct epoll_event *events, int size, int64_t timeout_ns)
     return count;
 }
 
+/* Leaves an epoll that tells of files which nobody watches.  What goes wrong is tried again at the next wait. */
+AC_COLD static void
+leave_ghosts(struct poller *poller)
+{
+    int fd = epoll_create1(EPOLL_CLOEXEC), old = poller->fd;
+    if (fd < 0) {
+        return;
+    }
+    poller->fd = fd;
+    for (size_t i = 0; i < poller->watches_size; i++) {
+        struct watch *watch = poller->watches[i];
+        unsigned wanted = watch ? watch->wanted : 0;
+        if (wanted == 0) {
+            continue;
+        }
+        watch->wanted = 0;
+        int error = epoll_backend_set(poller, watch, wanted);
+        watch->wanted = wanted;
+        if (error < 0 && error != -EBADF) {
+            close(fd);
+            poller->fd = old;
+            return;
+        }
+    }
+    close(old);
+    poller->haunted = false;
+}
+
 /* Asks for as many events as there are watches, up to a limit, so that one turn sees all that is ready. */
 static int
 epoll_backend_prepare(struct poller *poller)
 {
+    if (AC_UNLIKELY(poller->haunted)) {
+        leave_ghosts(poller);
+    }
     if (AC_LIKELY(poller->watch_count <= poller->memory_size || poller->memory_size >= LARGEST_BATCH)) {
         return 0;
     }
@@ -131,6 +163,7 @@ epoll_backend_collect(struct poller *poller, int count)
     for (int i = 0; i < count; i++) {
         struct watch *watch = poller_find(poller, found[i].data.fd);
         if (watch == NULL) {
+            poller->haunted = true;
             continue;
         }
         unsigned ready = (found[i].events & ~(unsigned)EPOLLOUT ? POLLER_READ : 0)

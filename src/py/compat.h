@@ -122,6 +122,20 @@ compat_exception_restore_steal(PyObject *exception)
 #define compat_exception_restore_steal PyErr_SetRaisedException
 #endif
 
+/* Whether `object` is what the weak reference refers to. */
+static inline int
+compat_weakref_is(PyObject *weakref, PyObject *object)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return PyWeakref_GetObject(weakref) == object;
+#else
+    PyObject *referent;
+    int found = PyWeakref_GetRef(weakref, &referent);
+    Py_XDECREF(referent);
+    return found > 0 && referent == object;
+#endif
+}
+
 /* From 3.13.3 on loop.create_task() passes keywords that it does not know on to the task. */
 static inline int
 compat_create_task_takes_eager_start(void)

@@ -24,7 +24,8 @@
     X(SleepCoroutine, 1024) \
     X(WaitCoroutine, 16)    \
     X(GatheringFuture, 64)  \
-    X(StreamTransport, 0)
+    X(StreamTransport, 0)   \
+    X(SockCoroutine, 64)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
@@ -47,6 +48,8 @@
     X(asyncio_current_task, "asyncio.tasks", "current_task")                          \
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")            \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
+    X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
+    X(socket, "socket", "socket")                                                     \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
     X(get_running_loop, "_asyncio", "_get_running_loop")                              \
@@ -90,6 +93,7 @@
     X(create_task)              \
     X(data_received)            \
     X(exception)                \
+    X(fileno)                   \
     X(get_buffer)               \
     X(get_debug)                \
     X(get_loop)                 \
