@@ -98,7 +98,11 @@ def chart_rows(result: dict[str, Any], targets: list[str]) -> list[tuple[str, li
             if entry["group"] == group:
                 ratios = {target: ratio(entry, BASELINE, target) for target in targets}
                 rows.append(
-                    (entry["title"], {target: value for target, value in ratios.items() if value}, "")
+                    (
+                        entry.get("label", entry["title"]),
+                        {target: value for target, value in ratios.items() if value},
+                        "",
+                    )
                 )
         title += " (how many times less than asyncio)" if group == MEMORY else ""
         charted.append((title, [row for row in rows if row[1]]))
