@@ -64,11 +64,10 @@ def draw(result: dict[str, Any]) -> str:
         y += HEADING
         parts.append(text(24, y - 10, title, "group"))
         for name, ratios, style in rows:
-            height = BAR * len(targets)
+            height = BAR * len(ratios)
             parts.append(text(LEFT - 14, y + height / 2 + 4, name, style, "end"))
-            for i, target in enumerate(targets):
-                if target in ratios:
-                    parts += bar(x, y + i * BAR, ratios[target], COLOURS[target])
+            for i, (target, value) in enumerate(ratios.items()):
+                parts += bar(x, y + i * BAR, value, COLOURS[target])
             y += height + GAP
     bottom = y
     grid = []
