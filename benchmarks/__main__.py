@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,17 +66,23 @@ def main(argv: list[str] | None = None) -> int:
         add_suite(commands.add_parser(name, help=suite.help), suite)
     show = commands.add_parser("show", help="print a result that --json wrote")
     show.add_argument("result", type=Path, metavar="RESULT.json")
+    add_only(show)
     outputs(show)
 
     arguments = parser.parse_args(argv)
     if arguments.command == "show":
-        return finish(json.loads(arguments.result.read_text()), arguments.svg)
+        result = json.loads(arguments.result.read_text())
+        try:
+            result["operations"] = select(arguments.only, result["operations"], dict.__getitem__)
+        except ValueError as error:
+            parser.error(str(error))
+        return finish(result, arguments.svg)
     suite = SUITES[arguments.command]
     if arguments.list:
         print(listing(suite.items))
         return 0
     try:
-        items = select(arguments.only, suite.items)
+        items = select(arguments.only, suite.items.values(), getattr)
         targets = [name.strip() for name in arguments.targets.split(",") if name.strip()]
         unknown = [name for name in targets if name not in suite.targets]
         if unknown or not targets:
@@ -108,9 +114,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def add_suite(parser: argparse.ArgumentParser, suite: Suite) -> None:
     parser.add_argument("--list", action="store_true", help="list what is measured and leave")
-    parser.add_argument(
-        "--only", metavar="PATTERN", help="regular expression that the name or title must contain"
-    )
+    add_only(parser)
     parser.add_argument(
         "--rounds", type=int, metavar="N", help=f"samples of each operation (default {suite.rounds})"
     )
@@ -121,6 +125,12 @@ def add_suite(parser: argparse.ArgumentParser, suite: Suite) -> None:
     parser.add_argument("--targets", default=names, metavar="A,B", help=f"of {names}")
     outputs(parser)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the result with all samples")
+
+
+def add_only(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", metavar="PATTERN", help="regular expression that the name or title must contain"
+    )
 
 
 def outputs(parser: argparse.ArgumentParser) -> None:
@@ -141,14 +151,18 @@ def listing(items: dict[str, Any]) -> str:
     return "\n".join(f"{name:{widths[0]}}  {group:{widths[1]}}  {text}" for name, group, text in rows)
 
 
-def select(pattern: str | None, items: dict[str, Any]) -> list[Any]:
-    """Return the items whose name or title contains the regular expression. Raises ValueError if none does."""
+def select(pattern: str | None, items: Iterable[Any], get: Callable[[Any, str], str]) -> list[Any]:
+    """Return the items whose "name" or "title", by `get`, contains the regular expression.
+
+    Raises ValueError if none does.
+    """
     try:
         wanted = re.compile(pattern or "", re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"--only is not a regular expression: {error}") from None
-    chosen = [item for item in items.values() if wanted.search(item.name) or wanted.search(item.title)]
-    if not chosen:
+    items = list(items)
+    chosen = [item for item in items if wanted.search(get(item, "name")) or wanted.search(get(item, "title"))]
+    if pattern and not chosen:
         raise ValueError(f"no operation matches {pattern!r}; see --list")
     return chosen
 

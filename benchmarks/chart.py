@@ -64,11 +64,10 @@ def draw(result: dict[str, Any]) -> str:
         y += HEADING
         parts.append(text(24, y - 10, title, "group"))
         for name, ratios, style in rows:
-            height = BAR * len(targets)
+            height = BAR * len(ratios)
             parts.append(text(LEFT - 14, y + height / 2 + 4, name, style, "end"))
-            for i, target in enumerate(targets):
-                if target in ratios:
-                    parts += bar(x, y + i * BAR, ratios[target], COLOURS[target])
+            for i, (target, value) in enumerate(ratios.items()):
+                parts += bar(x, y + i * BAR, value, COLOURS[target])
             y += height + GAP
     bottom = y
     grid = []
@@ -98,7 +97,11 @@ def chart_rows(result: dict[str, Any], targets: list[str]) -> list[tuple[str, li
             if entry["group"] == group:
                 ratios = {target: ratio(entry, BASELINE, target) for target in targets}
                 rows.append(
-                    (entry["title"], {target: value for target, value in ratios.items() if value}, "")
+                    (
+                        entry.get("label", entry["title"]),
+                        {target: value for target, value in ratios.items() if value},
+                        "",
+                    )
                 )
         title += " (how many times less than asyncio)" if group == MEMORY else ""
         charted.append((title, [row for row in rows if row[1]]))

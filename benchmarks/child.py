@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 TIME_LIMIT = 120.0  # seconds for one answer; a child that hangs is ended, and the rest goes on
+CLOSE_LIMIT = 20.0  # seconds to end when its stdin has
 ROOT = Path(__file__).resolve().parent.parent
 
 # Settings that would change a target without being seen in the result.
@@ -89,7 +90,7 @@ class Child:
         except BrokenPipeError:
             pass
         try:
-            self.process.wait(TIME_LIMIT)
+            self.process.wait(CLOSE_LIMIT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 HTTP_BODY = b"Hello, world!"  # also in floor.c
-WRK = "wrk"  # the load of HTTP cases, where wrk is installed
 
 KIB = 1024
 SIZES = (KIB, 16 * KIB, 100 * KIB)
@@ -84,10 +83,14 @@ class Case:
         return "-".join(filter(None, (self.kind.name, size_text(self.size, "k"), str(self.connections))))
 
     @property
-    def title(self) -> str:
-        size = size_text(self.size, " KiB")
+    def label(self) -> str:
+        """The title where the kind is said elsewhere."""
         count = f"{self.connections} connection" + ("s" if self.connections > 1 else "")
-        return ", ".join(filter(None, (self.kind.title, size, count)))
+        return ", ".join(filter(None, (size_text(self.size, " KiB"), count)))
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind.title}, {self.label}"
 
     @property
     def description(self) -> str:

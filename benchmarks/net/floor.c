@@ -198,6 +198,7 @@ open_server(const char *kind, const char *path)
     struct sockaddr *to = is_unix ? (struct sockaddr *)&unix_address : (struct sockaddr *)&inet_address;
     socklen_t length = is_unix ? sizeof(unix_address) : sizeof(inet_address);
     if (is_unix) {
+        unlink(path); /* of a floor that was ended by force */
         strncpy(unix_address.sun_path, path, sizeof(unix_address.sun_path) - 1);
     }
     int type = (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;

@@ -49,7 +49,7 @@ enum mode { MODE_ECHO, MODE_TLS, MODE_CONNECT, MODE_UDP, MODE_HTTP };
 static const char *const mode_names[] = { "echo", "tls", "connect", "udp", "http" };
 
 enum {
-    STALL_MS = 10000,       /* nothing arrives for so long: the server hangs */
+    STALL_MS = 30000,       /* nothing arrives for so long: the server hangs */
     WARM_UP_REQUESTS = 300, /* over all connections, but at least a few each */
     WARM_UP_LEAST = 5,
     RESPONSE_MAX = 4096,
@@ -84,7 +84,8 @@ static char scratch[SCRATCH_SIZE];
 
 /* What one window, or the warm-up, has seen. A request is begun as long as the quota lasts and the time is not over. */
 static struct {
-    int64_t end_ns;
+    int64_t start_ns;
+    int64_t end_ns; /* moved to the first answer, if that comes later: a window is never empty */
     uint64_t quota;
     uint64_t begun;
     uint64_t requests;
@@ -335,7 +336,8 @@ complete(struct connection *c)
     c->readable = false;
     window.active--;
     window.completed++;
-    if (now < window.end_ns) {
+    if (now < window.end_ns || !window.requests) {
+        window.end_ns = now > window.end_ns ? now : window.end_ns;
         window.requests++;
         histogram[bucket_of((uint64_t)(now - c->started_ns))]++;
     }
@@ -442,8 +444,8 @@ run(uint64_t quota, int64_t duration_ns)
     memset(histogram, 0, sizeof(histogram));
     memset(&window, 0, sizeof(window));
     window.quota = quota;
-    int64_t start = now_ns();
-    window.end_ns = duration_ns ? start + duration_ns : INT64_MAX;
+    window.start_ns = now_ns();
+    window.end_ns = duration_ns ? window.start_ns + duration_ns : INT64_MAX;
     for (int i = 0; i < connection_count; i++) {
         begin(&connections[i], now_ns());
         pump(&connections[i]);
@@ -544,7 +546,7 @@ main(int argc, char **argv)
         }
         run(UINT64_MAX, duration_ns);
         printf("{\"requests\": %" PRIu64 ", \"completed\": %" PRIu64 ", \"window_ns\": %" PRId64, window.requests,
-               window.completed, duration_ns);
+               window.completed, window.end_ns - window.start_ns);
         printf(", \"p50_ns\": %" PRIu64 ", \"p99_ns\": %" PRIu64 "}\n", percentile(0.50), percentile(0.99));
         fflush(stdout);
     }

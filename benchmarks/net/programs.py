@@ -14,14 +14,14 @@ LIMIT = 120.0  # seconds for one command
 
 
 def command_output(*command: str) -> str:
-    """Return what `command` prints. Raises SampleFailed with its last words if it fails or is not installed."""
+    """Return what `command` prints. Raises SampleFailed with its first line of an error if it fails."""
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SampleFailed(str(error)) from None
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise SampleFailed(f"{command[0]}: {last}")
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise SampleFailed(next((line for line in lines if "error" in line), lines[-1]))
     return done.stdout
 
 
@@ -46,7 +46,7 @@ class Programs:
             make_certificate(directory)
             self.loadgen = compile_c("loadgen.c", directory, "-DWITH_TLS", "-lssl", "-lcrypto")
         except SampleFailed as failure:
-            self.no_tls = str(failure)
+            self.no_tls = f"no OpenSSL to build with: {failure}"
             self.loadgen = compile_c("loadgen.c", directory)
         self.floor = compile_c("floor.c", directory)
 

@@ -20,8 +20,11 @@ from typing import Any
 
 from .. import measure
 from ..child import Child, SampleFailed
-from .cases import KINDS, WRK, Case, Kind
+from .cases import KINDS, Case, Kind
 from .programs import Programs, command_output
+
+WRK = "wrk"
+WRK_LEAST_MS = 500  # shorter windows are for our own load generator: wrk knows whole seconds only
 
 Sample = dict[str, float]  # what `sample_of` returns
 
@@ -86,7 +89,7 @@ class Wrk:
         self.case, self.server = case, server
 
     def window(self, window_ms: int) -> dict[str, float]:
-        seconds = max(1, round(window_ms / 1000))  # it knows whole seconds only
+        seconds = max(1, round(window_ms / 1000))
         options = [f"-c{self.case.connections}", "-t1", f"-d{seconds}s", "--latency"]
         with on_cpus(split_cpus()[1]):
             return parse_wrk(command_output(WRK, *options, f"http://127.0.0.1:{self.server.address}/"))
@@ -219,6 +222,7 @@ def measure_case(
     return {
         "name": case.name,
         "title": case.title,
+        "label": case.label,
         "description": case.description,
         "group": case.kind.name,
         "unit": "ns",
@@ -254,7 +258,7 @@ def run(
     `rounds` is the number of windows of each, `sample_ms` their length in milliseconds; `progress` and `done` are as in
     `measure.run`. Raises SampleFailed if there is no C compiler.
     """
-    wrk = shutil.which(WRK) is not None
+    wrk = sample_ms >= WRK_LEAST_MS and shutil.which(WRK) is not None
     result: dict[str, Any] = {
         "suite": "net",
         **measure.machine(),
