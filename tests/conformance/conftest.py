@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from . import expected
+from . import expected, loading
+from .binding import IMPLEMENTATION
 
 _LAST_PARENT = pytest.StashKey[Any]()
 RECORD = os.environ.get("ASYNCIO_C_CONFORMANCE_RECORD")
@@ -73,6 +74,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
     _record(start=test_id)
     with item.cls.conformance.active():  # type: ignore[attr-defined]
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    if _test_id(item) is None or not item.cls.conformance.binding.loop or IMPLEMENTATION == "stock":  # type: ignore[attr-defined]
+        return (yield)
+    with loading.foreign_loops() as made:
+        result = yield
+    # A test that passes on asyncio's own loop says nothing.
+    assert not made, f"ran on {made}"
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,7 @@ import re
 import sys
 import types
 import unittest
+from asyncio import base_events
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,27 @@ class Loaded:
             and value.__module__ == self.module.__name__
             and unittest.defaultTestLoader.getTestCaseNames(value)
         }
+
+
+@contextlib.contextmanager
+def foreign_loops() -> Iterator[list[type]]:
+    """Collect the classes of the loops that are made in a with block and are not under test.
+
+    The virtual clock of the suite's own TestLoop is no mistake: it is what the test wants.
+    """
+    initialize = base_events.BaseEventLoop.__init__
+    made: list[type] = []
+
+    def record(self: Any) -> None:
+        if not isinstance(self, (TYPES.Loop, suite_utils.TestLoop)):
+            made.append(type(self))
+        initialize(self)
+
+    base_events.BaseEventLoop.__init__ = record  # type: ignore[method-assign]
+    try:
+        yield made
+    finally:
+        base_events.BaseEventLoop.__init__ = initialize  # type: ignore[method-assign]
 
 
 class Plan:
