@@ -44,3 +44,13 @@ def test_redis(mode, redis_server):
 @support.needs("asyncpg", "trustme")
 def test_postgres(mode, postgres_server):
     check("postgres_client", mode, *map(str, postgres_server))
+
+
+@support.needs("tornado")
+def test_tornado(mode):
+    check("tornado_web", mode)
+
+
+@support.needs("anyio", "trustme")
+def test_anyio(mode):
+    check("anyio_tools", mode)
