@@ -1,0 +1,262 @@
+"""The recipes of the README, run as they stand there; and with asyncio in place of asyncio_c, to show that the tests are right.
+
+A server is started by the recipe's command or code on a free port, answers with the package of the loop it runs on, and is
+stopped by a signal.
+"""
+
+import re
+import shlex
+import signal
+import sys
+import urllib.request
+
+import pytest
+
+from . import recipes, support
+
+ASGI_APP = """
+import asyncio
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for _ in ("startup", "shutdown"):
+            event = (await receive())["type"]
+            print(event, flush=True)
+            await send({"type": f"{event}.complete"})
+    else:
+        package = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(package))]})
+        await send({"type": "http.response.body", "body": package.encode()})
+"""
+
+AIOHTTP_SERVER = """
+import asyncio
+import functools
+import asyncio_c
+from aiohttp import web
+
+async def hello(request):
+    return web.Response(text=type(asyncio.get_running_loop()).__module__.partition(".")[0])
+
+async def closing(app):
+    print("lifespan.shutdown")
+
+app = web.Application()
+app.add_routes([web.get("/", hello)])
+app.on_cleanup.append(closing)
+web.run_app = functools.partial(web.run_app, host="127.0.0.1", port=0)  # 8080 may be in use
+"""
+
+AIOHTTP_CLIENT = """
+import asyncio
+import sys
+import aiohttp
+import asyncio_c
+
+async def main():
+    async with aiohttp.ClientSession() as client, client.get(sys.argv[1]) as answer:
+        print(type(asyncio.get_running_loop()).__module__, await answer.text())
+"""
+
+TORNADO_SERVER = """
+import asyncio
+import asyncio_c
+import tornado.web
+
+class Hello(tornado.web.RequestHandler):
+    async def get(self):
+        self.write(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+
+class Application(tornado.web.Application):
+    def listen(self, port):
+        server = super().listen(0, "127.0.0.1")  # port may be in use
+        (listener,) = server._sockets.values()
+        print(f"Listening at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+
+app = Application([("/", Hello)])
+"""
+
+ANYIO = """
+import asyncio
+import anyio
+import asyncio_c
+
+async def main():
+    with anyio.move_on_after(0) as scope:
+        await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0)
+    assert await anyio.to_thread.run_sync(lambda: anyio.from_thread.run(anyio.sleep, 0)) is None
+    print(type(asyncio.get_running_loop()).__module__)
+"""
+
+ANYIO_TESTS = """
+import asyncio
+import anyio
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+async def made():
+    yield asyncio.get_running_loop()
+
+async def test_loop(made):
+    assert made is asyncio.get_running_loop()
+    assert type(made).__module__.partition(".")[0] == "PACKAGE"
+    async with anyio.create_task_group() as group:
+        group.start_soon(anyio.sleep, 0)
+
+async def test_failing():
+    assert not asyncio.get_running_loop().is_running()
+"""
+
+PYTEST_ASYNCIO_TESTS = ANYIO_TESTS.replace("pytest.mark.anyio", "pytest.mark.asyncio").replace(
+    "@pytest.fixture", "import pytest_asyncio\n\n@pytest_asyncio.fixture"
+)
+
+
+@pytest.fixture(params=["asyncio", "asyncio_c"])
+def package(request):
+    """The package whose loop a recipe is tried with."""
+    return request.param
+
+
+def check_server(command, package, folder, number, status, startups=0):
+    """Start a server in folder, ask it for its loop, stop it by a signal, and check how it ends.
+
+    startups: the number of workers that say so when they are ready, apart from the server itself.
+    """
+    # gunicorn keeps a socket in the home folder.
+    env = support.environment(HOME=str(folder))
+    with support.Process(command, env=env, cwd=folder, merge_errors=True) as server:
+        address = server.wait_for(r"http://127\.0\.0\.1:\d+")[0]
+        for _ in range(startups):
+            server.wait_for("startup complete")
+        for _ in range(3):
+            with urllib.request.urlopen(address, timeout=support.TIMEOUT_S) as answer:
+                assert answer.read().decode() == package
+        ended, output = server.stop(number)
+        assert ended == status, server.report()
+    return output
+
+
+def shell_words(block, *more):
+    """Return a command line of the README as what env(1) runs, with more arguments."""
+    return ["env", *shlex.split(block), *more]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)], ids=["SIGINT", "SIGTERM"]
+)
+@support.needs("uvicorn")
+def test_uvicorn(package, tmp_path, number, status):
+    (tmp_path / "app.py").write_text(ASGI_APP)
+    (command,) = recipes.blocks("uvicorn", package)
+    output = check_server(shell_words(command, "--port", "0"), package, tmp_path, number, status)
+    assert "lifespan.shutdown" in output
+
+
+# Not SIGINT: this worker, on stock asyncio too, ignores the SIGQUIT that gunicorn then sends.
+@support.needs("gunicorn", "uvicorn_worker")
+def test_gunicorn(package, tmp_path):
+    (tmp_path / "app.py").write_text(ASGI_APP)
+    worker, command = recipes.blocks("gunicorn", package)
+    (tmp_path / "worker.py").write_text(worker)
+    command = shell_words(command, "--bind", "127.0.0.1:0", "--workers", "2")
+    output = check_server(command, package, tmp_path, signal.SIGTERM, 0, startups=2)
+    assert output.count("lifespan.shutdown") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@support.needs("hypercorn")
+def test_hypercorn(package, tmp_path, number):
+    (tmp_path / "app.py").write_text(ASGI_APP)
+    (command,) = recipes.blocks("hypercorn", package)
+    command = shell_words(command, "--bind", "127.0.0.1:0")
+    output = check_server(command, package, tmp_path, number, 0)
+    assert "lifespan.shutdown" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@support.needs("aiohttp")
+def test_aiohttp_server(package, tmp_path, number):
+    (recipe,) = recipes.blocks("aiohttp", package)
+    (tmp_path / "server.py").write_text(AIOHTTP_SERVER + recipe)
+    output = check_server([sys.executable, "server.py"], package, tmp_path, number, 0)
+    assert "lifespan.shutdown" in output
+
+
+@support.needs("tornado")
+def test_tornado(package, tmp_path):
+    (recipe,) = recipes.blocks("Tornado", package)
+    (tmp_path / "server.py").write_text(TORNADO_SERVER + recipe)
+    command = [sys.executable, "server.py"]
+    output = check_server(command, package, tmp_path, signal.SIGINT, -signal.SIGINT)
+    assert output.endswith("KeyboardInterrupt\n")
+
+
+def check_pytest(folder, package, conftest, tests, *options):
+    """Run pytest, with warnings as errors, on a test that passes only on the loop of package and on one that fails."""
+    (folder / "conftest.py").write_text(f"import asyncio\nimport asyncio_c\nimport pytest\n\n{conftest}")
+    (folder / "test_generated.py").write_text(tests.replace("PACKAGE", package))
+    command = [sys.executable, "-m", "pytest", "-W", "error", "--rootdir", folder, *options]
+    with support.Process(command, cwd=folder, merge_errors=True) as process:
+        status, output = process.finish()
+        assert status == 1, process.report()
+    assert re.search(r"^=+ 1 failed, 1 passed in ", output, re.MULTILINE), output
+    assert re.search(r"^FAILED test_generated.py::test_failing\b", output, re.MULTILINE), output
+
+
+@support.needs("anyio")
+def test_anyio_plugin(package, tmp_path):
+    _, fixture = recipes.blocks("anyio", package)
+    check_pytest(tmp_path, package, fixture, ANYIO_TESTS, "-p", "no:asyncio")
+
+
+@support.needs("pytest_asyncio", "anyio")
+def test_pytest_asyncio(package, tmp_path):
+    (hook,) = recipes.blocks("pytest-asyncio", package)
+    scope = "asyncio_default_fixture_loop_scope=function"  # which the plugin wants to be told
+    check_pytest(tmp_path, package, hook, PYTEST_ASYNCIO_TESTS, "-p", "no:anyio", "-o", scope)
+
+
+def run_script(folder, code, *arguments):
+    """Run code and return what it printed."""
+    (folder / "script.py").write_text(code)
+    with support.Process([sys.executable, "script.py", *arguments], cwd=folder) as process:
+        status, output = process.finish()
+        assert (status, process.errors()) == (0, ""), process.report()
+    return output
+
+
+@support.needs("anyio")
+def test_anyio_run(package, tmp_path):
+    run, _ = recipes.blocks("anyio", package)
+    assert run_script(tmp_path, ANYIO + run).partition(".")[0] == package
+
+
+@support.needs("aiohttp")
+def test_aiohttp_client(package, tmp_path):
+    (inline,) = re.findall(r"a client needs no more than `(.*)`", (support.ROOT / "README.md").read_text())
+    run = inline if package == "asyncio_c" else recipes.for_stock(inline)
+    (tmp_path / "server.py").write_text(AIOHTTP_SERVER + recipes.RECIPES["aiohttp"][0])
+    with support.Process([sys.executable, "server.py"], cwd=tmp_path) as server:
+        address = server.wait_for(r"http://127\.0\.0\.1:\d+")[0]
+        loop, answer = run_script(tmp_path, AIOHTTP_CLIENT + run, address).split()
+        assert (loop.partition(".")[0], answer) == (package, "asyncio_c")
+        assert server.stop(signal.SIGTERM)[0] == 0
+
+
+def test_all_recipes_are_tried():
+    tried = {
+        "uvicorn": 1,
+        "gunicorn": 2,
+        "hypercorn": 1,
+        "aiohttp": 1,
+        "anyio": 2,
+        "pytest-asyncio": 1,
+        "Tornado": 1,
+    }
+    assert {name: len(blocks) for name, blocks in recipes.RECIPES.items()} == tried
