@@ -296,7 +296,7 @@ static PyObject *
 sock_coroutine(Loop *loop, enum operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct state *state = loop->state;
-    if (nargs != 2 || kwnames != NULL || !loop->fused || (PyObject *)Py_TYPE(args[0]) != state->socket) {
+    if (nargs != 2 || kwnames != NULL || !loop->fused || (PyObject *)Py_TYPE(args[0]) != state->socket_type) {
         return call_asyncio(loop, operation, args, nargs, kwnames);
     }
     SockCoroutine *self = (SockCoroutine *)freelist_new(&state->SockCoroutine_freelist, state->SockCoroutine_type);
