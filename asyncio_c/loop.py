@@ -162,11 +162,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         *timeouts_and_context: Any,
     ) -> None:
         """Accept what waits at the listening socket; the reader's callback of _start_serving()."""
-        kind = tuple(number.__get__(sock) for number in _KIND_OF_SOCKET)
+        family, kind, number = (attribute.__get__(sock) for attribute in _KIND_OF_SOCKET)
         context = timeouts_and_context[2] if sys.version_info >= (3, 15) else None
         for _ in range(backlog + (sys.version_info >= (3, 14))):
             try:
-                fd, address = sock._accept()  # type: ignore[attr-defined]
+                fd, address = sock._accept()
             except ConnectionAbortedError:
                 continue
             except (BlockingIOError, InterruptedError):
@@ -182,12 +182,10 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
                 arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts_and_context)
                 self.call_later(constants.ACCEPT_RETRY_DELAY, self._start_serving, *arguments)
                 return
-            connection = socket.socket(*kind, fileno=fd)
+            connection = socket.socket(family, kind, number, fd)
             connection.setblocking(False)
             if self._debug:
-                base_events.logger.debug(
-                    "%r got a new connection from %r: %r", server, address, connection
-                )
+                base_events.logger.debug("%r got a new connection from %r: %r", server, address, connection)
             own_context = context.copy() if context is not None else None
             if sslcontext:
                 keywords = {"context": own_context} if sys.version_info >= (3, 15) else {}

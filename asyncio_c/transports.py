@@ -12,7 +12,7 @@ from typing import Any
 from . import _core
 
 
-class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):
+class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
     """Transport of a connected stream socket.
 
     Mirrors what loop.create_connection() returns ("Transports and Protocols").
