@@ -135,5 +135,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if hasattr(report, "wasxfail"):
             entry = expected.find(test_id)
             outcome = entry.kind if entry is not None and outcome == "skipped" else "failed"
-        _record(done=test_id, outcome=outcome)
+        _record(done=test_id, outcome=outcome, seconds=report.duration)
     return report
