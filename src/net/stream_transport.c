@@ -128,11 +128,12 @@ fatal_error(StreamTransport *self, const char *message)
 
 /* ---- Writing ---- */
 
-/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change.  New reference. */
+/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change, or run Python when it
+   is let go.  New reference. */
 static PyObject *
 chunk_new(PyObject *data)
 {
-    return PyBytes_Check(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+    return PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
 }
 
 static int
@@ -160,7 +161,7 @@ drop_chunks(StreamTransport *self)
 {
     self->offset = self->size_bytes = 0;
     while (ring_count(&self->chunks) > 0) {
-        Py_DECREF((PyObject *)ring_pop(&self->chunks)); /* bytes, or of a subclass: may run Python */
+        Py_DECREF((PyObject *)ring_pop(&self->chunks));
     }
     ring_release(&self->chunks);
 }
