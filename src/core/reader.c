@@ -119,6 +119,10 @@ parse_fd(PyObject *object)
 static int
 reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock)
 {
+    /* Asked here and not earlier: fileno() and the collector may have closed the loop since. */
+    if (loop_check_closed(loop) < 0) {
+        return -1;
+    }
     struct reader *reader = reader_find(loop, fd);
     bool added = reader == NULL;
     if (added) {
