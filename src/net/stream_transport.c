@@ -624,21 +624,22 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (check_writable(self, "writelines") < 0) {
         return NULL;
     }
-    PyObject *lines = PySequence_Fast(list_of_data, "writelines() needs an iterable of bytes-like objects");
+    /* A copy: a line's __buffer__() may change the list. */
+    PyObject *lines = PySequence_Tuple(list_of_data);
     if (lines == NULL) {
         return NULL;
     }
     int result = 0;
-    if (self->conn_lost && PySequence_Fast_GET_SIZE(lines) > 0) {
+    if (self->conn_lost && PyTuple_GET_SIZE(lines) > 0) {
         result = count_lost_write(self);
         Py_DECREF(lines);
         return none_unless(result);
     }
     /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(lines);
+    Py_ssize_t count = PyTuple_GET_SIZE(lines);
     PyObject *chunks = PyList_New(count);
     for (Py_ssize_t i = 0; chunks != NULL && i < count; i++) {
-        PyObject *line = i < PySequence_Fast_GET_SIZE(lines) ? PySequence_Fast_GET_ITEM(lines, i) : Py_None;
+        PyObject *line = PyTuple_GET_ITEM(lines, i);
         PyObject *view = PyMemoryView_FromObject(line);
         PyObject *chunk = view ? chunk_new(PyBytes_Check(line) ? line : view) : NULL;
         Py_XDECREF(view);

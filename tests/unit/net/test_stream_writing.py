@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 
 import pytest
 
@@ -538,4 +539,19 @@ async def test_nagle_is_off(connect):
     transport, protocol, peer = await connect(Recorder)
     sock = transport.get_extra_info("socket")
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    await closed(transport, protocol)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__() is of 3.12")
+async def test_writelines_of_a_list_that_changes(connect):
+    transport, protocol, peer = await connect(Recorder)
+
+    class Line:
+        def __buffer__(self, flags):
+            lines.clear()
+            return memoryview(b"line")
+
+    lines = [Line()]
+    transport.writelines(lines)
+    assert await peer.read(4) == b"line"
     await closed(transport, protocol)
