@@ -99,7 +99,6 @@ loop_now(Loop *loop, int64_t *now_ns)
 AC_COLD static int
 leave_parent(Loop *loop)
 {
-    loop->fork_generation = loop->state->fork_generation;
     loop->sleeping = false;
     int error = poller_reopen(&loop->poller);
     if (error < 0) {
@@ -113,7 +112,11 @@ leave_parent(Loop *loop)
     waker_close(loop->waker.watch.fd);
     loop->waker.watch.fd = fd;
     error = poller_set(&loop->poller, &loop->waker.watch, POLLER_READ);
-    return error < 0 ? raise_errno(error) : 0;
+    if (error < 0) {
+        return raise_errno(error);
+    }
+    loop->fork_generation = loop->state->fork_generation; /* only now: what failed is tried again */
+    return 0;
 }
 
 static inline int

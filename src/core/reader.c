@@ -39,8 +39,8 @@ reader_update(Loop *loop, struct reader *reader)
 {
     unsigned wanted = reader_wanted(reader);
     int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
-    if (wanted == 0) {
-        free(reader);
+    if (wanted == 0 && result == 0) {
+        free(reader); /* a forked child may fail to leave the parent's poller: then it is still there */
     }
     return result;
 }

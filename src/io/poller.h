@@ -69,7 +69,7 @@ void poller_close(struct poller *poller);
 int poller_set(struct poller *poller, struct watch *watch, unsigned wanted);
 
 /* For the child of a fork: a new poller with the same watches, without touching the one that the parent goes on using.
-   Returns 0 or -errno, in which case the poller is closed. */
+   Returns 0 or -errno, in which case the poller is as it was. */
 int poller_reopen(struct poller *poller);
 
 /* The three parts of a wait: see poller_backend. */
