@@ -326,7 +326,6 @@ run_deferred(Loop *loop, int result)
 static int
 run_entries(Loop *loop)
 {
-    bool outer = loop->running_entries; /* in a nested run */
     int result = 0;
     loop->running_entries = true;
     /* A nested turn may take what this one counted. */
@@ -339,7 +338,7 @@ run_entries(Loop *loop)
         }
         Py_DECREF(owner);
     }
-    loop->running_entries = outer;
+    loop->running_entries = false;
     return result;
 }
 
@@ -356,8 +355,8 @@ poll_is_due(Loop *loop, int64_t now_ns)
     return ++loop->passes >= POLL_BUDGET_TURNS || now_ns - loop->polled_ns >= POLL_BUDGET_NS;
 }
 
-int
-loop_run_once(Loop *loop, bool must_poll)
+static int
+poll_and_run(Loop *loop, bool must_poll)
 {
     bool watches = loop->poller.watch_count > 1, timers = heap_first(&loop->timers) != NULL;
     int64_t now_ns = AC_UNLIKELY(watches) ? clock_now_ns() : 0;
@@ -384,6 +383,23 @@ loop_run_once(Loop *loop, bool must_poll)
         }
     }
     return run_entries(loop);
+}
+
+int
+loop_run_once(Loop *loop, bool must_poll)
+{
+    bool outer = loop->running_entries;
+    /* In a nested turn: what the callback around it has deferred must not wait for the poll, nor be deferred in it. */
+    if (AC_UNLIKELY(outer)) {
+        loop->running_entries = false;
+        if (run_deferred(loop, 0) < 0) {
+            loop->running_entries = outer;
+            return -1;
+        }
+    }
+    int result = poll_and_run(loop, must_poll);
+    loop->running_entries = outer;
+    return result;
 }
 
 int

@@ -555,3 +555,22 @@ async def test_writelines_of_a_list_that_changes(connect):
     transport.writelines(lines)
     assert await peer.read(4) == b"line"
     await closed(transport, protocol)
+
+
+async def test_a_nested_turn_of_the_loop_sends_what_was_written_before(connect, loop):
+    transport, protocol, peer = await connect(Recorder)
+    received, done = [], loop.create_future()
+    peer.sock.setblocking(False)
+    loop.add_reader(peer.sock, lambda: received.append(peer.sock.recv(10)))
+
+    def ask():
+        transport.write(b"question")
+        while not received:
+            loop._run_once()  # as nest_asyncio does
+        done.set_result(None)
+
+    loop.call_soon(ask)
+    await done
+    assert received == [b"question"]
+    loop.remove_reader(peer.sock)
+    await closed(transport, protocol)
