@@ -273,17 +273,38 @@ wait_for_room(StreamTransport *self)
     return result;
 }
 
-/* Sends what was deferred, or waits until it can be sent.  Does nothing where there is nothing to flush.  Returns 0 or -1.
-   Runs Python. */
+/* write_failed() after the callback that wrote has ended, in the context that it had. */
+AC_COLD static int
+write_failed_later(StreamTransport *self, int error)
+{
+    PyObject *context = Py_XNewRef(lazy_context_borrow(&self->write_context, self->state));
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        return -1;
+    }
+    int result = write_failed(self, error);
+    PyObject *exception = result < 0 ? compat_exception_take() : NULL;
+    if (PyContext_Exit(context) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_DECREF(context);
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+    return result;
+}
+
+/* Sends what was deferred, or waits until it can be sent.  Does nothing where there is nothing to flush.  `later` says that
+   the callback that wrote has ended.  Returns 0 or -1.  Runs Python. */
 static int
-flush(StreamTransport *self)
+flush_chunks(StreamTransport *self, bool later)
 {
     if (self->waiting || ring_count(&self->chunks) == 0) {
         return 0;
     }
     int error = send_chunks(self), result = 0;
     if (AC_UNLIKELY(error < 0)) {
-        result = write_failed(self, error);
+        result = later ? write_failed_later(self, error) : write_failed(self, error);
     }
     else if (ring_count(&self->chunks) > 0 && !self->waiting) {
         result = wait_for_room(self) < 0 ? -1 : maybe_pause_protocol(self);
@@ -296,6 +317,36 @@ flush(StreamTransport *self)
 }
 
 static int
+flush(StreamTransport *self)
+{
+    return flush_chunks(self, false);
+}
+
+/* What write() would have raised, had it sent at once, has nobody to go to but the exception handler.  Returns 0, or -1 with
+   what has to leave the loop. */
+AC_COLD static int
+report_flush_error(StreamTransport *self, Loop *loop)
+{
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exception = compat_exception_take();
+    PyObject *result = PyObject_CallMethod(
+        (PyObject *)loop, "call_exception_handler", "({sssOsOsO})", "message", "Exception in a write on socket transport",
+        "exception", exception, "transport", self, "protocol", self->protocol ? self->protocol : Py_None);
+    Py_DECREF(exception);
+    Py_XDECREF(result);
+    if (result != NULL) {
+        return 0;
+    }
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyErr_WriteUnraisable((PyObject *)loop);
+    return 0;
+}
+
+static int
 run_deferred(struct deferred *deferred, Loop *loop)
 {
     StreamTransport *self = AC_CONTAINER_OF(deferred, StreamTransport, deferred);
@@ -303,7 +354,7 @@ run_deferred(struct deferred *deferred, Loop *loop)
         drop_chunks(self); /* a forked child, which came back from the callback: the parent sends it */
         return 0;
     }
-    return flush(self);
+    return flush_chunks(self, true) < 0 ? report_flush_error(self, loop) : 0;
 }
 
 /* After chunks were appended.  Returns 0 or -1. */
