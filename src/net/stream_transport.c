@@ -533,7 +533,7 @@ static int
 fill_extra(StreamTransport *self)
 {
     struct state *state = self->state;
-    PyObject *socket = PyObject_CallOneArg(state->TransportSocket, self->sock);
+    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", self->sock);
     int result = socket ? PyDict_SetItem(self->extra, state->str_socket, socket) : -1;
     Py_XDECREF(socket);
     if (result < 0 || set_name(self->extra, state->str_sockname, self->sock, state->str_getsockname) < 0) {

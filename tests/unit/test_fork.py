@@ -196,7 +196,11 @@ def test_child_without_descriptors_to_spare(impl, loop):
         failures = 0
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-        for use in (loop.remove_reader, lambda sock: loop.add_writer(sock, int), lambda sock: support.run_once(loop)):
+        for use in (
+            loop.remove_reader,
+            lambda sock: loop.add_writer(sock, int),
+            lambda sock: support.run_once(loop),
+        ):
             try:
                 use(left)
             except OSError as error:

@@ -621,7 +621,9 @@ async def test_a_failing_write_never_stops_the_loop(connect, impl, reports):
     with contextlib.suppress(ZeroDivisionError):
         transport.write(b"x")  # asyncio's raises here
     await peers.turns(3)
-    assert [report["exception"].__class__ for report in reports] == [ZeroDivisionError] * impl.native_transports
+    assert [report["exception"].__class__ for report in reports] == [
+        ZeroDivisionError
+    ] * impl.native_transports
     reports.clear()
     del transport._fatal_error
     transport.abort()

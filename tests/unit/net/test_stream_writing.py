@@ -574,3 +574,12 @@ async def test_a_nested_turn_of_the_loop_sends_what_was_written_before(connect, 
     assert received == [b"question"]
     loop.remove_reader(peer.sock)
     await closed(transport, protocol)
+
+
+async def test_shutdown_of_the_socket_comes_after_what_was_written(connect):
+    """asyncio has no API of its own for it, so this is how programs shut a direction down."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.write(b"data")
+    transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    assert await peer.read_all() == b"data"
+    await closed(transport, protocol)
