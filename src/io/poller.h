@@ -18,6 +18,7 @@ enum {
 struct watch {
     int fd;
     unsigned wanted; /* POLLER_READ | POLLER_WRITE; what the kernel was last told */
+    uint32_t serial; /* private to the backend: of the announcement to the kernel */
 };
 
 struct poll_event {
@@ -53,7 +54,8 @@ struct poller {
     int fd;
     void *memory;
     size_t memory_size;
-    bool haunted; /* epoll: the last wait told of a number that nobody watches */
+    uint32_t serial; /* epoll: of the last announcement */
+    bool haunted;    /* epoll: the last wait told of a file that nobody watches */
 };
 
 extern const struct poller_backend poller_epoll;
