@@ -322,6 +322,12 @@ run_deferred(Loop *loop, int result)
     return result;
 }
 
+int
+loop_run_deferred(Loop *loop)
+{
+    return run_deferred(loop, 0);
+}
+
 /* Runs what is in the queue now, and not what is added meanwhile. */
 static int
 run_entries(Loop *loop)

@@ -350,10 +350,6 @@ static int
 run_deferred(struct deferred *deferred, Loop *loop)
 {
     StreamTransport *self = AC_CONTAINER_OF(deferred, StreamTransport, deferred);
-    if (loop->fork_generation != self->state->fork_generation) {
-        drop_chunks(self); /* a forked child, which came back from the callback: the parent sends it */
-        return 0;
-    }
     return flush_chunks(self, true) < 0 ? report_flush_error(self, loop) : 0;
 }
 
@@ -490,6 +486,10 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         return fatal_error(self, "Fatal read error on socket transport");
     }
     Py_DECREF(buffer);
+    if (AC_UNLIKELY(!is_set(self->sock))) {
+        PyBuffer_Release(&view); /* get_buffer() has seen the end of the connection: the number may be another's by now */
+        return 0;
+    }
     ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);
     int error = errno;
     PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */

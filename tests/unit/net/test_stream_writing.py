@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from .. import support
+from ..test_fork import in_child
 from . import peers
 from .peers import SMALL, Recorder
 
@@ -583,3 +584,18 @@ async def test_shutdown_of_the_socket_comes_after_what_was_written(connect):
     transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
     assert await peer.read_all() == b"data"
     await closed(transport, protocol)
+
+
+async def test_what_was_written_before_a_fork_is_sent_once(connect):
+    transport, protocol, peer = await connect(Recorder)
+
+    def child():
+        transport.write(b"child ")
+        return transport.get_write_buffer_size()
+
+    transport.write(b"parent ")
+    assert in_child(child) == 0
+    transport.write(b"parent")
+    transport.close()
+    assert await peer.read_all() == b"parent child parent"
+    assert await protocol.lost() is None
