@@ -299,4 +299,11 @@ class _Watches:
         """Do nothing: the poller is the C loop's to close."""
 
 
-os.register_at_fork(after_in_child=_core._after_fork)
+def _before_fork() -> None:
+    """Send what the callback that forks has written, lest the child has it too."""
+    loop = events._get_running_loop()
+    if isinstance(loop, Loop):
+        loop._run_deferred()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_core._after_fork)

@@ -49,7 +49,6 @@
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")            \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
-    X(TransportSocket, "asyncio.trsock", "TransportSocket")                           \
     X(socket_type, "socket", "socket")                                                \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
