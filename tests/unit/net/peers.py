@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import pathlib
 import random
 import socket
 import struct
@@ -235,3 +236,8 @@ def fill(transport, chunk=b"x" * 65536, limit=64 << 20):
         written += len(chunk)
         assert written < limit, "pause_writing was never called"
     return written
+
+
+def certificate():
+    """Return the path of a certificate for localhost, signed by itself, with its key."""
+    return str(pathlib.Path(__file__).with_name("localhost.pem"))

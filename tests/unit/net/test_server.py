@@ -158,7 +158,7 @@ async def test_out_of_descriptors(serve, reports):
     both = asyncio.get_running_loop().create_future()
 
     def made(self, transport):
-        if len(protocols) == 2:
+        if len(protocols) == 2 and not both.done():
             both.set_result(None)
 
     server, connect, protocols = await serve(lambda: Recorder(made=made), backlog=1)
