@@ -57,5 +57,19 @@ class TimerHandle(asyncio.TimerHandle):
 @disjoint_base
 class Loop(asyncio.BaseEventLoop): ...
 
+@disjoint_base
+class StreamTransport(asyncio.Transport):
+    def _open(
+        self,
+        loop: object,
+        sock: object,
+        protocol: object,
+        waiter: object,
+        extra: object,
+        server: object,
+        context: object,
+        /,
+    ) -> None: ...
+
 def _after_fork() -> None: ...
 def _native_tasks() -> list[asyncio.Task[Any]]: ...

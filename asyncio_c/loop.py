@@ -7,18 +7,23 @@ writers. This file joins the two: running, closing, and the reports of errors.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
 import sys
 import threading
 import weakref
-from asyncio import base_events, events, format_helpers, sslproto, unix_events
+from asyncio import base_events, constants, events, format_helpers, sslproto, trsock, unix_events
 from typing import Any
 
 from . import _core, _registry, transports
 
 _registry.register()
+
+# Of a socket: family, type and protocol as plain numbers, without the detour over their enumerations.
+_KIND_OF_SOCKET = [getattr(socket.SocketType, name) for name in ("family", "type", "proto")]
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Loop(_core.Loop, unix_events.SelectorEventLoop):
@@ -144,6 +149,82 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         )
         self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
         return tls._app_transport
+
+    # ---- Accepting ----
+
+    def _accept_connection(
+        self,
+        protocol_factory: Any,
+        sock: socket.socket,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *timeouts_and_context: Any,
+    ) -> None:
+        """Accept what waits at the listening socket; the reader's callback of _start_serving()."""
+        family, kind, number = (attribute.__get__(sock) for attribute in _KIND_OF_SOCKET)
+        context = timeouts_and_context[2] if sys.version_info >= (3, 15) else None
+        for _ in range(backlog + (sys.version_info >= (3, 14))):
+            try:
+                fd, address = sock._accept()
+            except ConnectionAbortedError:
+                continue
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _OUT_OF_RESOURCES:
+                    raise
+                message = "socket.accept() out of system resource"
+                details = {"message": message, "exception": error, "socket": trsock.TransportSocket(sock)}
+                self.call_exception_handler(details)
+                # The socket stays ready: look again when somebody may have closed something.
+                self._remove_reader(sock.fileno())
+                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts_and_context)
+                self.call_later(constants.ACCEPT_RETRY_DELAY, self._start_serving, *arguments)
+                return
+            connection = socket.socket(family, kind, number, fd)
+            connection.setblocking(False)
+            if self._debug:
+                base_events.logger.debug("%r got a new connection from %r: %r", server, address, connection)
+            own_context = context.copy() if context is not None else None
+            if sslcontext:
+                keywords = {"context": own_context} if sys.version_info >= (3, 15) else {}
+                self.create_task(
+                    self._accept_connection2(
+                        protocol_factory,
+                        connection,
+                        {"peername": address},
+                        sslcontext,
+                        server,
+                        *timeouts_and_context[:2],
+                        **keywords,
+                    ),
+                    context=own_context,
+                )
+            else:
+                arguments = (protocol_factory, connection, address, server, own_context)
+                self.call_soon(self._open_accepted, *arguments, context=own_context)
+
+    def _open_accepted(
+        self, protocol_factory: Any, sock: socket.socket, address: Any, server: Any, context: Any
+    ) -> None:
+        """Make the protocol and the transport of an accepted connection without TLS, for which nobody has to wait."""
+        protocol = None
+        try:
+            protocol = protocol_factory()
+            self._make_socket_transport(
+                sock, protocol, extra={"peername": address}, server=server, context=context
+            )
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            sock.close()
+            if self._debug:
+                message = "Error on transport creation for incoming connection"
+                details = {"message": message, "exception": error}
+                if protocol is not None:
+                    details["protocol"] = protocol
+                self.call_exception_handler(details)
 
     # ---- Errors and slow callbacks ----
 

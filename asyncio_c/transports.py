@@ -6,14 +6,13 @@ errors and the end of a connection are asyncio's, as this Python does them.
 
 from __future__ import annotations
 
-import sys
-from asyncio import base_events, futures, selector_events
+from asyncio import selector_events
 from typing import Any
 
 from . import _core
 
 
-class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):
+class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
     """Transport of a connected stream socket.
 
     Mirrors what loop.create_connection() returns ("Transports and Protocols").
@@ -29,11 +28,4 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
         server: Any = None,
         context: Any = None,
     ) -> None:
-        keywords = {"context": context} if sys.version_info >= (3, 15) else {}
-        selector_events._SelectorTransport.__init__(self, loop, sock, protocol, extra, server, **keywords)
-        base_events._set_nodelay(sock)
-        loop.call_soon(protocol.connection_made, self, context=context)
-        # Data comes after connection_made(), and whoever opened the connection goes on after both.
-        loop.call_soon(self._add_reader, self._sock_fd, self._read_ready, context=context)
-        if waiter is not None:
-            loop.call_soon(futures._set_result_unless_cancelled, waiter, None, context=context)
+        self._open(loop, sock, protocol, waiter, extra, server, context)

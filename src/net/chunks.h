@@ -21,8 +21,8 @@ void chunks_init(struct chunks *chunks);
 /* Drops them all; an empty queue holds no memory. */
 void chunks_clear(struct chunks *chunks);
 
-/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change.  New reference, or
-   NULL with an exception if `data` is no buffer.  Runs Python. */
+/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change, or run Python when it
+   is let go.  New reference, or NULL with an exception if `data` is no buffer.  Runs Python. */
 PyObject *chunk_new(PyObject *data);
 
 /* Appends what chunk_new() returned; an empty one, or NULL, is not appended.  Returns 0, or -1 with an exception set. */

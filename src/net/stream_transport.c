@@ -31,12 +31,15 @@
 #include "py/errors.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 enum {
     BASE_SLOTS = 5, /* of asyncio.transports._FlowControlMixin; ours have their names and hide them */
     READ_SIZE = LOOP_SCRATCH_SIZE,
     DEFER_LIMIT = 64 * 1024,
+    HIGH_WATER = 64 * 1024,
     WARN_AFTER_WRITES = 5, /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
 };
 
@@ -340,6 +343,96 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
     return 0;
 }
 
+/* ---- Opening ---- */
+
+/* extra[key] = sock.method(), or None if that raises OSError.  Returns 0 or -1. */
+static int
+set_name(PyObject *extra, PyObject *key, PyObject *sock, PyObject *method)
+{
+    PyObject *name = PyObject_CallMethodNoArgs(sock, method);
+    if (name == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        name = Py_NewRef(Py_None);
+    }
+    int result = PyDict_SetItem(extra, key, name);
+    Py_DECREF(name);
+    return result;
+}
+
+/* What get_extra_info() knows of the socket.  Returns 0 or -1. */
+static int
+fill_extra(StreamTransport *self)
+{
+    struct state *state = self->state;
+    PyObject *socket = PyObject_CallOneArg(state->TransportSocket, self->sock);
+    int result = socket ? PyDict_SetItem(self->extra, state->str_socket, socket) : -1;
+    Py_XDECREF(socket);
+    if (result < 0 || set_name(self->extra, state->str_sockname, self->sock, state->str_getsockname) < 0) {
+        return -1;
+    }
+    int known = PyDict_Contains(self->extra, state->str_peername);
+    return known != 0 ? (known < 0 ? -1 : 0)
+                      : set_name(self->extra, state->str_peername, self->sock, state->str_getpeername);
+}
+
+/* Tells the server and loop._transports.  Returns 0 or -1. */
+static int
+announce(StreamTransport *self)
+{
+    if (transport_is_set(self->server)) {
+        PyObject *args[] = { self->server, (PyObject *)self };
+        PyObject *attached = PyObject_VectorcallMethod(self->state->str__attach, args, AC_PY313 ? 2 : 1, NULL);
+        if (attached == NULL) {
+            return -1;
+        }
+        Py_DECREF(attached);
+    }
+    PyObject *transports = PyObject_GetAttr(self->loop, self->state->str__transports);
+    PyObject *fd = transports ? PyLong_FromLong(self->fd) : NULL;
+    int result = fd ? PyObject_SetItem(transports, fd, (PyObject *)self) : -1;
+    Py_XDECREF(fd);
+    Py_XDECREF(transports);
+    return result;
+}
+
+/* connection_made(), then the first read, then the waiter: in asyncio's order, each a turn of its own in the queue.  Returns
+   0 or -1. */
+static int
+schedule_start(StreamTransport *self, PyObject *waiter)
+{
+    struct state *state = self->state;
+    PyObject *made = PyObject_GetAttr(self->protocol, state->str_connection_made);
+    PyObject *start = made ? PyObject_GetAttr((PyObject *)self, state->str__start_reading) : NULL;
+    PyObject *kwnames = transport_is_set(self->context) ? state->context_kwnames : NULL;
+    PyObject *calls[][5] = {
+        { self->loop, made, (PyObject *)self, self->context },
+        { self->loop, start, self->context },
+        { self->loop, state->set_result_unless_cancelled, waiter, Py_None, self->context },
+    };
+    const size_t counts[] = { 3, 2, 4 };
+    int result = start ? 0 : -1;
+    for (int i = 0; i < (transport_is_set(waiter) ? 3 : 2) && result == 0; i++) {
+        PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, calls[i], counts[i], kwnames);
+        result = handle ? 0 : -1;
+        Py_XDECREF(handle);
+    }
+    Py_XDECREF(made);
+    Py_XDECREF(start);
+    return result;
+}
+
+/* Small writes are not to wait for the peer's acknowledgement of earlier ones.  Whatever is not TCP refuses, and asyncio's
+   question after the socket's protocol misses sockets that were made without naming one. */
+static void
+set_nodelay(int fd)
+{
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
 /* ---- Python face ---- */
 
 static PyObject *
@@ -356,8 +449,12 @@ StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-StreamTransport_write(StreamTransport *self, PyObject *data)
+StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *data = args_parse_one("write", "data", args, nargs, kwnames);
+    if (data == NULL) {
+        return NULL;
+    }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         PyObject *name = PyType_GetName(Py_TYPE(data));
         if (name != NULL) {
@@ -385,8 +482,12 @@ StreamTransport_write(StreamTransport *self, PyObject *data)
 }
 
 static PyObject *
-StreamTransport_writelines(StreamTransport *self, PyObject *list_of_data)
+StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *list_of_data = args_parse_one("writelines", "list_of_data", args, nargs, kwnames);
+    if (list_of_data == NULL) {
+        return NULL;
+    }
     if (!AC_PY312) {
         /* As one piece of data, by write() and in its words. */
         PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
@@ -499,6 +600,71 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
 }
 
 static PyObject *
+StreamTransport_set_protocol(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *protocol = args_parse_one("set_protocol", "protocol", args, nargs, kwnames);
+    if (protocol == NULL) {
+        return NULL;
+    }
+    int buffered = PyObject_IsInstance(protocol, self->state->asyncio_BufferedProtocol);
+    if (buffered < 0) {
+        return NULL;
+    }
+    self->protocol_buffered = buffered;
+    self->protocol_connected = true;
+    Py_XSETREF(self->protocol, Py_NewRef(protocol));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+StreamTransport__open(StreamTransport *self, PyObject *args)
+{
+    PyObject *loop, *sock, *protocol, *waiter, *extra, *server, *context;
+    if (!PyArg_ParseTuple(args, "OOOOOOO:_open", &loop, &sock, &protocol, &waiter, &extra, &server, &context)) {
+        return NULL;
+    }
+    Py_XSETREF(self->loop, Py_NewRef(loop));
+    Py_XSETREF(self->extra, extra == Py_None ? PyDict_New() : Py_NewRef(extra));
+    Py_XSETREF(self->context, Py_NewRef(context));
+    PyObject *fd = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
+    PyObject *set = fd ? StreamTransport_set_protocol(self, &protocol, 1, NULL) : NULL;
+    if (set == NULL || loop_borrow(self) == NULL || self->extra == NULL) {
+        Py_XDECREF(fd);
+        Py_XDECREF(set);
+        return NULL;
+    }
+    Py_DECREF(set);
+    self->fd = (int)PyLong_AsLong(fd);
+    Py_DECREF(fd);
+    if (self->fd == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    /* From here on the transport owns the socket. */
+    Py_XSETREF(self->sock, Py_NewRef(sock));
+    Py_XSETREF(self->server, Py_NewRef(server));
+    set_nodelay(self->fd);
+    return transport_none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1
+                                                                                                                : 0);
+}
+
+static PyObject *
+StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->closing || self->paused) {
+        Py_RETURN_NONE; /* connection_made() did */
+    }
+    Loop *loop = loop_borrow(self);
+    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__read_ready) : NULL;
+    if (ready == NULL) {
+        return NULL;
+    }
+    int result =
+        reader_watch(loop, self->fd, READER_READ, ready, transport_is_set(self->context) ? self->context : NULL);
+    Py_DECREF(ready);
+    return transport_none_unless(result);
+}
+
+static PyObject *
 StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
     if (self->closing) {
@@ -553,19 +719,6 @@ static PyObject *
 StreamTransport_get_write_buffer_size(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
     return flush(self) < 0 ? NULL : PyLong_FromSize_t(self->chunks.size_bytes);
-}
-
-static PyObject *
-StreamTransport_set_protocol(StreamTransport *self, PyObject *protocol)
-{
-    int buffered = PyObject_IsInstance(protocol, self->state->asyncio_BufferedProtocol);
-    if (buffered < 0) {
-        return NULL;
-    }
-    self->protocol_buffered = buffered;
-    self->protocol_connected = true;
-    Py_XSETREF(self->protocol, Py_NewRef(protocol));
-    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -647,18 +800,20 @@ StreamTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_
         self->state = state;
         self->fd = -1;
         self->deferred = (struct deferred){ .run = run_deferred, .owner = (PyObject *)self };
+        self->high_water = HIGH_WATER;
+        self->low_water = HIGH_WATER / 4;
         chunks_init(&self->chunks);
     }
     return (PyObject *)self;
 }
 
 PyDoc_STRVAR(write_doc,
-             "write($self, data, /)\n--\n\n"
+             "write($self, /, data)\n--\n\n"
              "Write data, a bytes-like object, without blocking; keep what the peer does not take yet.\n\n"
              "What one callback or task step writes is sent when that ends.  Raises TypeError if data is of\n"
              "another type, RuntimeError after write_eof().\n\n"
              "asyncio documentation: Transports and Protocols, Write-only Transports.");
-PyDoc_STRVAR(writelines_doc, "writelines($self, list_of_data, /)\n--\n\n"
+PyDoc_STRVAR(writelines_doc, "writelines($self, /, list_of_data)\n--\n\n"
                              "Write an iterable of bytes-like objects, as write() does.\n\n"
                              "asyncio documentation: Transports and Protocols, Write-only Transports.");
 PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
@@ -672,7 +827,7 @@ PyDoc_STRVAR(force_close_doc, "_force_close($self, exc, /)\n--\n\n"
 PyDoc_STRVAR(get_write_buffer_size_doc, "get_write_buffer_size($self, /)\n--\n\n"
                                         "Return how many bytes wait to be sent.\n\n"
                                         "asyncio documentation: Transports and Protocols, Write-only Transports.");
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
                                "Have protocol told of everything from now on.\n\n"
                                "asyncio documentation: Transports and Protocols, Base Transport.");
 PyDoc_STRVAR(get_protocol_doc, "get_protocol($self, /)\n--\n\n"
@@ -684,21 +839,26 @@ PyDoc_STRVAR(is_closing_doc, "is_closing($self, /)\n--\n\n"
 PyDoc_STRVAR(is_reading_doc, "is_reading($self, /)\n--\n\n"
                              "Return True if the transport receives data.\n\n"
                              "asyncio documentation: Transports and Protocols, Read-only Transports.");
+PyDoc_STRVAR(open_doc, "_open($self, loop, sock, protocol, waiter, extra, server, context, /)\n--\n\n"
+                       "What __init__ does: take the socket, and have connection_made() called soon.");
+PyDoc_STRVAR(start_reading_doc, "_start_reading($self, /)\n--\n\nWatch the socket, unless paused or closing.");
 PyDoc_STRVAR(read_ready_doc, "_read_ready($self, /)\n--\n\nRead once and tell the protocol.");
 PyDoc_STRVAR(write_ready_doc, "_write_ready($self, /)\n--\n\nSend what waits.");
 
 static PyMethodDef StreamTransport_methods[] = {
-    { "write", (PyCFunction)StreamTransport_write, METH_O, write_doc },
-    { "writelines", (PyCFunction)StreamTransport_writelines, METH_O, writelines_doc },
+    { "write", AC_FAST(StreamTransport_write), METH_FASTCALL | METH_KEYWORDS, write_doc },
+    { "writelines", AC_FAST(StreamTransport_writelines), METH_FASTCALL | METH_KEYWORDS, writelines_doc },
     { "write_eof", (PyCFunction)StreamTransport_write_eof, METH_NOARGS, write_eof_doc },
     { "close", (PyCFunction)StreamTransport_close, METH_NOARGS, close_doc },
     { "get_write_buffer_size", (PyCFunction)StreamTransport_get_write_buffer_size, METH_NOARGS,
       get_write_buffer_size_doc },
-    { "set_protocol", (PyCFunction)StreamTransport_set_protocol, METH_O, set_protocol_doc },
+    { "set_protocol", AC_FAST(StreamTransport_set_protocol), METH_FASTCALL | METH_KEYWORDS, set_protocol_doc },
     { "get_protocol", (PyCFunction)StreamTransport_get_protocol, METH_NOARGS, get_protocol_doc },
     { "is_closing", (PyCFunction)StreamTransport_is_closing, METH_NOARGS, is_closing_doc },
     { "is_reading", (PyCFunction)StreamTransport_is_reading, METH_NOARGS, is_reading_doc },
     { "_force_close", (PyCFunction)StreamTransport__force_close, METH_O, force_close_doc },
+    { "_open", (PyCFunction)StreamTransport__open, METH_VARARGS, open_doc },
+    { "_start_reading", (PyCFunction)StreamTransport__start_reading, METH_NOARGS, start_reading_doc },
     { "_read_ready", (PyCFunction)StreamTransport__read_ready, METH_NOARGS, read_ready_doc },
     { "_write_ready", (PyCFunction)StreamTransport__write_ready, METH_NOARGS, write_ready_doc },
     { 0 },

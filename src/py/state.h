@@ -49,7 +49,8 @@
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")            \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
-    X(socket, "socket", "socket")                                                     \
+    X(TransportSocket, "asyncio.trsock", "TransportSocket")                           \
+    X(socket_type, "socket", "socket")                                                \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
     X(get_running_loop, "_asyncio", "_get_running_loop")                              \
@@ -76,7 +77,11 @@
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
     X(_loop)                    \
+    X(_attach)                  \
     X(_call_connection_lost)    \
+    X(_read_ready)              \
+    X(_start_reading)           \
+    X(_transports)              \
     X(_repr_info)               \
     X(_write_ready)             \
     X(__repr__)                 \
@@ -91,17 +96,23 @@
     X(context)                  \
     X(create_future)            \
     X(create_task)              \
+    X(connection_made)          \
     X(data_received)            \
     X(exception)                \
     X(fileno)                   \
     X(get_buffer)               \
     X(get_debug)                \
+    X(getpeername)              \
+    X(getsockname)              \
     X(get_loop)                 \
     X(is_running)               \
     X(message)                  \
     X(msg)                      \
     X(name)                     \
+    X(peername)                 \
     X(result)                   \
+    X(socket)                   \
+    X(sockname)                 \
     X(source_traceback)         \
     X(throw)                    \
     X(time)                     \
