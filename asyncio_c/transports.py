@@ -6,7 +6,7 @@ errors and the end of a connection are asyncio's, as this Python does them.
 
 from __future__ import annotations
 
-from asyncio import selector_events
+from asyncio import selector_events, unix_events
 from typing import Any
 
 from . import _core
@@ -29,3 +29,17 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
         context: Any = None,
     ) -> None:
         self._open(loop, sock, protocol, waiter, extra, server, context)
+
+
+class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):
+    """Transport of the reading end of a pipe.
+
+    Mirrors what loop.connect_read_pipe() returns ("Transports and Protocols").
+    """
+
+
+class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTransport):
+    """Transport of the writing end of a pipe.
+
+    Mirrors what loop.connect_write_pipe() returns ("Transports and Protocols").
+    """

@@ -48,10 +48,12 @@ chunks_append_steal(struct chunks *chunks, PyObject *chunk)
     return 0;
 }
 
-/* Takes `count` bytes that were sent off the queue. */
+/* Takes `count` bytes that were sent off the queue.  There may be fewer: while `send` was without the GIL, another thread
+   may have aborted the transport, though it has no business with it. */
 static void
 consume(struct chunks *chunks, size_t count)
 {
+    count = count < chunks->size_bytes ? count : chunks->size_bytes;
     chunks->size_bytes -= count;
     count += chunks->offset;
     while (count > 0) {
@@ -111,7 +113,8 @@ chunks_list(const struct chunks *chunks)
     for (size_t i = 0; list != NULL && i < ring_count(&chunks->ring); i++) {
         PyObject *chunk = ring_peek(&chunks->ring, i);
         Py_ssize_t size = PyBytes_GET_SIZE(chunk), skipped = i == 0 ? (Py_ssize_t)chunks->offset : 0;
-        PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + skipped, size - skipped);
+        PyObject *rest = skipped == 0 ? Py_NewRef(chunk)
+                                      : PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + skipped, size - skipped);
         if (rest == NULL || PyList_Append(list, rest) < 0) {
             Py_CLEAR(list);
         }

@@ -81,7 +81,7 @@ loop_borrow(StreamTransport *self)
 static int
 call_connection_lost_soon(StreamTransport *self, PyObject *exception)
 {
-    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
+    return transport_call_soon(self->state, self->loop, (PyObject *)self, self->state->str__call_connection_lost,
                                exception, self->context);
 }
 
@@ -445,7 +445,7 @@ StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     Py_INCREF(protocol);
     int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
     Py_DECREF(protocol);
-    return transport_none_unless(result);
+    return none_unless(result);
 }
 
 static PyObject *
@@ -472,13 +472,13 @@ StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t n
     PyObject *chunk = chunk_new(data);
     if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
         Py_XDECREF(chunk);
-        return transport_none_unless(chunk ? 0 : -1);
+        return none_unless(chunk ? 0 : -1);
     }
     if (AC_UNLIKELY(self->conn_lost)) {
         Py_DECREF(chunk);
-        return transport_none_unless(count_lost_write(self));
+        return none_unless(count_lost_write(self));
     }
-    return transport_none_unless(chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended(self));
+    return none_unless(chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended(self));
 }
 
 static PyObject *
@@ -508,7 +508,7 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (self->conn_lost && PySequence_Fast_GET_SIZE(lines) > 0) {
         result = count_lost_write(self);
         Py_DECREF(lines);
-        return transport_none_unless(result);
+        return none_unless(result);
     }
     /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
     Py_ssize_t count = PySequence_Fast_GET_SIZE(lines);
@@ -533,7 +533,7 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
         return NULL;
     }
     Py_DECREF(chunks);
-    return transport_none_unless(!chunks_empty(&self->chunks) ? chunks_appended(self) : 0);
+    return none_unless(!chunks_empty(&self->chunks) ? chunks_appended(self) : 0);
 }
 
 static PyObject *
@@ -567,7 +567,7 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     }
     int error = send_chunks(self);
     if (error < 0) {
-        return transport_none_unless(write_failed(self, error));
+        return none_unless(write_failed(self, error));
     }
     if (self->protocol_paused && (Py_ssize_t)self->chunks.size_bytes <= self->low_water) {
         PyObject *resumed = PyObject_CallMethod((PyObject *)self, "_maybe_resume_protocol", NULL);
@@ -643,8 +643,7 @@ StreamTransport__open(StreamTransport *self, PyObject *args)
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server));
     set_nodelay(self->fd);
-    return transport_none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1
-                                                                                                                : 0);
+    return none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1 : 0);
 }
 
 static PyObject *
@@ -661,7 +660,7 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     int result =
         reader_watch(loop, self->fd, READER_READ, ready, transport_is_set(self->context) ? self->context : NULL);
     Py_DECREF(ready);
-    return transport_none_unless(result);
+    return none_unless(result);
 }
 
 static PyObject *
@@ -675,7 +674,7 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     }
     Loop *loop = self->closing ? NULL : loop_borrow(self); /* a failed flush has closed it */
     if (loop == NULL) {
-        return transport_none_unless(self->closing ? 0 : -1);
+        return none_unless(self->closing ? 0 : -1);
     }
     self->closing = true;
     if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
@@ -683,7 +682,7 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     }
     if (chunks_empty(&self->chunks)) {
         self->conn_lost++;
-        return transport_none_unless(call_connection_lost_soon(self, Py_None));
+        return none_unless(call_connection_lost_soon(self, Py_None));
     }
     Py_RETURN_NONE;
 }
@@ -712,7 +711,7 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
         }
     }
     self->conn_lost++;
-    return transport_none_unless(call_connection_lost_soon(self, exception));
+    return none_unless(call_connection_lost_soon(self, exception));
 }
 
 static PyObject *
@@ -920,11 +919,8 @@ stream_transport_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
     PyTypeObject *base = (PyTypeObject *)state->asyncio_FlowControlMixin;
-    if (base->tp_basicsize != (Py_ssize_t)offsetof(StreamTransport, state) || base->tp_dictoffset != 0) {
-        PyErr_SetString(PyExc_ImportError, "asyncio_c was built for another layout of asyncio's transports");
-        return -1;
-    }
-    if (state_add_type(module, &state->StreamTransport_type, &StreamTransport_spec, base) < 0) {
+    if (transport_check_base(base, offsetof(StreamTransport, state)) < 0
+        || state_add_type(module, &state->StreamTransport_type, &StreamTransport_spec, base) < 0) {
         return -1;
     }
     return PyModule_AddType(module, state->StreamTransport_type);

@@ -14,10 +14,10 @@ transport_loop_borrow(struct state *state, PyObject *loop)
 }
 
 int
-transport_call_soon(struct state *state, PyObject *self, PyObject *loop, PyObject *method_name, PyObject *argument,
+transport_call_soon(struct state *state, PyObject *loop, PyObject *object, PyObject *method_name, PyObject *argument,
                     PyObject *context)
 {
-    PyObject *method = PyObject_GetAttr(self, method_name);
+    PyObject *method = PyObject_GetAttr(object, method_name);
     if (method == NULL) {
         return -1;
     }
@@ -49,4 +49,14 @@ transport_fatal_error(PyObject *self, const char *message)
     Py_DECREF(exception);
     Py_XDECREF(result);
     return result ? 0 : -1;
+}
+
+int
+transport_check_base(PyTypeObject *base, size_t size)
+{
+    if (base->tp_basicsize != (Py_ssize_t)size || base->tp_dictoffset != 0) {
+        PyErr_SetString(PyExc_ImportError, "asyncio_c was built for another layout of asyncio's transports");
+        return -1;
+    }
+    return 0;
 }

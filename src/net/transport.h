@@ -24,11 +24,7 @@ int transport_call_soon(struct state *state, PyObject *self, PyObject *loop, PyO
    leave the loop does.  Returns 0 or -1.  Runs Python. */
 int transport_fatal_error(PyObject *self, const char *message);
 
-/* None, or NULL where `failed` is -1. */
-static inline PyObject *
-transport_none_unless(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
+/* ImportError if asyncio's `base` does not have the size that our structures leave for it.  Returns 0 or -1. */
+int transport_check_base(PyTypeObject *base, size_t size);
 
 #endif
