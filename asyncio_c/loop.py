@@ -27,9 +27,7 @@ _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # Its name has lost its publicity with Python 3.14.
 _ThreadedChildWatcher = (
-    unix_events._ThreadedChildWatcher
-    if sys.version_info >= (3, 14)
-    else unix_events.ThreadedChildWatcher
+    unix_events._ThreadedChildWatcher if sys.version_info >= (3, 14) else unix_events.ThreadedChildWatcher
 )
 
 
@@ -162,13 +160,13 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
 
     def _make_read_pipe_transport(
         self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
-    ) -> transports.ReadPipeTransport:
-        return transports.ReadPipeTransport(self, pipe, protocol, waiter, extra)
+    ) -> Any:
+        return transports.ReadPipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[call-arg,arg-type]
 
     def _make_write_pipe_transport(
         self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
-    ) -> transports.WritePipeTransport:
-        return transports.WritePipeTransport(self, pipe, protocol, waiter, extra)
+    ) -> Any:
+        return transports.WritePipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[call-arg,arg-type]
 
     # ---- Subprocesses ----
 

@@ -31,14 +31,14 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
         self._open(loop, sock, protocol, waiter, extra, server, context)
 
 
-class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):
+class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
     """Transport of the reading end of a pipe.
 
     Mirrors what loop.connect_read_pipe() returns ("Transports and Protocols").
     """
 
 
-class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTransport):
+class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTransport):  # type: ignore[name-defined,misc]
     """Transport of the writing end of a pipe.
 
     Mirrors what loop.connect_write_pipe() returns ("Transports and Protocols").
