@@ -198,33 +198,41 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             raise
         return transport
 
+    # A process is watched by a pidfd, for which neither a handler of SIGCHLD nor a thread nor a child watcher is needed.
+
     def _watch_process(self, transport: Any) -> None:
-        """Have the transport told when its process has ended: by a pidfd, which no signal, thread or watcher is needed for."""
+        """Have the transport told when its process has ended."""
         pid = transport.get_pid()
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
             # An old kernel, a sandbox that forbids it, no descriptor left, or the process is gone already because the
-            # program ignores SIGCHLD: a thread that waits for this process is asyncio's way.
+            # program ignores SIGCHLD: asyncio's way is then a thread that waits for this process.
             _ThreadedChildWatcher().add_child_handler(pid, self._child_watcher_callback, transport)
             return
         self._pidfds.add(pidfd)
         self._add_reader(pidfd, self._process_ended, pidfd, transport)
 
     def _process_ended(self, pidfd: int, transport: Any) -> None:
+        # One turn later, so that what the process has written comes first. It stays a zombie until then: the number of
+        # a process that somebody may still send a signal to must not be given to another.
+        self._remove_reader(pidfd)
+        self.call_soon(self._reap_process, pidfd, transport)
+
+    def _reap_process(self, pidfd: int, transport: Any) -> None:
         self._close_pidfd(pidfd)
         pid = transport.get_pid()
         try:
             returncode = unix_events.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         except ChildProcessError:
-            # Popen may have asked for the status just before, when the process was to be killed: then it knows.
+            # Popen may have asked for the status just before, in kill() or the like: then it knows.
             returncode = transport._proc.returncode
             if returncode is None:
                 returncode = 255
                 base_events.logger.warning(
                     "child process pid %d exit status already read:  will report returncode 255", pid
                 )
-        self._child_watcher_callback(pid, returncode, transport)
+        transport._process_exited(returncode)
 
     def _close_pidfd(self, pidfd: int) -> None:
         self._pidfds.remove(pidfd)
