@@ -58,6 +58,12 @@ class TimerHandle(asyncio.TimerHandle):
 class Loop(asyncio.BaseEventLoop): ...
 
 @disjoint_base
+class ReadPipeTransport(asyncio.ReadTransport): ...
+
+@disjoint_base
+class WritePipeTransport(asyncio.Transport): ...
+
+@disjoint_base
 class StreamTransport(asyncio.Transport):
     def _open(
         self,

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import weakref
-from asyncio import base_events, constants, events, format_helpers, sslproto, trsock, unix_events
+from asyncio import base_events, constants, events, format_helpers, sslproto, tasks, trsock, unix_events
 from types import NoneType
 from typing import Any
 
@@ -24,6 +24,11 @@ _registry.register()
 
 _KIND_OF_SOCKET = [getattr(socket.SocketType, name) for name in ("family", "type", "proto")]
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+# Its name has lost its publicity with Python 3.14.
+_ThreadedChildWatcher = (
+    unix_events._ThreadedChildWatcher if sys.version_info >= (3, 14) else unix_events.ThreadedChildWatcher
+)
 
 
 class Loop(_core.Loop, unix_events.SelectorEventLoop):
@@ -42,6 +47,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._transports = weakref.WeakValueDictionary[int, Any]()
         self._signal_handlers: dict[int, events.Handle] = {}
         self._unix_server_sockets: dict[socket.socket, int] = {}
+        self._pidfds: set[int] = set()
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._initialized()
 
@@ -77,6 +83,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         Mirrors loop.close ("Event Loop", "Running and stopping the loop"). Raises RuntimeError if the loop is running.
         """
         super().close()
+        while self._pidfds:
+            self._close_pidfd(next(iter(self._pidfds)))
         self._close()
 
     def _add_callback(self, handle: events.Handle) -> None:
@@ -149,6 +157,87 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         )
         self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
         return tls._app_transport
+
+    def _make_read_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        return transports.ReadPipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[call-arg,arg-type]
+
+    def _make_write_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        return transports.WritePipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[call-arg,arg-type]
+
+    # ---- Subprocesses ----
+
+    async def _make_subprocess_transport(
+        self,
+        protocol: Any,
+        args: Any,
+        shell: bool,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        bufsize: int,
+        extra: Any = None,
+        **keywords: Any,
+    ) -> Any:
+        waiter = self.create_future()
+        streams = (stdin, stdout, stderr)
+        transport = unix_events._UnixSubprocessTransport(
+            self, protocol, args, shell, *streams, bufsize, waiter=waiter, extra=extra, **keywords
+        )
+        self._watch_process(transport)
+        try:
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            transport.close()
+            await tasks.shield(transport._wait())
+            raise
+        return transport
+
+    # A process is watched by a pidfd, for which neither a handler of SIGCHLD nor a thread nor a child watcher is needed.
+
+    def _watch_process(self, transport: Any) -> None:
+        """Have the transport told when its process has ended."""
+        pid = transport.get_pid()
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            # An old kernel, a sandbox that forbids it, no descriptor left, or the process is gone already because the
+            # program ignores SIGCHLD: asyncio's way is then a thread that waits for this process.
+            _ThreadedChildWatcher().add_child_handler(pid, self._child_watcher_callback, transport)
+            return
+        self._pidfds.add(pidfd)
+        self._add_reader(pidfd, self._process_ended, pidfd, transport)
+
+    def _process_ended(self, pidfd: int, transport: Any) -> None:
+        # One turn later, so that what the process has written comes first. It stays a zombie until then: the number of
+        # a process that somebody may still send a signal to must not be given to another.
+        self._remove_reader(pidfd)
+        self.call_soon(self._reap_process, pidfd, transport)
+
+    def _reap_process(self, pidfd: int, transport: Any) -> None:
+        self._close_pidfd(pidfd)
+        pid = transport.get_pid()
+        try:
+            returncode = unix_events.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:
+            # Popen may have asked for the status just before, in kill() or the like: then it knows.
+            returncode = transport._proc.returncode
+            if returncode is None:
+                returncode = 255
+                base_events.logger.warning(
+                    "child process pid %d exit status already read:  will report returncode 255", pid
+                )
+        transport._process_exited(returncode)
+
+    def _close_pidfd(self, pidfd: int) -> None:
+        self._pidfds.remove(pidfd)
+        self._remove_reader(pidfd)
+        os.close(pidfd)
 
     # ---- Names ----
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import weakref
-from asyncio import selector_events, trsock
+from asyncio import selector_events, trsock, unix_events
 from typing import Any
 
 from . import _core
@@ -50,3 +50,16 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
 
     def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
         return _TransportSocket(sock, self)
+
+class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
+    """Transport of the reading end of a pipe.
+
+    Mirrors what loop.connect_read_pipe() returns ("Transports and Protocols").
+    """
+
+
+class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTransport):  # type: ignore[name-defined,misc]
+    """Transport of the writing end of a pipe.
+
+    Mirrors what loop.connect_write_pipe() returns ("Transports and Protocols").
+    """
