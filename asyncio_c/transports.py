@@ -7,6 +7,7 @@ errors and the end of a connection are asyncio's, as this Python does them.
 from __future__ import annotations
 
 from asyncio import selector_events
+from asyncio import transports as asyncio_transports
 from typing import Any
 
 from . import _core
@@ -29,3 +30,12 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
         context: Any = None,
     ) -> None:
         self._open(loop, sock, protocol, waiter, extra, server, context)
+
+
+class DatagramTransport(
+    _core.DatagramTransport, selector_events._SelectorDatagramTransport, asyncio_transports.DatagramTransport
+):
+    """Transport of a datagram socket, connected or not.
+
+    Mirrors what loop.create_datagram_endpoint() returns ("Transports and Protocols").
+    """

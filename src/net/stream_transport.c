@@ -26,6 +26,7 @@
 #include "core/loop.h"
 #include "core/reader.h"
 #include "net/net.h"
+#include "net/transport.h"
 #include "py/args.h"
 #include "py/context.h"
 #include "py/errors.h"
@@ -42,7 +43,6 @@ enum {
     READ_SIZE = LOOP_SCRATCH_SIZE,
     DEFER_LIMIT = 64 * 1024,
     HIGH_WATER = 64 * 1024,
-    WARN_AFTER_WRITES = 5, /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
 };
 
 typedef struct {
@@ -74,56 +74,23 @@ typedef struct {
     bool waiting;
 } StreamTransport;
 
-static bool
-is_set(PyObject *object)
-{
-    return object != NULL && object != Py_None;
-}
-
-/* The loop, or NULL with an exception if the transport has ended or was never opened.  Borrowed. */
 static Loop *
 loop_borrow(StreamTransport *self)
 {
-    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
-    if (loop == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "the transport has no event loop of asyncio_c");
-    }
-    return loop;
+    return transport_loop_borrow(self->state, self->loop);
 }
 
-/* loop.call_soon(self.<method>, argument), in the transport's context if it has one.  Returns 0 or -1. */
 static int
-call_soon(StreamTransport *self, PyObject *method_name, PyObject *argument)
+call_connection_lost_soon(StreamTransport *self, PyObject *exception)
 {
-    PyObject *method = PyObject_GetAttr((PyObject *)self, method_name);
-    if (method == NULL) {
-        return -1;
-    }
-    bool given = is_set(self->context);
-    PyObject *args[] = { self->loop, method, argument, self->context };
-    PyObject *handle =
-        PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, given ? self->state->context_kwnames : NULL);
-    Py_DECREF(method);
-    Py_XDECREF(handle);
-    return handle ? 0 : -1;
+    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
+                               exception, self->context);
 }
 
-/* self._fatal_error(exception, message), as if in an except block: the exception that is set is being handled.  What has to
-   leave the loop does.  Returns 0 or -1. */
 static int
 fatal_error(StreamTransport *self, const char *message)
 {
-    if (exception_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
-    PyErr_SetHandledException(exception);
-    PyObject *result = PyObject_CallMethod((PyObject *)self, "_fatal_error", "Os", exception, message);
-    PyErr_SetHandledException(outer);
-    Py_XDECREF(outer);
-    Py_DECREF(exception);
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    return transport_fatal_error((PyObject *)self, message);
 }
 
 /* ---- Writing ---- */
@@ -236,7 +203,7 @@ write_failed(StreamTransport *self, int error)
     PyObject *exception = compat_exception_take();
     compat_exception_restore_steal(Py_NewRef(exception));
     int result = fatal_error(self, "Fatal write error on socket transport");
-    if (result == 0 && is_set(self->empty_waiter)) {
+    if (result == 0 && transport_is_set(self->empty_waiter)) {
         PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_exception", "O", exception);
         Py_XDECREF(done);
         result = done ? 0 : -1;
@@ -265,7 +232,8 @@ wait_for_room(StreamTransport *self)
     if (ready == NULL) {
         return -1;
     }
-    PyObject *context = is_set(self->context) ? self->context : lazy_context_borrow(&self->write_context, self->state);
+    PyObject *context =
+        transport_is_set(self->context) ? self->context : lazy_context_borrow(&self->write_context, self->state);
     int result = context ? reader_watch(loop, self->fd, READER_WRITE, ready, context) : -1;
     self->waiting = result == 0;
     Py_DECREF(ready);
@@ -331,19 +299,6 @@ chunks_appended(StreamTransport *self)
     return flush(self);
 }
 
-/* Counts a write after the connection was lost, and warns of the sixth and later.  Returns 0 or -1. */
-static int
-count_lost_write(StreamTransport *self)
-{
-    PyObject *result = NULL;
-    if (self->conn_lost++ < WARN_AFTER_WRITES) {
-        return 0;
-    }
-    result = PyObject_CallMethod(self->state->asyncio_logger, "warning", "s", "socket.send() raised exception.");
-    Py_XDECREF(result);
-    return result ? 0 : -1;
-}
-
 /* What write() and writelines() ask first.  Returns 0 or -1. */
 static int
 check_writable(StreamTransport *self, const char *method)
@@ -352,7 +307,7 @@ check_writable(StreamTransport *self, const char *method)
         PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", method);
         return -1;
     }
-    if (is_set(self->empty_waiter)) {
+    if (transport_is_set(self->empty_waiter)) {
         PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in progress", method);
         return -1;
     }
@@ -496,7 +451,7 @@ fill_extra(StreamTransport *self)
 static int
 announce(StreamTransport *self)
 {
-    if (is_set(self->server)) {
+    if (transport_is_set(self->server)) {
         PyObject *args[] = { self->server, (PyObject *)self };
         PyObject *attached = PyObject_VectorcallMethod(self->state->str__attach, args, AC_PY313 ? 2 : 1, NULL);
         if (attached == NULL) {
@@ -520,7 +475,7 @@ schedule_start(StreamTransport *self, PyObject *waiter)
     struct state *state = self->state;
     PyObject *made = PyObject_GetAttr(self->protocol, state->str_connection_made);
     PyObject *start = made ? PyObject_GetAttr((PyObject *)self, state->str__start_reading) : NULL;
-    PyObject *kwnames = is_set(self->context) ? state->context_kwnames : NULL;
+    PyObject *kwnames = transport_is_set(self->context) ? state->context_kwnames : NULL;
     PyObject *calls[][5] = {
         { self->loop, made, (PyObject *)self, self->context },
         { self->loop, start, self->context },
@@ -528,7 +483,7 @@ schedule_start(StreamTransport *self, PyObject *waiter)
     };
     const size_t counts[] = { 3, 2, 4 };
     int result = start ? 0 : -1;
-    for (int i = 0; i < (is_set(waiter) ? 3 : 2) && result == 0; i++) {
+    for (int i = 0; i < (transport_is_set(waiter) ? 3 : 2) && result == 0; i++) {
         PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, calls[i], counts[i], kwnames);
         result = handle ? 0 : -1;
         Py_XDECREF(handle);
@@ -550,25 +505,16 @@ set_nodelay(int fd)
 /* ---- Python face ---- */
 
 static PyObject *
-none_unless(int failed)
-{
-    if (failed < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *protocol = self->protocol;
-    if (self->conn_lost || !is_set(protocol)) {
+    if (self->conn_lost || !transport_is_set(protocol)) {
         Py_RETURN_NONE;
     }
     Py_INCREF(protocol);
     int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
     Py_DECREF(protocol);
-    return none_unless(result);
+    return transport_none_unless(result);
 }
 
 static PyObject *
@@ -591,13 +537,13 @@ StreamTransport_write(StreamTransport *self, PyObject *data)
     PyObject *chunk = chunk_new(data);
     if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
         Py_XDECREF(chunk);
-        return none_unless(chunk ? 0 : -1);
+        return transport_none_unless(chunk ? 0 : -1);
     }
     if (AC_UNLIKELY(self->conn_lost)) {
         Py_DECREF(chunk);
-        return none_unless(count_lost_write(self));
+        return transport_none_unless(transport_count_lost_write(self->state, &self->conn_lost));
     }
-    return none_unless(append_chunk_steal(self, chunk) < 0 ? -1 : chunks_appended(self));
+    return transport_none_unless(append_chunk_steal(self, chunk) < 0 ? -1 : chunks_appended(self));
 }
 
 static PyObject *
@@ -621,9 +567,9 @@ StreamTransport_writelines(StreamTransport *self, PyObject *list_of_data)
     }
     int result = 0;
     if (self->conn_lost && PySequence_Fast_GET_SIZE(lines) > 0) {
-        result = count_lost_write(self);
+        result = transport_count_lost_write(self->state, &self->conn_lost);
         Py_DECREF(lines);
-        return none_unless(result);
+        return transport_none_unless(result);
     }
     /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
     Py_ssize_t count = PySequence_Fast_GET_SIZE(lines);
@@ -648,7 +594,7 @@ StreamTransport_writelines(StreamTransport *self, PyObject *list_of_data)
         return NULL;
     }
     Py_DECREF(chunks);
-    return none_unless(ring_count(&self->chunks) > 0 ? chunks_appended(self) : 0);
+    return transport_none_unless(ring_count(&self->chunks) > 0 ? chunks_appended(self) : 0);
 }
 
 static PyObject *
@@ -667,7 +613,7 @@ StreamTransport_write_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     self->eof = true;
-    if (ring_count(&self->chunks) == 0 && is_set(self->sock) && !self->conn_lost) {
+    if (ring_count(&self->chunks) == 0 && transport_is_set(self->sock) && !self->conn_lost) {
         return shut_down_writing(self);
     }
     Py_RETURN_NONE;
@@ -682,7 +628,7 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     }
     int error = send_chunks(self);
     if (error < 0) {
-        return none_unless(write_failed(self, error));
+        return transport_none_unless(write_failed(self, error));
     }
     if (self->protocol_paused && (Py_ssize_t)self->size_bytes <= self->low_water) {
         PyObject *resumed = PyObject_CallMethod((PyObject *)self, "_maybe_resume_protocol", NULL);
@@ -697,7 +643,7 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     if (stop_waiting(self) < 0) {
         return NULL;
     }
-    if (is_set(self->empty_waiter)) {
+    if (transport_is_set(self->empty_waiter)) {
         PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_result", "O", Py_None);
         if (done == NULL) {
             return NULL;
@@ -754,7 +700,8 @@ StreamTransport__open(StreamTransport *self, PyObject *args)
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server));
     set_nodelay(self->fd);
-    return none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1 : 0);
+    return transport_none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1
+                                                                                                                : 0);
 }
 
 static PyObject *
@@ -768,9 +715,10 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     if (ready == NULL) {
         return NULL;
     }
-    int result = reader_watch(loop, self->fd, READER_READ, ready, is_set(self->context) ? self->context : NULL);
+    int result =
+        reader_watch(loop, self->fd, READER_READ, ready, transport_is_set(self->context) ? self->context : NULL);
     Py_DECREF(ready);
-    return none_unless(result);
+    return transport_none_unless(result);
 }
 
 static PyObject *
@@ -784,7 +732,7 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     }
     Loop *loop = self->closing ? NULL : loop_borrow(self); /* a failed flush has closed it */
     if (loop == NULL) {
-        return none_unless(self->closing ? 0 : -1);
+        return transport_none_unless(self->closing ? 0 : -1);
     }
     self->closing = true;
     if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
@@ -792,7 +740,7 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     }
     if (ring_count(&self->chunks) == 0) {
         self->conn_lost++;
-        return none_unless(call_soon(self, self->state->str__call_connection_lost, Py_None));
+        return transport_none_unless(call_connection_lost_soon(self, Py_None));
     }
     Py_RETURN_NONE;
 }
@@ -821,7 +769,7 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
         }
     }
     self->conn_lost++;
-    return none_unless(call_soon(self, self->state->str__call_connection_lost, exception));
+    return transport_none_unless(call_connection_lost_soon(self, exception));
 }
 
 static PyObject *
@@ -1041,13 +989,6 @@ int
 stream_transport_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
-    PyTypeObject *base = (PyTypeObject *)state->asyncio_FlowControlMixin;
-    if (base->tp_basicsize != (Py_ssize_t)offsetof(StreamTransport, state) || base->tp_dictoffset != 0) {
-        PyErr_SetString(PyExc_ImportError, "asyncio_c was built for another layout of asyncio's transports");
-        return -1;
-    }
-    if (state_add_type(module, &state->StreamTransport_type, &StreamTransport_spec, base) < 0) {
-        return -1;
-    }
-    return PyModule_AddType(module, state->StreamTransport_type);
+    return transport_add_type(module, &state->StreamTransport_type, &StreamTransport_spec,
+                              state->asyncio_FlowControlMixin, offsetof(StreamTransport, state));
 }
