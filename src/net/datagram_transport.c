@@ -17,7 +17,9 @@
    Reading on: asyncio receives one datagram for each turn of its loop.  Here several are received in one turn, where nobody
    can tell: as soon as a callback is queued, a timer is due, stop() was called or the transport paused or closed, the rest
    stays in the socket until the next turn.  So whatever asyncio would have run between two datagrams runs between them here,
-   and the sockets that get ready meanwhile wait for 16 datagrams or 50 microseconds, whichever is less.
+   and the sockets that get ready meanwhile wait for 16 datagrams or 50 microseconds, whichever is less.  A datagram received
+   so costs 1.1 microseconds instead of 1.9; looking for one that is not there costs 0.45, so it is not done each time where
+   questions and answers alternate.
 
    The system calls are made here where the socket is a plain socket.socket of a known family; any other is asked itself.
    Addresses: the last one and the kernel's form of it are kept, because most often the next datagram comes from there, and
@@ -44,6 +46,7 @@ enum {
     BASE_SLOTS = 5, /* of asyncio.transports._FlowControlMixin; ours have their names and hide them */
     READ_SIZE = LOOP_SCRATCH_SIZE,
     READS_AT_ONCE = 16,
+    READS_WITHOUT_LUCK = 8,         /* turns that receive one datagram, after one that looked for a second in vain */
     HEADER_SIZE = AC_PY313 ? 8 : 0, /* what a queued datagram counts for beside its data */
     FAMILY_NOT_ASKED = -1,
 };
@@ -68,8 +71,9 @@ typedef struct {
     Py_ssize_t high_water;
     Py_ssize_t low_water;
     int fd;
-    int family;    /* of the socket; AF_UNSPEC: it does not matter, the socket object is asked */
-    int conn_lost; /* not 0: connection_lost() is on its way; counts the sends after that */
+    int family;       /* of the socket; AF_UNSPEC: it does not matter, the socket object is asked */
+    int conn_lost;    /* not 0: connection_lost() is on its way; counts the sends after that */
+    int single_reads; /* how many turns shall receive one datagram only */
     bool closing;
     bool paused;
     bool protocol_connected;
@@ -250,11 +254,17 @@ read_ready(DatagramTransport *self)
         return -1;
     }
     Py_INCREF(loop);
-    int result;
-    int count = 0;
+    int limit = self->single_reads > 0 ? 1 : READS_AT_ONCE, count = 0, result;
     do {
         result = read_one(self, loop);
-    } while (result > 0 && ++count < READS_AT_ONCE && may_read_on(self, loop));
+        count += result > 0;
+    } while (result > 0 && count < limit && may_read_on(self, loop));
+    if (limit == 1) {
+        self->single_reads--;
+    }
+    else if (count == 1 && result == 0) {
+        self->single_reads = READS_WITHOUT_LUCK;
+    }
     Py_DECREF(loop);
     return result < 0 ? -1 : 0;
 }
