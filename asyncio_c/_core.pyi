@@ -57,5 +57,24 @@ class TimerHandle(asyncio.TimerHandle):
 @disjoint_base
 class Loop(asyncio.BaseEventLoop): ...
 
+@disjoint_base
+class StreamTransport(asyncio.Transport):
+    def _open(
+        self,
+        loop: object,
+        sock: object,
+        protocol: object,
+        waiter: object,
+        extra: object,
+        server: object,
+        context: object,
+        /,
+    ) -> None: ...
+
+@disjoint_base
+class DatagramTransport(asyncio.DatagramTransport):
+    def get_write_buffer_size(self) -> int: ...
+    def is_reading(self) -> bool: ...
+
 def _after_fork() -> None: ...
 def _native_tasks() -> list[asyncio.Task[Any]]: ...

@@ -15,13 +15,13 @@ import sys
 import threading
 import weakref
 from asyncio import base_events, constants, events, format_helpers, sslproto, trsock, unix_events
+from types import NoneType
 from typing import Any
 
 from . import _core, _registry, transports
 
 _registry.register()
 
-# Of a socket: family, type and protocol as plain numbers, without the detour over their enumerations.
 _KIND_OF_SOCKET = [getattr(socket.SocketType, name) for name in ("family", "type", "proto")]
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -157,6 +157,33 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._ensure_fd_no_transport(sock)
         return transports.DatagramTransport(self, sock, protocol, address, waiter, extra)
 
+    # ---- Names ----
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        """Return what socket.getaddrinfo() returns, from a thread unless the address is a number.
+
+        Mirrors loop.getaddrinfo ("Event Loop", "DNS"). Raises socket.gaierror.
+        """
+        if (
+            isinstance(host, str)
+            and (host[:1].isdigit() or ":" in host)
+            and isinstance(port, (int, NoneType))
+        ):
+            try:
+                return socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+            except socket.gaierror:
+                pass  # a name after all, or a mistake for which the thread gets the error
+        return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+
     # ---- Accepting ----
 
     def _accept_connection(
@@ -166,14 +193,16 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         sslcontext: Any = None,
         server: Any = None,
         backlog: int = 100,
-        *timeouts_and_context: Any,
+        ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
+        *given_context: Any,
     ) -> None:
         """Accept what waits at the listening socket; the reader's callback of _start_serving()."""
-        kind = tuple(number.__get__(sock) for number in _KIND_OF_SOCKET)
-        context = timeouts_and_context[2] if sys.version_info >= (3, 15) else None
+        timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
+        context = given_context[0] if given_context else None  # from Python 3.15 on
         for _ in range(backlog + (sys.version_info >= (3, 14))):
             try:
-                fd, address = sock._accept()  # type: ignore[attr-defined]
+                connection, address = _accept(sock)
             except ConnectionAbortedError:
                 continue
             except (BlockingIOError, InterruptedError):
@@ -186,15 +215,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
                 self.call_exception_handler(details)
                 # The socket stays ready: look again when somebody may have closed something.
                 self._remove_reader(sock.fileno())
-                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts_and_context)
+                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, *given_context)
                 self.call_later(constants.ACCEPT_RETRY_DELAY, self._start_serving, *arguments)
                 return
-            connection = socket.socket(*kind, fileno=fd)
-            connection.setblocking(False)
             if self._debug:
-                base_events.logger.debug(
-                    "%r got a new connection from %r: %r", server, address, connection
-                )
+                base_events.logger.debug("%r got a new connection from %r: %r", server, address, connection)
             own_context = context.copy() if context is not None else None
             if sslcontext:
                 keywords = {"context": own_context} if sys.version_info >= (3, 15) else {}
@@ -205,7 +230,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
                         {"peername": address},
                         sslcontext,
                         server,
-                        *timeouts_and_context[:2],
+                        *timeouts,
                         **keywords,
                     ),
                     context=own_context,
@@ -249,6 +274,19 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
         text = base_events._format_handle(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
+
+
+def _accept(sock: socket.socket) -> tuple[socket.socket, Any]:
+    """Return what sock.accept() returns, with a socket that does not block."""
+    if type(sock) is not socket.socket:
+        connection, address = sock.accept()
+    else:
+        # As accept() does, but the kind of the new socket as plain numbers, without the detour over their enumerations.
+        fd, address = sock._accept()
+        family, kind, number = (attribute.__get__(sock) for attribute in _KIND_OF_SOCKET)
+        connection = socket.socket(family, kind, number, fd)
+    connection.setblocking(False)
+    return connection, address
 
 
 class _Watches:

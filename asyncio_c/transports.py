@@ -13,7 +13,7 @@ from typing import Any
 from . import _core
 
 
-class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):
+class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
     """Transport of a connected stream socket.
 
     Mirrors what loop.create_connection() returns ("Transports and Protocols").
@@ -33,9 +33,23 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
 
 
 class DatagramTransport(
-    _core.DatagramTransport, selector_events._SelectorDatagramTransport, asyncio_transports.DatagramTransport
+    _core.DatagramTransport,
+    selector_events._SelectorDatagramTransport,  # type: ignore[misc,name-defined]
+    asyncio_transports.DatagramTransport,  # asyncio's own is one since 3.12
 ):
     """Transport of a datagram socket, connected or not.
 
     Mirrors what loop.create_datagram_endpoint() returns ("Transports and Protocols").
     """
+
+    def __init__(
+        self,
+        loop: Any,
+        sock: Any,
+        protocol: Any,
+        address: Any = None,
+        waiter: Any = None,
+        extra: Any = None,
+    ) -> None:
+        asyncio_init = selector_events._SelectorDatagramTransport.__init__  # type: ignore[attr-defined]
+        asyncio_init(self, loop, sock, protocol, address, waiter, extra)

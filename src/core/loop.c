@@ -579,10 +579,10 @@ loop_open(Loop *loop, struct state *state)
     ring_init(&loop->ready);
     heap_init(&loop->timers);
     list_init(&loop->deferred);
-    int error = poller_open(&loop->poller, getenv("ASYNCIO_C_POLLER"));
+    const char *name = getenv("ASYNCIO_C_POLLER");
+    int error = poller_open(&loop->poller, name != NULL && *name != '\0' ? name : NULL);
     if (error == -EINVAL) {
-        PyErr_Format(PyExc_ValueError, "ASYNCIO_C_POLLER names no poller of this build: %s",
-                     getenv("ASYNCIO_C_POLLER"));
+        PyErr_Format(PyExc_ValueError, "ASYNCIO_C_POLLER names no poller of this build: %s", name);
         return -1;
     }
     if (error < 0) {

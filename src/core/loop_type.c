@@ -128,7 +128,11 @@ Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
     if (when == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
-    return call_at(self, when, args + 1, nargs - 1, context);
+    PyObject *handle = call_at(self, when, args + 1, nargs - 1, context);
+    if (handle != NULL && !PyFloat_CheckExact(args[0])) {
+        ((TimerHandle *)handle)->given_when = Py_NewRef(args[0]);
+    }
+    return handle;
 }
 
 static PyObject *

@@ -21,7 +21,8 @@
 struct reader {
     struct loop_watch base;
     Handle *handles[2]; /* owned; for POLLER_READ and POLLER_WRITE */
-    PyObject *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
+    PyObject
+        *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
 };
 
 static const unsigned directions[2] = { POLLER_READ, POLLER_WRITE };

@@ -618,8 +618,12 @@ DatagramTransport_get_write_buffer_size(DatagramTransport *self, PyObject *Py_UN
 }
 
 static PyObject *
-DatagramTransport_set_protocol(DatagramTransport *self, PyObject *protocol)
+DatagramTransport_set_protocol(DatagramTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *protocol = args_parse_one("set_protocol", "protocol", args, nargs, kwnames);
+    if (protocol == NULL) {
+        return NULL;
+    }
     self->protocol_connected = true;
     Py_XSETREF(self->protocol, Py_NewRef(protocol));
     Py_RETURN_NONE;
@@ -733,7 +737,7 @@ PyDoc_STRVAR(get_write_buffer_size_doc, "get_write_buffer_size($self, /)\n--\n\n
                                         "Return how many bytes wait to be sent, with a header for each datagram since\n"
                                         "Python 3.13.\n\n"
                                         "asyncio documentation: Transports and Protocols, Write-only Transports.");
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
                                "Have protocol told of everything from now on.\n\n"
                                "asyncio documentation: Transports and Protocols, Base Transport.");
 PyDoc_STRVAR(get_protocol_doc, "get_protocol($self, /)\n--\n\n"
@@ -753,7 +757,7 @@ static PyMethodDef DatagramTransport_methods[] = {
     { "close", (PyCFunction)DatagramTransport_close, METH_NOARGS, close_doc },
     { "get_write_buffer_size", (PyCFunction)DatagramTransport_get_write_buffer_size, METH_NOARGS,
       get_write_buffer_size_doc },
-    { "set_protocol", (PyCFunction)DatagramTransport_set_protocol, METH_O, set_protocol_doc },
+    { "set_protocol", AC_FAST(DatagramTransport_set_protocol), METH_FASTCALL | METH_KEYWORDS, set_protocol_doc },
     { "get_protocol", (PyCFunction)DatagramTransport_get_protocol, METH_NOARGS, get_protocol_doc },
     { "is_closing", (PyCFunction)DatagramTransport_is_closing, METH_NOARGS, is_closing_doc },
     { "is_reading", (PyCFunction)DatagramTransport_is_reading, METH_NOARGS, is_reading_doc },

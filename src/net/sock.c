@@ -111,8 +111,7 @@ static int
 try_sendall(SockCoroutine *self, PyObject **result)
 {
     const char *rest = (const char *)self->view.buf + self->sent;
-    ssize_t count =
-        send(self->fd, rest, (size_t)(self->view.len - self->sent), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t count = send(self->fd, rest, (size_t)(self->view.len - self->sent), MSG_DONTWAIT | MSG_NOSIGNAL);
     int outcome = outcome_of(count);
     if (outcome > 0) {
         self->sent += count;
@@ -280,8 +279,11 @@ sock_leave(Coroutine *base)
     }
 }
 
-#define BODY(method) \
-    { .name = #method, .qualname = "BaseSelectorEventLoop." #method, .start = sock_start, .resume = sock_resume, \
+#define BODY(method)                                \
+    { .name = #method,                              \
+      .qualname = "BaseSelectorEventLoop." #method, \
+      .start = sock_start,                          \
+      .resume = sock_resume,                        \
       .leave = sock_leave }
 
 static const struct coroutine_body bodies[] = {
@@ -379,13 +381,13 @@ static PyType_Spec SockCoroutine_spec = {
     .slots = SockCoroutine_slots,
 };
 
-PyDoc_STRVAR(sock_recv_doc, "sock_recv($self, sock, n, /)\n--\n\n"
+PyDoc_STRVAR(sock_recv_doc, "sock_recv($self, /, sock, n)\n--\n\n"
                             "Coroutine that receives up to n bytes and returns them.\n\n"
                             "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_recv_into_doc, "sock_recv_into($self, sock, buf, /)\n--\n\n"
+PyDoc_STRVAR(sock_recv_into_doc, "sock_recv_into($self, /, sock, buf)\n--\n\n"
                                  "Coroutine that receives into the writable buffer buf and returns how many bytes.\n\n"
                                  "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_sendall_doc, "sock_sendall($self, sock, data, /)\n--\n\n"
+PyDoc_STRVAR(sock_sendall_doc, "sock_sendall($self, /, sock, data)\n--\n\n"
                                "Coroutine that sends all of data, a bytes-like object.\n\n"
                                "asyncio documentation: Event Loop, Working with socket objects directly.");
 

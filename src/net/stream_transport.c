@@ -95,11 +95,12 @@ fatal_error(StreamTransport *self, const char *message)
 
 /* ---- Writing ---- */
 
-/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change.  New reference. */
+/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change, or run Python when it
+   is let go.  New reference. */
 static PyObject *
 chunk_new(PyObject *data)
 {
-    return PyBytes_Check(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+    return PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
 }
 
 static int
@@ -127,7 +128,7 @@ drop_chunks(StreamTransport *self)
 {
     self->offset = self->size_bytes = 0;
     while (ring_count(&self->chunks) > 0) {
-        Py_DECREF((PyObject *)ring_pop(&self->chunks)); /* bytes, or of a subclass: may run Python */
+        Py_DECREF((PyObject *)ring_pop(&self->chunks));
     }
     ring_release(&self->chunks);
 }
@@ -518,8 +519,12 @@ StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-StreamTransport_write(StreamTransport *self, PyObject *data)
+StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *data = args_parse_one("write", "data", args, nargs, kwnames);
+    if (data == NULL) {
+        return NULL;
+    }
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         PyObject *name = PyType_GetName(Py_TYPE(data));
         if (name != NULL) {
@@ -547,8 +552,12 @@ StreamTransport_write(StreamTransport *self, PyObject *data)
 }
 
 static PyObject *
-StreamTransport_writelines(StreamTransport *self, PyObject *list_of_data)
+StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *list_of_data = args_parse_one("writelines", "list_of_data", args, nargs, kwnames);
+    if (list_of_data == NULL) {
+        return NULL;
+    }
     if (!AC_PY312) {
         /* As one piece of data, by write() and in its words. */
         PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
@@ -661,8 +670,12 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
 }
 
 static PyObject *
-StreamTransport_set_protocol(StreamTransport *self, PyObject *protocol)
+StreamTransport_set_protocol(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *protocol = args_parse_one("set_protocol", "protocol", args, nargs, kwnames);
+    if (protocol == NULL) {
+        return NULL;
+    }
     int buffered = PyObject_IsInstance(protocol, self->state->asyncio_BufferedProtocol);
     if (buffered < 0) {
         return NULL;
@@ -684,7 +697,7 @@ StreamTransport__open(StreamTransport *self, PyObject *args)
     Py_XSETREF(self->extra, extra == Py_None ? PyDict_New() : Py_NewRef(extra));
     Py_XSETREF(self->context, Py_NewRef(context));
     PyObject *fd = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
-    PyObject *set = fd ? StreamTransport_set_protocol(self, protocol) : NULL;
+    PyObject *set = fd ? StreamTransport_set_protocol(self, &protocol, 1, NULL) : NULL;
     if (set == NULL || loop_borrow(self) == NULL || self->extra == NULL) {
         Py_XDECREF(fd);
         Py_XDECREF(set);
@@ -878,12 +891,12 @@ StreamTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_
 }
 
 PyDoc_STRVAR(write_doc,
-             "write($self, data, /)\n--\n\n"
+             "write($self, /, data)\n--\n\n"
              "Write data, a bytes-like object, without blocking; keep what the peer does not take yet.\n\n"
              "What one callback or task step writes is sent when that ends.  Raises TypeError if data is of\n"
              "another type, RuntimeError after write_eof().\n\n"
              "asyncio documentation: Transports and Protocols, Write-only Transports.");
-PyDoc_STRVAR(writelines_doc, "writelines($self, list_of_data, /)\n--\n\n"
+PyDoc_STRVAR(writelines_doc, "writelines($self, /, list_of_data)\n--\n\n"
                              "Write an iterable of bytes-like objects, as write() does.\n\n"
                              "asyncio documentation: Transports and Protocols, Write-only Transports.");
 PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
@@ -897,7 +910,7 @@ PyDoc_STRVAR(force_close_doc, "_force_close($self, exc, /)\n--\n\n"
 PyDoc_STRVAR(get_write_buffer_size_doc, "get_write_buffer_size($self, /)\n--\n\n"
                                         "Return how many bytes wait to be sent.\n\n"
                                         "asyncio documentation: Transports and Protocols, Write-only Transports.");
-PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, protocol, /)\n--\n\n"
+PyDoc_STRVAR(set_protocol_doc, "set_protocol($self, /, protocol)\n--\n\n"
                                "Have protocol told of everything from now on.\n\n"
                                "asyncio documentation: Transports and Protocols, Base Transport.");
 PyDoc_STRVAR(get_protocol_doc, "get_protocol($self, /)\n--\n\n"
@@ -916,13 +929,13 @@ PyDoc_STRVAR(read_ready_doc, "_read_ready($self, /)\n--\n\nRead once and tell th
 PyDoc_STRVAR(write_ready_doc, "_write_ready($self, /)\n--\n\nSend what waits.");
 
 static PyMethodDef StreamTransport_methods[] = {
-    { "write", (PyCFunction)StreamTransport_write, METH_O, write_doc },
-    { "writelines", (PyCFunction)StreamTransport_writelines, METH_O, writelines_doc },
+    { "write", AC_FAST(StreamTransport_write), METH_FASTCALL | METH_KEYWORDS, write_doc },
+    { "writelines", AC_FAST(StreamTransport_writelines), METH_FASTCALL | METH_KEYWORDS, writelines_doc },
     { "write_eof", (PyCFunction)StreamTransport_write_eof, METH_NOARGS, write_eof_doc },
     { "close", (PyCFunction)StreamTransport_close, METH_NOARGS, close_doc },
     { "get_write_buffer_size", (PyCFunction)StreamTransport_get_write_buffer_size, METH_NOARGS,
       get_write_buffer_size_doc },
-    { "set_protocol", (PyCFunction)StreamTransport_set_protocol, METH_O, set_protocol_doc },
+    { "set_protocol", AC_FAST(StreamTransport_set_protocol), METH_FASTCALL | METH_KEYWORDS, set_protocol_doc },
     { "get_protocol", (PyCFunction)StreamTransport_get_protocol, METH_NOARGS, get_protocol_doc },
     { "is_closing", (PyCFunction)StreamTransport_is_closing, METH_NOARGS, is_closing_doc },
     { "is_reading", (PyCFunction)StreamTransport_is_reading, METH_NOARGS, is_reading_doc },

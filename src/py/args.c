@@ -1,6 +1,8 @@
 /* Argument parsing whose errors read as those of asyncio's own Python functions.  Layer: py. */
 #include "py/args.h"
 
+#include "base/macros.h"
+
 int
 args_parse_context(const char *function, PyObject *context_name, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *kwnames, PyObject **context)
@@ -124,4 +126,22 @@ args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
         PyException_SetTraceback(error, traceback);
     }
     return error;
+}
+
+PyObject *
+args_parse_one(const char *function, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (AC_LIKELY(nargs == 1 && kwnames == NULL)) {
+        return args[0];
+    }
+    Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs == 0 && keywords == 0) {
+        (void)args_require(function, 0, &name, 1);
+        return NULL;
+    }
+    if (nargs == 0 && keywords == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), name) == 0) {
+        return args[0];
+    }
+    PyErr_Format(PyExc_TypeError, "%s() takes one argument, '%s'", function, name);
+    return NULL;
 }

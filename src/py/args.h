@@ -24,6 +24,10 @@ int args_parse_context(const char *function, PyObject *context_name, PyObject *c
 /* TypeError in the words of a Python function with these positional parameters, if nargs is too small. Returns 0 or -1. */
 int args_require(const char *function, Py_ssize_t nargs, const char *const *names, Py_ssize_t count);
 
+/* The argument of a method with one parameter, by position or by keyword.  Borrowed, or NULL with TypeError set. */
+PyObject *args_parse_one(const char *function, const char *name, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames);
+
 /* For a method whose positional parameters came as keywords, which is rare: calls type.method(self, ...) again with them in
    their places.  NULL without an exception: one is missing all the same. */
 PyObject *args_call_in_order(PyTypeObject *type, PyObject *self, const char *method, const char *const *names,

@@ -78,11 +78,11 @@
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
     X(_loop)                    \
-    X(_attach)              \
+    X(_attach)                  \
     X(_call_connection_lost)    \
-    X(_read_ready)          \
-    X(_start_reading)       \
-    X(_transports)          \
+    X(_read_ready)              \
+    X(_start_reading)           \
+    X(_transports)              \
     X(_repr_info)               \
     X(_sendto_ready)            \
     X(_write_ready)             \
@@ -98,24 +98,24 @@
     X(context)                  \
     X(create_future)            \
     X(create_task)              \
-    X(connection_made)      \
+    X(connection_made)          \
     X(data_received)            \
     X(datagram_received)        \
     X(exception)                \
     X(fileno)                   \
     X(get_buffer)               \
     X(get_debug)                \
-    X(getpeername)          \
-    X(getsockname)          \
+    X(getpeername)              \
+    X(getsockname)              \
     X(get_loop)                 \
     X(is_running)               \
     X(message)                  \
     X(msg)                      \
     X(name)                     \
-    X(peername)             \
+    X(peername)                 \
     X(result)                   \
     X(socket)                   \
-    X(sockname)             \
+    X(sockname)                 \
     X(source_traceback)         \
     X(throw)                    \
     X(time)                     \

@@ -15,11 +15,15 @@ HERE = pathlib.Path(__file__).parent
 COLUMNS = ("passed", "not applicable", "known difference", "skipped", "failed", "crashed")
 
 
-def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], str]:
-    """Run one test file in a process of its own; return the outcome of each test by id, and what pytest printed."""
+def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], collections.Counter[str], str]:
+    """Run one test file in a process of its own.
+
+    Return the outcome of each test by id, its time in seconds by id, and what pytest printed.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-warnings"]
     command += ["-o", f"faulthandler_timeout={hang}", "-o", "faulthandler_exit_on_timeout=true", str(file)]
     outcomes: dict[str, str] = {}
+    seconds: collections.Counter[str] = collections.Counter()
     printed = ""
     with tempfile.TemporaryDirectory() as folder:
         record = pathlib.Path(folder, "record")
@@ -42,10 +46,12 @@ def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], str]:
     for line in lines:
         if "start" in line:
             outcomes[line["start"]] = "crashed"
-        # A test has several outcomes if its teardown fails as well.
-        elif "done" in line and outcomes.get(line["done"]) != "failed":
-            outcomes[line["done"]] = line["outcome"]
-    return outcomes, printed
+        elif "done" in line:
+            seconds[line["done"]] += line["seconds"]
+            # A test has several outcomes if its teardown fails as well.
+            if outcomes.get(line["done"]) != "failed":
+                outcomes[line["done"]] = line["outcome"]
+    return outcomes, seconds, printed
 
 
 def main() -> int:
@@ -63,37 +69,42 @@ def main() -> int:
     if options.modules:
         files = [path for path in files if path.stem in options.modules]
     total: collections.Counter[str] = collections.Counter()
+    total_seconds = 0.0
     bad: list[str] = []
-    print(f"{'':32}{'run':>8}", *(f"{column:>16}" for column in COLUMNS))
+    print(f"{'':32}{'run':>8}", *(f"{column:>16}" for column in COLUMNS), f"{'seconds':>8}")
     for file in files:
-        outcomes, output = run(file, options.hang)
+        outcomes, seconds, output = run(file, options.hang)
         rows: dict[str, collections.Counter[str]] = {}
+        times: collections.Counter[str] = collections.Counter()
         for test_id, outcome in outcomes.items():
             binding = test_id.split("::")[1].partition(".")[2]
             row = f"{file.stem} {binding}" if options.bindings else file.stem
             rows.setdefault(row, collections.Counter())[outcome] += 1
             total[outcome] += 1
+            times[row] += seconds[test_id]
+            total_seconds += seconds[test_id]
         if not outcomes and "no tests ran" not in output:
             total["failed"] += 1
             bad.append(f"failed   {file.stem}: {output[-2000:]}")
         for row, counts in rows.items():
-            print_row(row, counts)
+            print_row(row, counts, times[row])
         broken = sorted(
             (test_id, outcome) for test_id, outcome in outcomes.items() if outcome in COLUMNS[-2:]
         )
         bad += [f"{outcome:8} {test_id}" for test_id, outcome in broken]
         if broken and options.verbose:
             print(output)
-    print_row("total", total)
+    print_row("total", total, total_seconds)
     print(*bad, sep="\n", end="\n" if bad else "")
     return 1 if bad else 0
 
 
-def print_row(name: str, counts: collections.Counter[str]) -> None:
+def print_row(name: str, counts: collections.Counter[str], seconds: float) -> None:
     """Print one line of the table."""
     print(
         f"{name:32}{sum(counts.values()):8}",
         *(f"{counts[column] or '':>16}" for column in COLUMNS),
+        f"{seconds:8.1f}",
         flush=True,
     )
 

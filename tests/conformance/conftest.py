@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from . import expected, loading
-from .binding import IMPLEMENTATION
+from . import expected
 
 _LAST_PARENT = pytest.StashKey[Any]()
 RECORD = os.environ.get("ASYNCIO_C_CONFORMANCE_RECORD")
@@ -45,7 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if test_id is None:
             continue
         # The suite is written for Python's own filters, whatever this project's are.
-        item.add_marker(pytest.mark.filterwarnings("default"))
+        # But what a destructor or a thread raises would otherwise go unseen.
+        item.add_marker(
+            pytest.mark.filterwarnings(
+                "default",
+                "error::pytest.PytestUnraisableExceptionWarning",
+                "error::pytest.PytestUnhandledThreadExceptionWarning",
+            )
+        )
         entry = expected.find(test_id)
         if entry is not None:
             reason = f"{entry.kind}: {entry.reason}"
@@ -76,11 +84,42 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
         return (yield)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _scratch_file(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Move the suite's scratch file, which is otherwise in the current folder, and stays there after a crash."""
+    from test.support import os_helper
+
+    os_helper.TESTFN = str(tmp_path_factory.mktemp("conformance") / "scratch")
+
+
+def _descriptors() -> set[tuple[str, str]]:
+    """Return number and target of each open descriptor."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        # The descriptor of the listing itself is closed by now.
+        with contextlib.suppress(OSError):
+            found.add((number, os.readlink(f"/proc/self/fd/{number}")))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a test fail that leaves descriptors open, garbage aside."""
+    if _test_id(request.node) is None:
+        yield
+        return
+    before = _descriptors()
+    yield
+    if _descriptors() - before:
+        gc.collect()
+        assert _descriptors() - before == set()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Any:
-    if _test_id(item) is None or not item.cls.conformance.binding.loop or IMPLEMENTATION == "stock":  # type: ignore[attr-defined]
+    if _test_id(item) is None:
         return (yield)
-    with loading.foreign_loops() as made:
+    with item.cls.conformance.foreign_loops() as made:  # type: ignore[attr-defined]
         result = yield
     # A test that passes on asyncio's own loop says nothing.
     assert not made, f"ran on {made}"
@@ -96,5 +135,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if hasattr(report, "wasxfail"):
             entry = expected.find(test_id)
             outcome = entry.kind if entry is not None and outcome == "skipped" else "failed"
-        _record(done=test_id, outcome=outcome)
+        _record(done=test_id, outcome=outcome, seconds=report.duration)
     return report

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from .binding import BINDINGS, TYPES, Binding
+from .binding import BINDINGS, IMPLEMENTATION, TYPES, Binding
 
 PACKAGE = "test.test_asyncio"
 # The classes that merge_loop_classes() makes one of, and the reason why they do not run themselves.
@@ -60,6 +60,29 @@ class Loaded:
             else:
                 sys.modules[name] = previous
 
+    @contextlib.contextmanager
+    def foreign_loops(self) -> Iterator[list[type]]:
+        """Collect the classes of the loops that are made in a with block, although the binding has the loop under test.
+
+        The virtual clock of the suite's own TestLoop is no mistake: it is what the test wants.
+        """
+        initialize = base_events.BaseEventLoop.__init__
+        # On asyncio's own types, some tests make a bare BaseEventLoop.
+        native = self.binding.loop and IMPLEMENTATION == "native"
+        allowed = (TYPES.Loop if native else base_events.BaseEventLoop, suite_utils.TestLoop)
+        made: list[type] = []
+
+        def record(loop: base_events.BaseEventLoop) -> None:
+            if not isinstance(loop, allowed):
+                made.append(type(loop))
+            initialize(loop)
+
+        base_events.BaseEventLoop.__init__ = record  # type: ignore[method-assign]
+        try:
+            yield made
+        finally:
+            base_events.BaseEventLoop.__init__ = initialize  # type: ignore[method-assign]
+
     def cases(self) -> dict[str, type[unittest.TestCase]]:
         """Return the test cases that the module itself defines, by name."""
         return {
@@ -70,27 +93,6 @@ class Loaded:
             and value.__module__ == self.module.__name__
             and unittest.defaultTestLoader.getTestCaseNames(value)
         }
-
-
-@contextlib.contextmanager
-def foreign_loops() -> Iterator[list[type]]:
-    """Collect the classes of the loops that are made in a with block and are not under test.
-
-    The virtual clock of the suite's own TestLoop is no mistake: it is what the test wants.
-    """
-    initialize = base_events.BaseEventLoop.__init__
-    made: list[type] = []
-
-    def record(self: Any) -> None:
-        if not isinstance(self, (TYPES.Loop, suite_utils.TestLoop)):
-            made.append(type(self))
-        initialize(self)
-
-    base_events.BaseEventLoop.__init__ = record  # type: ignore[method-assign]
-    try:
-        yield made
-    finally:
-        base_events.BaseEventLoop.__init__ = initialize  # type: ignore[method-assign]
 
 
 class Plan:

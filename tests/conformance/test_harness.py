@@ -3,13 +3,13 @@
 import asyncio
 import importlib
 import pathlib
-from asyncio import futures, tasks
+from asyncio import futures, selector_events, tasks
 
 import pytest
 
 from . import expected
-from .binding import BINDINGS, TYPES
-from .loading import PLANS
+from .binding import BINDINGS, IMPLEMENTATION, TYPES
+from .loading import PLANS, Loaded
 
 for path in sorted(pathlib.Path(__file__).parent.glob("test_*.py")):
     if path.stem != "test_harness":
@@ -44,6 +44,18 @@ def test_the_binding_binds_the_implementation_under_test(name):
         loop = asyncio.new_event_loop()
         loop.close()
         assert (type(loop) is TYPES.Loop) or not binding.loop
+
+
+@pytest.mark.skipif(IMPLEMENTATION == "stock", reason="asyncio's own loop is the one under test")
+@pytest.mark.parametrize("name", BINDINGS)
+def test_loops_that_are_not_under_test_are_noticed(name):
+    binding = BINDINGS[name]
+    with Loaded("test_transports", binding).foreign_loops() as made:
+        TYPES.Loop().close()
+        assert made == []
+        stock = selector_events.BaseSelectorEventLoop()
+        stock.close()
+    assert made == ([type(stock)] if binding.loop else [])
 
 
 @pytest.mark.parametrize("name", BINDINGS)

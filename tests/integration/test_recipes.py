@@ -123,17 +123,17 @@ def package(request):
     return request.param
 
 
-def check_server(command, package, folder, number, status, startups=0):
+def check_server(command, package, folder, number, status, *more_lines):
     """Start a server in folder, ask it for its loop, stop it by a signal, and check how it ends.
 
-    startups: the number of workers that say so when they are ready, apart from the server itself.
+    more_lines: what it says, after its address, before all of its workers are ready.
     """
     # gunicorn keeps a socket in the home folder.
     env = support.environment(HOME=str(folder))
     with support.Process(command, env=env, cwd=folder, merge_errors=True) as server:
         address = server.wait_for(r"http://127\.0\.0\.1:\d+")[0]
-        for _ in range(startups):
-            server.wait_for("startup complete")
+        for line in more_lines:
+            server.wait_for(line)
         for _ in range(3):
             with urllib.request.urlopen(address, timeout=support.TIMEOUT_S) as answer:
                 assert answer.read().decode() == package
@@ -158,6 +158,15 @@ def test_uvicorn(package, tmp_path, number, status):
     assert "lifespan.shutdown" in output
 
 
+@support.needs("uvicorn")
+def test_uvicorn_with_workers(package, tmp_path):
+    (tmp_path / "app.py").write_text(ASGI_APP)
+    (command,) = recipes.blocks("uvicorn", package)
+    command = shell_words(command, "--port", "0", "--workers", "2")
+    output = check_server(command, package, tmp_path, signal.SIGTERM, 0, *["startup complete"] * 2)
+    assert output.count("lifespan.shutdown") == 2
+
+
 # Not SIGINT: this worker, on stock asyncio too, ignores the SIGQUIT that gunicorn then sends.
 @support.needs("gunicorn", "uvicorn_worker")
 def test_gunicorn(package, tmp_path):
@@ -165,10 +174,11 @@ def test_gunicorn(package, tmp_path):
     worker, command = recipes.blocks("gunicorn", package)
     (tmp_path / "worker.py").write_text(worker)
     command = shell_words(command, "--bind", "127.0.0.1:0", "--workers", "2")
-    output = check_server(command, package, tmp_path, signal.SIGTERM, 0, startups=2)
+    output = check_server(command, package, tmp_path, signal.SIGTERM, 0, *["startup complete"] * 2)
     assert output.count("lifespan.shutdown") == 2
 
 
+# One worker, its default: of several, it kills those that are slower to shut down than the first.
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @support.needs("hypercorn")
 def test_hypercorn(package, tmp_path, number):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import pathlib
 import random
 import socket
 import struct
@@ -269,3 +270,8 @@ def fill(transport, chunk=b"x" * 65536, limit=64 << 20):
         written += len(chunk)
         assert written < limit, "pause_writing was never called"
     return written
+
+
+def certificate():
+    """Return the path of a certificate for localhost, signed by itself, with its key."""
+    return str(pathlib.Path(__file__).with_name("localhost.pem"))

@@ -142,7 +142,9 @@ async def test_flood_starves_nobody(udp, loop):
 async def test_another_protocol_in_between(udp):
     second = DatagramRecorder()
     transport, protocol = await udp.endpoint(
-        lambda: DatagramRecorder(datagram=lambda self, data, address: self.transport.set_protocol(second))
+        lambda: DatagramRecorder(
+            datagram=lambda self, data, address: self.transport.set_protocol(protocol=second)
+        )
     )
     sock = udp.new()
     for data in (b"1", b"2", b"3"):

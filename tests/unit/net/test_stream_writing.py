@@ -162,10 +162,12 @@ async def test_wrong_type(connect, wrong):
     await closed(transport, protocol)
 
 
-async def test_wrong_type_in_writelines(connect):
+async def test_wrong_type_in_writelines(connect, impl):
     transport, protocol, peer = await connect(Recorder)
+    # From 3.15 on asyncio keeps what comes before the wrong one, without a watch that would send it.
+    good = [] if support.PY315 and not impl.native_transports else [b"good"]
     with pytest.raises(TypeError):
-        transport.writelines([b"good", "bad"])
+        transport.writelines([*good, "bad"])
     with pytest.raises(TypeError):
         transport.writelines(5)
     transport.write(b"x")

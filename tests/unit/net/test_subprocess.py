@@ -1,0 +1,434 @@
+"""Subprocesses: pipes, signals, ends in every order, and loops in threads."""
+
+import asyncio
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from .. import support
+from . import peers
+from .peers import in_thread, turns
+
+PIPE = asyncio.subprocess.PIPE
+DEVNULL = asyncio.subprocess.DEVNULL
+
+
+class Recorder(asyncio.SubprocessProtocol):
+    """Record what a subprocess protocol is told."""
+
+    def __init__(self):
+        self.events = []
+        self.received = {1: bytearray(), 2: bytearray()}
+        self.lost = asyncio.get_running_loop().create_future()
+        self.exited = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.events.append("made")
+
+    def pipe_data_received(self, fd, data):
+        assert type(data) is bytes
+        self.received[fd] += data
+
+    def pipe_connection_lost(self, fd, exc):
+        self.events.append(f"pipe {fd} lost")
+
+    def process_exited(self):
+        self.events.append("exited")
+        self.exited.set_result(None)
+
+    def connection_lost(self, exc):
+        self.events.append("lost")
+        self.lost.set_result(exc)
+
+
+def block_until_exit(pid):
+    """Wait in the loop's own thread until a process has exited, so that the loop learns of it only afterwards."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([fd], [], [], peers.GUARD_SECONDS)[0], "the process did not exit"
+    finally:
+        os.close(fd)
+
+
+def shell(script, **keywords):
+    return asyncio.create_subprocess_shell(script, **keywords)
+
+
+def program(*arguments, **keywords):
+    return asyncio.create_subprocess_exec(*arguments, **keywords)
+
+
+# ---- The usual ways ----
+
+
+async def test_communicate():
+    process = await program("cat", stdin=PIPE, stdout=PIPE)
+    assert await process.communicate(b"through the cat") == (b"through the cat", None)
+    assert process.returncode == 0
+    assert await process.wait() == 0
+
+
+async def test_much_data():
+    data = peers.payload(3 << 20)
+    process = await program("cat", stdin=PIPE, stdout=PIPE)
+    out, _ = await process.communicate(data)
+    assert peers.digest(out) == peers.digest(data)
+
+
+async def test_shell():
+    process = await shell("echo out; echo err >&2; exit 3", stdout=PIPE, stderr=PIPE)
+    assert await process.communicate() == (b"out\n", b"err\n")
+    assert process.returncode == 3
+
+
+async def test_streams():
+    process = await program("cat", stdin=PIPE, stdout=PIPE)
+    for i in range(20):
+        process.stdin.write(b"line %d\n" % i)
+        await process.stdin.drain()
+        assert await process.stdout.readline() == b"line %d\n" % i
+    process.stdin.close()
+    assert await process.stdout.read() == b""
+    assert await process.wait() == 0
+
+
+async def test_stderr_into_stdout():
+    process = await shell("echo one; echo two >&2", stdout=PIPE, stderr=asyncio.subprocess.STDOUT)
+    assert await process.communicate() == (b"one\ntwo\n", None)
+
+
+async def test_devnull_and_files(tmp_path):
+    with open(tmp_path / "out", "wb") as out:
+        process = await shell("cat; echo done", stdin=DEVNULL, stdout=out, stderr=DEVNULL)
+        assert await process.wait() == 0
+    assert (tmp_path / "out").read_bytes() == b"done\n"
+
+
+async def test_standard_streams_are_pipes():
+    """Not sockets: programs open /dev/stdin, and ask what their output is."""
+    process = await shell(
+        "test -p /dev/stdin && test -p /dev/stdout && test -p /dev/stderr",
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    await process.communicate()
+    assert process.returncode == 0
+
+
+# ---- Signals ----
+
+
+@pytest.mark.parametrize(
+    "send, number",
+    (
+        (lambda process: process.kill(), signal.SIGKILL),
+        (lambda process: process.terminate(), signal.SIGTERM),
+        (lambda process: process.send_signal(signal.SIGUSR1), signal.SIGUSR1),
+    ),
+    ids=("kill", "terminate", "send_signal"),
+)
+async def test_signals(send, number):
+    process = await program("sleep", "1000")
+    send(process)
+    assert await process.wait() == -number
+    assert process.returncode == -number
+
+
+async def test_signals_after_the_end():
+    process = await program("true")
+    assert await process.wait() == 0
+    await turns()  # since Python 3.15 wait() returns a moment before the transport lets go of the process
+    for send in (process.kill, process.terminate):
+        with pytest.raises(ProcessLookupError):
+            send()
+    with pytest.raises(ProcessLookupError):
+        process.send_signal(signal.SIGUSR1)
+
+
+async def test_wait_by_many_and_cancelled():
+    process = await program("sleep", "1000")
+    waiting = [asyncio.ensure_future(process.wait()) for _ in range(5)]
+    await turns(3)
+    waiting[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    process.kill()
+    assert await asyncio.gather(*waiting[1:]) == [-signal.SIGKILL] * 4
+
+
+async def test_timeout():
+    process = await program("sleep", "1000", stdout=PIPE)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(process.communicate(), 0.01)
+    process.kill()
+    assert await process.wait() == -signal.SIGKILL
+
+
+# ---- Ends ----
+
+
+async def test_exit_before_anything_is_read():
+    """The process is gone before the loop looks; its output is there nevertheless."""
+    process = await shell("echo early; exit 5", stdout=PIPE)
+    block_until_exit(process.pid)
+    assert await process.stdout.read() == b"early\n"
+    assert await process.wait() == 5
+
+
+async def test_stdin_closed_early(logged):
+    """The process does not read what it is sent."""
+    process = await shell("exec <&-; echo closed", stdin=PIPE, stdout=PIPE)
+    out, _ = await process.communicate(bytes(1 << 20))
+    assert out == b"closed\n"
+    assert process.returncode == 0
+    logged.clear()
+
+
+async def test_grandchild_keeps_the_pipe_open():
+    """The process has exited, and its output has not ended."""
+    process = await shell("sleep 1000 & echo $!", stdout=PIPE)
+    grandchild = int(await process.stdout.readline())
+    try:
+        block_until_exit(process.pid)
+        reading = asyncio.ensure_future(process.stdout.read())
+        await turns(5)
+        assert not reading.done()
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
+    assert await reading == b""
+    assert await process.wait() == 0
+
+
+async def test_many_at_once():
+    async def one(i):
+        process = await shell(f"read x; echo $x {i}; exit {i % 7}", stdin=PIPE, stdout=PIPE)
+        out, _ = await process.communicate(b"number\n")
+        assert out == b"number %d\n" % i
+        assert process.returncode == i % 7
+
+    await asyncio.gather(*[one(i) for i in range(40)])
+
+
+async def test_many_that_end_at_once():
+    processes = await asyncio.gather(*[program("cat", stdin=PIPE) for _ in range(20)])
+    for process in processes:
+        process.stdin.close()
+    assert await asyncio.gather(*[process.wait() for process in processes]) == [0] * 20
+
+
+# ---- Popen's keywords ----
+
+
+async def test_cwd_and_env(tmp_path):
+    process = await program(
+        "sh",
+        "-c",
+        'pwd; echo "$MINE"',
+        stdout=PIPE,
+        cwd=tmp_path,
+        env={"MINE": "value", "PATH": os.environ["PATH"]},
+    )
+    out, _ = await process.communicate()
+    assert out.decode().splitlines() == [str(tmp_path.resolve()), "value"]
+
+
+async def test_start_new_session():
+    process = await program("sleep", "1000", start_new_session=True)
+    assert os.getsid(process.pid) == process.pid
+    process.kill()
+    await process.wait()
+
+
+async def test_process_group():
+    process = await program("sleep", "1000", process_group=0)
+    assert os.getpgid(process.pid) == process.pid
+    process.kill()
+    await process.wait()
+
+
+async def test_pass_fds():
+    reading, writing = os.pipe()
+    process = await shell(f"echo passed >/proc/self/fd/{writing}", pass_fds=(writing,))
+    os.close(writing)
+    assert await process.wait() == 0
+    assert os.read(reading, 100) == b"passed\n"
+    os.close(reading)
+
+
+async def test_descriptors_are_not_inherited():
+    """The loop's own, above all."""
+    process = await shell("ls /proc/self/fd", stdout=PIPE, stdin=DEVNULL, stderr=DEVNULL)
+    out, _ = await process.communicate()
+    # The fourth is the folder that ls reads.
+    assert out.split() == [b"0", b"1", b"2", b"3"]
+
+
+async def test_umask_and_restored_signals():
+    process = await shell("umask", stdout=PIPE, umask=0o27)
+    assert (await process.communicate())[0].strip() == b"0027"
+
+
+async def test_bytes_and_paths(tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\necho $1\n")
+    script.chmod(0o755)
+    for name in (str(script), os.fsencode(script), script):
+        process = await program(name, b"argument", stdout=PIPE)
+        assert (await process.communicate())[0] == b"argument\n"
+
+
+async def test_wrong_arguments(loop):
+    for keywords, text in (
+        ({"universal_newlines": True}, "universal_newlines must be False"),
+        ({"shell": True}, "shell must be False"),
+        ({"bufsize": 5}, "bufsize must be 0"),
+        ({"text": True}, "text must be False"),
+        ({"encoding": "utf-8"}, "encoding must be None"),
+        ({"errors": "strict"}, "errors must be None"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            await loop.subprocess_exec(Recorder, "true", **keywords)
+        assert str(caught.value) == text
+    with pytest.raises(ValueError) as caught:
+        await loop.subprocess_shell(Recorder, 5)
+    assert str(caught.value) == "cmd must be a string"
+
+
+async def test_absent_program(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        await program("no such program", stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    (tmp_path / "plain").touch()
+    with pytest.raises(PermissionError):
+        await program(tmp_path / "plain", stdin=PIPE, stdout=PIPE)
+
+
+# ---- Transports and protocols ----
+
+
+async def test_protocol(loop):
+    transport, protocol = await loop.subprocess_shell(Recorder, "cat; echo err >&2; exit 2")
+    assert isinstance(transport, asyncio.SubprocessTransport)
+    assert transport.get_protocol() is protocol
+    assert transport.get_returncode() is None
+    assert transport.get_pid() > 0
+    assert isinstance(transport.get_extra_info("subprocess"), subprocess.Popen)
+    assert transport.get_extra_info("subprocess").pid == transport.get_pid()
+    pipes = [transport.get_pipe_transport(fd) for fd in range(3)]
+    assert isinstance(pipes[0], asyncio.WriteTransport)
+    assert isinstance(pipes[1], asyncio.ReadTransport) and isinstance(pipes[2], asyncio.ReadTransport)
+    assert transport.get_pipe_transport(3) is None
+    for pipe in pipes:
+        assert pipe.get_extra_info("pipe").fileno() >= 0
+    pipes[0].write(b"in")
+    pipes[0].write_eof()
+    assert await protocol.lost is None
+    assert protocol.received == {1: b"in", 2: b"err\n"}
+    assert protocol.events[0] == "made" and protocol.events[-1] == "lost"
+    assert set(protocol.events[1:-1]) == {"pipe 0 lost", "pipe 1 lost", "pipe 2 lost", "exited"}
+    assert transport.get_returncode() == 2
+    transport.close()
+
+
+async def test_connection_lost_comes_after_exit_and_all_pipes(loop):
+    transport, protocol = await loop.subprocess_shell(
+        Recorder, "sleep 1000 >&- 2>&- & exec 0<&- 2>&-; echo $!; kill -9 $!", stdin=PIPE
+    )
+    await protocol.lost
+    assert protocol.events[-1] == "lost"
+    assert len(protocol.events) == 6
+    transport.close()
+
+
+async def test_closing_a_running_process_kills_it(loop):
+    transport, protocol = await loop.subprocess_exec(Recorder, "sleep", "1000")
+    transport.close()
+    transport.close()
+    assert transport.is_closing() is True
+    assert await protocol.lost is None
+    assert transport.get_returncode() == -signal.SIGKILL
+
+
+async def test_pausing_output(loop):
+    transport, protocol = await loop.subprocess_shell(Recorder, "head -c 1000000 /dev/zero", stderr=DEVNULL)
+    pipe = transport.get_pipe_transport(1)
+    pipe.pause_reading()
+    await turns(2)  # what had been read by then is passed on by call_soon
+    size = len(protocol.received[1])
+    await turns(10)
+    assert len(protocol.received[1]) == size
+    pipe.resume_reading()
+    await protocol.lost
+    assert len(protocol.received[1]) == 1_000_000
+    transport.close()
+
+
+async def test_repr(loop):
+    transport, protocol = await loop.subprocess_exec(
+        Recorder, "sleep", "1000", stdin=None, stdout=None, stderr=None
+    )
+    assert "running" in repr(transport)
+    transport.kill()
+    await protocol.lost
+    transport.close()
+    assert "returncode=-9" in repr(transport)
+
+
+# ---- Threads, and other children ----
+
+
+def test_loop_in_a_thread(impl):
+    """No handler of SIGCHLD, which only the main thread could have."""
+    results = []
+
+    async def main():
+        process = await program("cat", stdin=PIPE, stdout=PIPE)
+        results.append(await process.communicate(b"in a thread"))
+        process = await program("sleep", "1000")
+        process.kill()
+        results.append(await process.wait())
+
+    def run():
+        with asyncio.Runner(loop_factory=impl.new_event_loop) as runner:
+            runner.run(main())
+
+    before = signal.getsignal(signal.SIGCHLD)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(peers.GUARD_SECONDS)
+    assert results == [(b"in a thread", None), -signal.SIGKILL]
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
+async def test_children_of_others_are_left_alone():
+    other = subprocess.Popen(["true"])
+    process = await program("true")
+    assert await process.wait() == 0
+    assert await in_thread(other.wait) == 0
+
+
+@pytest.mark.skipif(
+    not support.PY312, reason="before Python 3.12 asyncio has a thread that waits for the process"
+)
+async def test_process_reaped_by_somebody_else(logged):
+    """Its status is lost; the loop learns that it has ended and says so."""
+    process = await program("sleep", "1000")
+    process.kill()
+    os.waitpid(process.pid, 0)
+    assert await process.wait() == 255
+    support.collect()
+    logged.clear()
+
+
+async def test_interpreter_as_a_child():
+    process = await program(sys.executable, "-I", "-S", "-c", "print(input()[::-1])", stdin=PIPE, stdout=PIPE)
+    assert await process.communicate(b"abc\n") == (b"cba\n", None)
