@@ -158,6 +158,13 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
         return tls._app_transport
 
+    def _make_datagram_transport(
+        self, sock: socket.socket, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(sock)
+        return transports.DatagramTransport(self, sock, protocol, address, waiter, extra)
+
     def _make_read_pipe_transport(
         self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
     ) -> Any:

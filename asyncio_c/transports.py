@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import weakref
 from asyncio import selector_events, trsock, unix_events
+from asyncio import transports as asyncio_transports
 from typing import Any
 
 from . import _core
@@ -50,6 +51,30 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
 
     def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
         return _TransportSocket(sock, self)
+
+
+class DatagramTransport(
+    _core.DatagramTransport,
+    selector_events._SelectorDatagramTransport,  # type: ignore[misc,name-defined]
+    asyncio_transports.DatagramTransport,  # asyncio's own is one since 3.12
+):
+    """Transport of a datagram socket, connected or not.
+
+    Mirrors what loop.create_datagram_endpoint() returns ("Transports and Protocols").
+    """
+
+    def __init__(
+        self,
+        loop: Any,
+        sock: Any,
+        protocol: Any,
+        address: Any = None,
+        waiter: Any = None,
+        extra: Any = None,
+    ) -> None:
+        asyncio_init = selector_events._SelectorDatagramTransport.__init__  # type: ignore[attr-defined]
+        asyncio_init(self, loop, sock, protocol, address, waiter, extra)
+
 
 class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
     """Transport of the reading end of a pipe.

@@ -40,9 +40,8 @@
 #include <unistd.h>
 
 enum {
-    READ_BASE_SLOTS = 1,   /* of asyncio.transports.BaseTransport; ours have their names and hide them */
-    WRITE_BASE_SLOTS = 5,  /* of asyncio.transports._FlowControlMixin */
-    WARN_AFTER_WRITES = 5, /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
+    READ_BASE_SLOTS = 1,  /* of asyncio.transports.BaseTransport; ours have their names and hide them */
+    WRITE_BASE_SLOTS = 5, /* of asyncio.transports._FlowControlMixin */
 };
 
 typedef struct {
@@ -93,10 +92,10 @@ end_of_file(ReadPipeTransport *self, Loop *loop)
     }
     self->closing = true;
     if (log < 0 || reader_unwatch(loop, self->fd, READER_READ) < 0
-        || transport_call_soon(state, self->loop, self->protocol, state->str_eof_received, NULL, NULL) < 0) {
+        || transport_call_soon(state, self->protocol, self->loop, state->str_eof_received, NULL, NULL) < 0) {
         return -1;
     }
-    return transport_call_soon(state, self->loop, (PyObject *)self, state->str__call_connection_lost, Py_None, NULL);
+    return transport_call_soon(state, (PyObject *)self, self->loop, state->str__call_connection_lost, Py_None, NULL);
 }
 
 /* Reads once and tells the protocol.  Returns 0, or -1 with what the protocol raised, which is the loop's to report. */
@@ -173,20 +172,6 @@ write_at_once(WritePipeTransport *self)
     return result;
 }
 
-/* Counts a write after the end, and warns of the sixth and later.  Returns 0 or -1. */
-static int
-count_lost_write(WritePipeTransport *self)
-{
-    PyObject *result = NULL;
-    if (self->conn_lost++ < WARN_AFTER_WRITES) {
-        return 0;
-    }
-    result = PyObject_CallMethod(self->state->asyncio_logger, "warning", "s",
-                                 "pipe closed by peer or os.write(pipe, data) raised exception.");
-    Py_XDECREF(result);
-    return result ? 0 : -1;
-}
-
 /* self.<method>(), of asyncio's flow control.  Returns 0 or -1. */
 static int
 control_flow(WritePipeTransport *self, const char *method)
@@ -205,7 +190,7 @@ end_soon(WritePipeTransport *self, PyObject *exception)
         return -1;
     }
     self->ending = true;
-    return transport_call_soon(self->state, self->loop, (PyObject *)self, self->state->str__call_connection_lost,
+    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
                                exception, NULL);
 }
 
@@ -245,7 +230,7 @@ ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignor
     Py_INCREF(protocol);
     int result = read_once(self, protocol);
     Py_DECREF(protocol);
-    return none_unless(result);
+    return transport_none_unless(result);
 }
 
 static PyObject *
@@ -274,18 +259,19 @@ WritePipeTransport_write(WritePipeTransport *self, PyObject *const *args, Py_ssi
     PyObject *chunk = chunk_new(data);
     if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
         Py_XDECREF(chunk);
-        return none_unless(chunk ? 0 : -1);
+        return transport_none_unless(chunk ? 0 : -1);
     }
     if (AC_UNLIKELY(self->conn_lost || self->closing)) {
         Py_DECREF(chunk);
-        return none_unless(count_lost_write(self));
+        return transport_none_unless(transport_count_lost_write(
+            self->state, &self->conn_lost, "pipe closed by peer or os.write(pipe, data) raised exception."));
     }
     bool was_empty = chunks_empty(&self->chunks);
     if (chunks_append_steal(&self->chunks, chunk) < 0 || (was_empty && write_at_once(self) < 0)) {
         return NULL;
     }
     bool too_much = (Py_ssize_t)self->chunks.size_bytes > self->high_water && !self->protocol_paused;
-    return none_unless(too_much ? control_flow(self, "_maybe_pause_protocol") : 0);
+    return transport_none_unless(too_much ? control_flow(self, "_maybe_pause_protocol") : 0);
 }
 
 static PyObject *
@@ -298,9 +284,9 @@ WritePipeTransport__write_ready(WritePipeTransport *self, PyObject *Py_UNUSED(ig
     if (AC_UNLIKELY(error < 0)) {
         Loop *loop = transport_loop_borrow(self->state, self->loop);
         bool unwatched = loop != NULL && reader_unwatch(loop, self->fd, READER_WRITE) == 0;
-        return none_unless(unwatched ? write_failed(self, error) : -1);
+        return transport_none_unless(unwatched ? write_failed(self, error) : -1);
     }
-    return none_unless(chunks_empty(&self->chunks) ? drained(self) : 0);
+    return transport_none_unless(chunks_empty(&self->chunks) ? drained(self) : 0);
 }
 
 static PyObject *
@@ -310,7 +296,7 @@ WritePipeTransport_write_eof(WritePipeTransport *self, PyObject *Py_UNUSED(ignor
         Py_RETURN_NONE;
     }
     self->closing = true;
-    return none_unless(chunks_empty(&self->chunks) ? end_soon(self, Py_None) : 0);
+    return transport_none_unless(chunks_empty(&self->chunks) ? end_soon(self, Py_None) : 0);
 }
 
 static PyObject *
@@ -329,7 +315,7 @@ WritePipeTransport__close(WritePipeTransport *self, PyObject *args)
         return NULL;
     }
     chunks_clear(&self->chunks);
-    return none_unless(end_soon(self, exception));
+    return transport_none_unless(end_soon(self, exception));
 }
 
 static PyObject *
@@ -593,14 +579,11 @@ int
 pipe_transport_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
-    PyTypeObject *reading = (PyTypeObject *)state->asyncio_ReadTransport;
-    PyTypeObject *writing = (PyTypeObject *)state->asyncio_FlowControlMixin;
-    if (transport_check_base(reading, offsetof(ReadPipeTransport, state)) < 0
-        || transport_check_base(writing, offsetof(WritePipeTransport, state)) < 0
-        || state_add_type(module, &state->ReadPipeTransport_type, &ReadPipeTransport_spec, reading) < 0
-        || state_add_type(module, &state->WritePipeTransport_type, &WritePipeTransport_spec, writing) < 0
-        || PyModule_AddType(module, state->ReadPipeTransport_type) < 0) {
+    if (transport_add_type(module, &state->ReadPipeTransport_type, &ReadPipeTransport_spec,
+                           state->asyncio_ReadTransport, offsetof(ReadPipeTransport, state))
+        < 0) {
         return -1;
     }
-    return PyModule_AddType(module, state->WritePipeTransport_type);
+    return transport_add_type(module, &state->WritePipeTransport_type, &WritePipeTransport_spec,
+                              state->asyncio_FlowControlMixin, offsetof(WritePipeTransport, state));
 }

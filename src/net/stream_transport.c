@@ -40,7 +40,6 @@ enum {
     READ_SIZE = LOOP_SCRATCH_SIZE,
     DEFER_LIMIT = 64 * 1024,
     HIGH_WATER = 64 * 1024,
-    WARN_AFTER_WRITES = 5, /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
 };
 
 typedef struct {
@@ -70,19 +69,23 @@ typedef struct {
     bool waiting;
 } StreamTransport;
 
-/* The loop, or NULL with an exception if the transport has ended or was never opened.  Borrowed. */
 static Loop *
 loop_borrow(StreamTransport *self)
 {
     return transport_loop_borrow(self->state, self->loop);
 }
 
-/* loop.call_soon(self._call_connection_lost, exception), in the transport's context if it has one.  Returns 0 or -1. */
 static int
 call_connection_lost_soon(StreamTransport *self, PyObject *exception)
 {
-    return transport_call_soon(self->state, self->loop, (PyObject *)self, self->state->str__call_connection_lost,
+    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
                                exception, self->context);
+}
+
+static int
+fatal_error(StreamTransport *self, const char *message)
+{
+    return transport_fatal_error((PyObject *)self, message);
 }
 
 /* ---- Writing ---- */
@@ -120,7 +123,7 @@ write_failed(StreamTransport *self, int error)
     raise_errno(error);
     PyObject *exception = compat_exception_take();
     compat_exception_restore_steal(Py_NewRef(exception));
-    int result = transport_fatal_error((PyObject *)self, "Fatal write error on socket transport");
+    int result = fatal_error(self, "Fatal write error on socket transport");
     if (result == 0 && transport_is_set(self->empty_waiter)) {
         PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_exception", "O", exception);
         Py_XDECREF(done);
@@ -216,9 +219,9 @@ report_flush_error(StreamTransport *self, Loop *loop)
         return -1;
     }
     PyObject *exception = compat_exception_take();
-    PyObject *result = PyObject_CallMethod(
-        (PyObject *)loop, "call_exception_handler", "({sssOsOsO})", "message", "Exception in a write on socket transport",
-        "exception", exception, "transport", self, "protocol", self->protocol ? self->protocol : Py_None);
+    PyObject *result = PyObject_CallMethod((PyObject *)loop, "call_exception_handler", "({sssOsOsO})", "message",
+                                           "Exception in a write on socket transport", "exception", exception,
+                                           "transport", self, "protocol", self->protocol ? self->protocol : Py_None);
     Py_DECREF(exception);
     Py_XDECREF(result);
     if (result != NULL) {
@@ -264,19 +267,6 @@ chunks_appended(StreamTransport *self)
     return flush(self);
 }
 
-/* Counts a write after the connection was lost, and warns of the sixth and later.  Returns 0 or -1. */
-static int
-count_lost_write(StreamTransport *self)
-{
-    PyObject *result = NULL;
-    if (self->conn_lost++ < WARN_AFTER_WRITES) {
-        return 0;
-    }
-    result = PyObject_CallMethod(self->state->asyncio_logger, "warning", "s", "socket.send() raised exception.");
-    Py_XDECREF(result);
-    return result ? 0 : -1;
-}
-
 /* What write() and writelines() ask first.  Returns 0 or -1. */
 static int
 check_writable(StreamTransport *self, const char *method)
@@ -311,7 +301,7 @@ check_read(StreamTransport *self, ssize_t count)
         return 0;
     }
     raise_errno(-errno);
-    return transport_fatal_error((PyObject *)self, "Fatal read error on socket transport");
+    return fatal_error(self, "Fatal read error on socket transport");
 }
 
 static int
@@ -332,7 +322,7 @@ read_data(StreamTransport *self, PyObject *protocol)
     PyObject *done = data ? PyObject_VectorcallMethod(self->state->str_data_received, args, 2, NULL) : NULL;
     Py_XDECREF(data);
     if (AC_UNLIKELY(done == NULL)) {
-        return transport_fatal_error((PyObject *)self, "Fatal error: protocol.data_received() call failed.");
+        return fatal_error(self, "Fatal error: protocol.data_received() call failed.");
     }
     Py_DECREF(done);
     return 0;
@@ -360,7 +350,7 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
 {
     PyObject *buffer;
     if (get_buffer(self, protocol, &buffer) < 0) {
-        return transport_fatal_error((PyObject *)self, "Fatal error: protocol.get_buffer() call failed.");
+        return fatal_error(self, "Fatal error: protocol.get_buffer() call failed.");
     }
     Py_buffer view;
     int result = PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE);
@@ -368,11 +358,12 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         PyErr_Format(PyExc_TypeError, "recv_into() argument 1 must be read-write bytes-like object, not %.200s",
                      Py_TYPE(buffer)->tp_name);
         Py_DECREF(buffer);
-        return transport_fatal_error((PyObject *)self, "Fatal read error on socket transport");
+        return fatal_error(self, "Fatal read error on socket transport");
     }
     Py_DECREF(buffer);
     if (AC_UNLIKELY(!transport_is_set(self->sock))) {
-        PyBuffer_Release(&view); /* get_buffer() has seen the end of the connection: the number may be another's by now */
+        PyBuffer_Release(
+            &view); /* get_buffer() has seen the end of the connection: the number may be another's by now */
         return 0;
     }
     ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);
@@ -388,7 +379,7 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
     PyObject *done = size ? PyObject_VectorcallMethod(self->state->str_buffer_updated, args, 2, NULL) : NULL;
     Py_XDECREF(size);
     if (AC_UNLIKELY(done == NULL)) {
-        return transport_fatal_error((PyObject *)self, "Fatal error: protocol.buffer_updated() call failed.");
+        return fatal_error(self, "Fatal error: protocol.buffer_updated() call failed.");
     }
     Py_DECREF(done);
     return 0;
@@ -496,7 +487,7 @@ StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     Py_INCREF(protocol);
     int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
     Py_DECREF(protocol);
-    return none_unless(result);
+    return transport_none_unless(result);
 }
 
 static PyObject *
@@ -523,13 +514,14 @@ StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t n
     PyObject *chunk = chunk_new(data);
     if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
         Py_XDECREF(chunk);
-        return none_unless(chunk ? 0 : -1);
+        return transport_none_unless(chunk ? 0 : -1);
     }
     if (AC_UNLIKELY(self->conn_lost)) {
         Py_DECREF(chunk);
-        return none_unless(count_lost_write(self));
+        return transport_none_unless(
+            transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING));
     }
-    return none_unless(chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended(self));
+    return transport_none_unless(chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended(self));
 }
 
 static PyObject *
@@ -558,9 +550,9 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     }
     int result = 0;
     if (self->conn_lost && PyTuple_GET_SIZE(lines) > 0) {
-        result = count_lost_write(self);
+        result = transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
         Py_DECREF(lines);
-        return none_unless(result);
+        return transport_none_unless(result);
     }
     /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
     Py_ssize_t count = PyTuple_GET_SIZE(lines);
@@ -585,7 +577,7 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
         return NULL;
     }
     Py_DECREF(chunks);
-    return none_unless(!chunks_empty(&self->chunks) ? chunks_appended(self) : 0);
+    return transport_none_unless(!chunks_empty(&self->chunks) ? chunks_appended(self) : 0);
 }
 
 static PyObject *
@@ -619,7 +611,7 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     }
     int error = send_chunks(self);
     if (error < 0) {
-        return none_unless(write_failed(self, error));
+        return transport_none_unless(write_failed(self, error));
     }
     if (self->protocol_paused && (Py_ssize_t)self->chunks.size_bytes <= self->low_water) {
         PyObject *resumed = PyObject_CallMethod((PyObject *)self, "_maybe_resume_protocol", NULL);
@@ -695,7 +687,8 @@ StreamTransport__open(StreamTransport *self, PyObject *args)
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server));
     set_nodelay(self->fd);
-    return none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1 : 0);
+    return transport_none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1
+                                                                                                                : 0);
 }
 
 static PyObject *
@@ -712,7 +705,7 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     int result =
         reader_watch(loop, self->fd, READER_READ, ready, transport_is_set(self->context) ? self->context : NULL);
     Py_DECREF(ready);
-    return none_unless(result);
+    return transport_none_unless(result);
 }
 
 static PyObject *
@@ -726,7 +719,7 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     }
     Loop *loop = self->closing ? NULL : loop_borrow(self); /* a failed flush has closed it */
     if (loop == NULL) {
-        return none_unless(self->closing ? 0 : -1);
+        return transport_none_unless(self->closing ? 0 : -1);
     }
     self->closing = true;
     if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
@@ -734,7 +727,7 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     }
     if (chunks_empty(&self->chunks)) {
         self->conn_lost++;
-        return none_unless(call_connection_lost_soon(self, Py_None));
+        return transport_none_unless(call_connection_lost_soon(self, Py_None));
     }
     Py_RETURN_NONE;
 }
@@ -763,7 +756,7 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
         }
     }
     self->conn_lost++;
-    return none_unless(call_connection_lost_soon(self, exception));
+    return transport_none_unless(call_connection_lost_soon(self, exception));
 }
 
 static PyObject *
@@ -970,10 +963,6 @@ int
 stream_transport_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
-    PyTypeObject *base = (PyTypeObject *)state->asyncio_FlowControlMixin;
-    if (transport_check_base(base, offsetof(StreamTransport, state)) < 0
-        || state_add_type(module, &state->StreamTransport_type, &StreamTransport_spec, base) < 0) {
-        return -1;
-    }
-    return PyModule_AddType(module, state->StreamTransport_type);
+    return transport_add_type(module, &state->StreamTransport_type, &StreamTransport_spec,
+                              state->asyncio_FlowControlMixin, offsetof(StreamTransport, state));
 }

@@ -25,6 +25,7 @@
     X(WaitCoroutine, 16)     \
     X(GatheringFuture, 64)   \
     X(StreamTransport, 0)    \
+    X(DatagramTransport, 0)  \
     X(ReadPipeTransport, 0)  \
     X(WritePipeTransport, 0) \
     X(SockCoroutine, 64)
@@ -85,6 +86,7 @@
     X(_start_reading)           \
     X(_transports)              \
     X(_repr_info)               \
+    X(_sendto_ready)            \
     X(_write_ready)             \
     X(__repr__)                 \
     X(add_done_callback)        \
@@ -100,6 +102,7 @@
     X(create_task)              \
     X(connection_made)          \
     X(data_received)            \
+    X(datagram_received)        \
     X(exception)                \
     X(fileno)                   \
     X(get_buffer)               \
