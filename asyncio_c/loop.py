@@ -16,13 +16,13 @@ import sys
 import threading
 import weakref
 from asyncio import base_events, constants, events, format_helpers, sslproto, tasks, trsock, unix_events
+from types import NoneType
 from typing import Any
 
 from . import _core, _registry, transports
 
 _registry.register()
 
-# Of a socket: family, type and protocol as plain numbers, without the detour over their enumerations.
 _KIND_OF_SOCKET = [getattr(socket.SocketType, name) for name in ("family", "type", "proto")]
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -252,6 +252,33 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._remove_reader(pidfd)
         os.close(pidfd)
 
+    # ---- Names ----
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[tuple[Any, ...]]:
+        """Return what socket.getaddrinfo() returns, from a thread unless the address is a number.
+
+        Mirrors loop.getaddrinfo ("Event Loop", "DNS"). Raises socket.gaierror.
+        """
+        if (
+            isinstance(host, str)
+            and (host[:1].isdigit() or ":" in host)
+            and isinstance(port, (int, NoneType))
+        ):
+            try:
+                return socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+            except socket.gaierror:
+                pass  # a name after all, or a mistake for which the thread gets the error
+        return await super().getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+
     # ---- Accepting ----
 
     def _accept_connection(
@@ -261,14 +288,16 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         sslcontext: Any = None,
         server: Any = None,
         backlog: int = 100,
-        *timeouts_and_context: Any,
+        ssl_handshake_timeout: float | None = constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = constants.SSL_SHUTDOWN_TIMEOUT,
+        *given_context: Any,
     ) -> None:
         """Accept what waits at the listening socket; the reader's callback of _start_serving()."""
-        family, kind, number = (attribute.__get__(sock) for attribute in _KIND_OF_SOCKET)
-        context = timeouts_and_context[2] if sys.version_info >= (3, 15) else None
+        timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
+        context = given_context[0] if given_context else None  # from Python 3.15 on
         for _ in range(backlog + (sys.version_info >= (3, 14))):
             try:
-                fd, address = sock._accept()
+                connection, address = _accept(sock)
             except ConnectionAbortedError:
                 continue
             except (BlockingIOError, InterruptedError):
@@ -281,11 +310,9 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
                 self.call_exception_handler(details)
                 # The socket stays ready: look again when somebody may have closed something.
                 self._remove_reader(sock.fileno())
-                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts_and_context)
+                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, *given_context)
                 self.call_later(constants.ACCEPT_RETRY_DELAY, self._start_serving, *arguments)
                 return
-            connection = socket.socket(family, kind, number, fd)
-            connection.setblocking(False)
             if self._debug:
                 base_events.logger.debug("%r got a new connection from %r: %r", server, address, connection)
             own_context = context.copy() if context is not None else None
@@ -298,7 +325,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
                         {"peername": address},
                         sslcontext,
                         server,
-                        *timeouts_and_context[:2],
+                        *timeouts,
                         **keywords,
                     ),
                     context=own_context,
@@ -344,6 +371,19 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 
+def _accept(sock: socket.socket) -> tuple[socket.socket, Any]:
+    """Return what sock.accept() returns, with a socket that does not block."""
+    if type(sock) is not socket.socket:
+        connection, address = sock.accept()
+    else:
+        # As accept() does, but the kind of the new socket as plain numbers, without the detour over their enumerations.
+        fd, address = sock._accept()
+        family, kind, number = (attribute.__get__(sock) for attribute in _KIND_OF_SOCKET)
+        connection = socket.socket(family, kind, number, fd)
+    connection.setblocking(False)
+    return connection, address
+
+
 class _Watches:
     """What asyncio's transports ask of a selector for their representation, and how it is closed: a view of the poller."""
 
@@ -361,4 +401,11 @@ class _Watches:
         """Do nothing: the poller is the C loop's to close."""
 
 
-os.register_at_fork(after_in_child=_core._after_fork)
+def _before_fork() -> None:
+    """Send what the callback that forks has written, lest the child has it too."""
+    loop = events._get_running_loop()
+    if isinstance(loop, Loop):
+        loop._run_deferred()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_core._after_fork)

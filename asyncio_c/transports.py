@@ -6,10 +6,28 @@ errors and the end of a connection are asyncio's, as this Python does them.
 
 from __future__ import annotations
 
-from asyncio import selector_events, unix_events
+import socket
+import weakref
+from asyncio import selector_events, trsock, unix_events
 from typing import Any
 
 from . import _core
+
+
+class _TransportSocket(trsock.TransportSocket):
+    """The socket that get_extra_info() gives away: asyncio's, which has the transport send first what it has deferred."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, sock: socket.socket, transport: StreamTransport) -> None:
+        super().__init__(sock)
+        self._transport = weakref.ref(transport)
+
+    def shutdown(self, how: int) -> None:
+        transport = self._transport()
+        if transport is not None:
+            transport.get_write_buffer_size()
+        super().shutdown(how)
 
 
 class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
@@ -29,6 +47,9 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
         context: Any = None,
     ) -> None:
         self._open(loop, sock, protocol, waiter, extra, server, context)
+
+    def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
+        return _TransportSocket(sock, self)
 
 
 class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]

@@ -304,6 +304,9 @@ Handle_traverse(Handle *self, visitproc visit, void *arg)
     }
     Py_VISIT(self->args_tuple);
     Py_VISIT(self->source_traceback);
+    if (is_timer(self)) {
+        Py_VISIT(((TimerHandle *)self)->given_when);
+    }
     return 0;
 }
 
@@ -315,6 +318,9 @@ Handle_clear(Handle *self)
     lazy_context_clear(&self->context);
     Py_CLEAR(self->source_traceback);
     Py_CLEAR(self->cancelled_repr);
+    if (is_timer(self)) {
+        Py_CLEAR(((TimerHandle *)self)->given_when);
+    }
     return 0;
 }
 
@@ -462,13 +468,13 @@ Handle_get_repr(Handle *self, void *Py_UNUSED(closure))
 static PyObject *
 TimerHandle_when(TimerHandle *self, PyObject *Py_UNUSED(ignored))
 {
-    return PyFloat_FromDouble(self->when);
+    return self->given_when ? Py_NewRef(self->given_when) : PyFloat_FromDouble(self->when);
 }
 
 static PyObject *
 TimerHandle_get_when(TimerHandle *self, void *Py_UNUSED(closure))
 {
-    return PyFloat_FromDouble(self->when);
+    return TimerHandle_when(self, NULL);
 }
 
 static PyObject *
@@ -480,7 +486,7 @@ TimerHandle_get_scheduled(TimerHandle *self, void *Py_UNUSED(closure))
 static Py_hash_t
 TimerHandle_hash(TimerHandle *self)
 {
-    PyObject *when = PyFloat_FromDouble(self->when);
+    PyObject *when = TimerHandle_when(self, NULL);
     Py_hash_t hash = when ? PyObject_Hash(when) : -1;
     Py_XDECREF(when);
     return hash;

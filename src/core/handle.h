@@ -29,7 +29,8 @@ typedef struct {
 typedef struct {
     Handle handle;
     struct timer timer;
-    double when; /* seconds of loop.time() */
+    double when;          /* seconds of loop.time() */
+    PyObject *given_when; /* owned or NULL: what call_at() was given, where that is no float */
 } TimerHandle;
 
 /* A handle for callback(*args) in `context`, NULL for a copy of the current one.  In debug mode it remembers where it

@@ -39,8 +39,8 @@ reader_update(Loop *loop, struct reader *reader)
 {
     unsigned wanted = reader_wanted(reader);
     int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
-    if (wanted == 0) {
-        free(reader);
+    if (wanted == 0 && result == 0) {
+        free(reader); /* a forked child may fail to leave the parent's poller: then it is still there */
     }
     return result;
 }
@@ -119,6 +119,10 @@ parse_fd(PyObject *object)
 static int
 reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock)
 {
+    /* Asked here and not earlier: fileno() and the collector may have closed the loop since. */
+    if (loop_check_closed(loop) < 0) {
+        return -1;
+    }
     struct reader *reader = reader_find(loop, fd);
     bool added = reader == NULL;
     if (added) {

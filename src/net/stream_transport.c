@@ -158,17 +158,38 @@ wait_for_room(StreamTransport *self)
     return result;
 }
 
-/* Sends what was deferred, or waits until it can be sent.  Does nothing where there is nothing to flush.  Returns 0 or -1.
-   Runs Python. */
+/* write_failed() after the callback that wrote has ended, in the context that it had. */
+AC_COLD static int
+write_failed_later(StreamTransport *self, int error)
+{
+    PyObject *context = Py_XNewRef(lazy_context_borrow(&self->write_context, self->state));
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        return -1;
+    }
+    int result = write_failed(self, error);
+    PyObject *exception = result < 0 ? compat_exception_take() : NULL;
+    if (PyContext_Exit(context) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_DECREF(context);
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+    return result;
+}
+
+/* Sends what was deferred, or waits until it can be sent.  Does nothing where there is nothing to flush.  `later` says that
+   the callback that wrote has ended.  Returns 0 or -1.  Runs Python. */
 static int
-flush(StreamTransport *self)
+flush_chunks(StreamTransport *self, bool later)
 {
     if (self->waiting || chunks_empty(&self->chunks)) {
         return 0;
     }
     int error = send_chunks(self), result = 0;
     if (AC_UNLIKELY(error < 0)) {
-        result = write_failed(self, error);
+        result = later ? write_failed_later(self, error) : write_failed(self, error);
     }
     else if (!chunks_empty(&self->chunks) && !self->waiting) {
         result = wait_for_room(self) < 0 ? -1 : maybe_pause_protocol(self);
@@ -181,14 +202,40 @@ flush(StreamTransport *self)
 }
 
 static int
+flush(StreamTransport *self)
+{
+    return flush_chunks(self, false);
+}
+
+/* What write() would have raised, had it sent at once, has nobody to go to but the exception handler.  Returns 0, or -1 with
+   what has to leave the loop. */
+AC_COLD static int
+report_flush_error(StreamTransport *self, Loop *loop)
+{
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exception = compat_exception_take();
+    PyObject *result = PyObject_CallMethod((PyObject *)loop, "call_exception_handler", "({sssOsOsO})", "message",
+                                           "Exception in a write on socket transport", "exception", exception,
+                                           "transport", self, "protocol", self->protocol ? self->protocol : Py_None);
+    Py_DECREF(exception);
+    Py_XDECREF(result);
+    if (result != NULL) {
+        return 0;
+    }
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyErr_WriteUnraisable((PyObject *)loop);
+    return 0;
+}
+
+static int
 run_deferred(struct deferred *deferred, Loop *loop)
 {
     StreamTransport *self = AC_CONTAINER_OF(deferred, StreamTransport, deferred);
-    if (loop->fork_generation != self->state->fork_generation) {
-        chunks_clear(&self->chunks); /* a forked child, which came back from the callback: the parent sends it */
-        return 0;
-    }
-    return flush(self);
+    return flush_chunks(self, true) < 0 ? report_flush_error(self, loop) : 0;
 }
 
 /* After chunks were appended.  Returns 0 or -1. */
@@ -324,6 +371,11 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         return transport_fatal_error((PyObject *)self, "Fatal read error on socket transport");
     }
     Py_DECREF(buffer);
+    if (AC_UNLIKELY(!transport_is_set(self->sock))) {
+        /* get_buffer() has seen the end of the connection: the number may be another's by now. */
+        PyBuffer_Release(&view);
+        return 0;
+    }
     ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);
     int error = errno;
     PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */
@@ -367,7 +419,7 @@ static int
 fill_extra(StreamTransport *self)
 {
     struct state *state = self->state;
-    PyObject *socket = PyObject_CallOneArg(state->TransportSocket, self->sock);
+    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", self->sock);
     int result = socket ? PyDict_SetItem(self->extra, state->str_socket, socket) : -1;
     Py_XDECREF(socket);
     if (result < 0 || set_name(self->extra, state->str_sockname, self->sock, state->str_getsockname) < 0) {
@@ -500,21 +552,22 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (check_writable(self, "writelines") < 0) {
         return NULL;
     }
-    PyObject *lines = PySequence_Fast(list_of_data, "writelines() needs an iterable of bytes-like objects");
+    /* A copy: a line's __buffer__() may change the list. */
+    PyObject *lines = PySequence_Tuple(list_of_data);
     if (lines == NULL) {
         return NULL;
     }
     int result = 0;
-    if (self->conn_lost && PySequence_Fast_GET_SIZE(lines) > 0) {
+    if (self->conn_lost && PyTuple_GET_SIZE(lines) > 0) {
         result = count_lost_write(self);
         Py_DECREF(lines);
         return none_unless(result);
     }
     /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(lines);
+    Py_ssize_t count = PyTuple_GET_SIZE(lines);
     PyObject *chunks = PyList_New(count);
     for (Py_ssize_t i = 0; chunks != NULL && i < count; i++) {
-        PyObject *line = i < PySequence_Fast_GET_SIZE(lines) ? PySequence_Fast_GET_ITEM(lines, i) : Py_None;
+        PyObject *line = PyTuple_GET_ITEM(lines, i);
         PyObject *view = PyMemoryView_FromObject(line);
         PyObject *chunk = view ? chunk_new(PyBytes_Check(line) ? line : view) : NULL;
         Py_XDECREF(view);

@@ -52,7 +52,6 @@
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")                   \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
-    X(TransportSocket, "asyncio.trsock", "TransportSocket")                           \
     X(socket_type, "socket", "socket")                                                \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \

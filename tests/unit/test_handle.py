@@ -30,7 +30,8 @@ def test_call_at_keeps_when(loop):
 
 
 def test_when_may_be_an_integer(loop):
-    assert loop.call_at(10**6, int).when() == 10**6
+    handle = loop.call_at(10**6, int)
+    assert (handle.when(), type(handle.when())) == (10**6, int)
 
 
 def test_cancelled_handle_does_not_run(loop):

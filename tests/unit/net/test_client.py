@@ -101,6 +101,22 @@ async def test_numeric_addresses_need_no_thread(loop, listener, monkeypatch):
         del loop.run_in_executor
 
 
+async def test_numeric_address_with_a_scope_without_a_thread(loop, impl):
+    """asyncio asks a thread for an address with a scope; nobody has to wait for it."""
+    if not impl.native_loop:
+        return
+
+    def run_in_executor(*args):
+        raise AssertionError("a thread was asked for")
+
+    loop.run_in_executor = run_in_executor
+    try:
+        found = await loop.getaddrinfo("fe80::1%lo", 80, type=socket.SOCK_STREAM)
+    finally:
+        del loop.run_in_executor
+    assert found == socket.getaddrinfo("fe80::1%lo", 80, type=socket.SOCK_STREAM)
+
+
 def link_local_addresses():
     """Return the machine's link-local IPv6 addresses as (address, interface)."""
     found = []
