@@ -7,6 +7,7 @@ writers. This file joins the two: running, closing, and the reports of errors.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
@@ -221,24 +222,36 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._add_reader(pidfd, self._process_ended, pidfd, transport)
 
     def _process_ended(self, pidfd: int, transport: Any) -> None:
-        # One turn later, so that what the process has written comes first. It stays a zombie until then: the number of
-        # a process that somebody may still send a signal to must not be given to another.
         self._remove_reader(pidfd)
-        self.call_soon(self._reap_process, pidfd, transport)
+        returncode = self._look_at_status(transport)
+        # One turn later, so that what the process has written comes first.
+        self.call_soon(self._reap_process, pidfd, transport, returncode)
 
-    def _reap_process(self, pidfd: int, transport: Any) -> None:
-        self._close_pidfd(pidfd)
+    def _look_at_status(self, transport: Any) -> int:
+        """Return how a process has ended, and leave it a zombie.
+
+        The number of a process that somebody may still send a signal to must not be given to another. But who waits for
+        any process there is, as some of asyncio's child watchers do, may be quicker than the next turn of the loop.
+        """
         pid = transport.get_pid()
         try:
-            returncode = unix_events.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            status: Any = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:
             # Popen may have asked for the status just before, in kill() or the like: then it knows.
-            returncode = transport._proc.returncode
+            returncode: int | None = transport._proc.returncode
             if returncode is None:
                 returncode = 255
                 base_events.logger.warning(
                     "child process pid %d exit status already read:  will report returncode 255", pid
                 )
+            return returncode
+        number: int = status.si_status
+        return number if status.si_code == os.CLD_EXITED else -number
+
+    def _reap_process(self, pidfd: int, transport: Any, returncode: int) -> None:
+        self._close_pidfd(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(transport.get_pid(), os.WNOHANG)
         transport._process_exited(returncode)
 
     def _close_pidfd(self, pidfd: int) -> None:

@@ -362,8 +362,8 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
     }
     Py_DECREF(buffer);
     if (AC_UNLIKELY(!transport_is_set(self->sock))) {
-        PyBuffer_Release(
-            &view); /* get_buffer() has seen the end of the connection: the number may be another's by now */
+        /* get_buffer() has seen the end of the connection: the number may be another's by now. */
+        PyBuffer_Release(&view);
         return 0;
     }
     ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);

@@ -447,6 +447,26 @@ async def test_status_read_by_popen(impl, loop):
     transport.close()
 
 
+async def test_status_read_by_a_signal_handler(impl, loop):
+    """A handler of SIGCHLD that reaps whatever there is, as some of asyncio's child watchers had: the status is not lost."""
+    if not impl.native_loop:
+        pytest.skip("asyncio reports 255 and logs a warning, or has such a watcher itself")
+    reaped = []
+
+    def reap():
+        try:
+            reaped.append(os.waitpid(-1, os.WNOHANG)[0])
+        except ChildProcessError:
+            reaped.append(None)
+
+    loop.add_signal_handler(signal.SIGCHLD, reap)
+    process = await shell("exit 6")
+    block_until_exit(process.pid)
+    assert await process.wait() == 6
+    loop.remove_signal_handler(signal.SIGCHLD)
+    assert reaped  # it was called: which of the two came first does not matter
+
+
 async def test_ignored_sigchld(impl, logged):
     """The kernel throws the status away; if the process is quick, before anybody could watch it."""
     if not impl.native_loop and support.PY312:
