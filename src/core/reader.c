@@ -37,6 +37,11 @@ reader_wanted(const struct reader *reader)
 static int
 reader_update(Loop *loop, struct reader *reader)
 {
+    if (reader->kept_for != NULL && reader->handles[0] == NULL && reader->handles[1] == NULL
+        && reader->base.watch.wanted != POLLER_READ) {
+        /* The kernel has to be told anyway.  Forgetting cannot fail, unlike a change, should the socket be closed by now. */
+        Py_CLEAR(reader->kept_for);
+    }
     unsigned wanted = reader_wanted(reader);
     int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
     if (wanted == 0 && result == 0) {

@@ -375,8 +375,10 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         return result;
     }
     PyObject *size = PyLong_FromSsize_t(count);
-    PyObject *args[] = { protocol, size };
+    /* get_buffer() may have set another protocol, which is told then, as by asyncio. */
+    PyObject *now = Py_NewRef(is_set(self->protocol) ? self->protocol : protocol), *args[] = { now, size };
     PyObject *done = size ? PyObject_VectorcallMethod(self->state->str_buffer_updated, args, 2, NULL) : NULL;
+    Py_DECREF(now);
     Py_XDECREF(size);
     if (AC_UNLIKELY(done == NULL)) {
         return fatal_error(self, "Fatal error: protocol.buffer_updated() call failed.");

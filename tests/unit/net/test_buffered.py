@@ -231,3 +231,16 @@ async def test_get_buffer_that_ends_the_connection_reads_nothing_of_the_next(con
         os.close(numbers[0])
     assert protocol.received == b""
     reports.clear()  # nobody provides for _call_connection_lost() being called twice
+
+
+async def test_get_buffer_that_sets_another_protocol(connect):
+    def hand_over(protocol, sizehint):
+        protocol.transport.set_protocol(second)
+        return second.buffer
+
+    second = BufferedRecorder()
+    transport, first, peer = await connect(lambda: BufferedRecorder(get_buffer=hand_over))
+    peer.send(b"data")
+    assert await second.bytes(4) == b"data"
+    assert first.events == ["made", "get_buffer"]
+    await finish(transport, second)

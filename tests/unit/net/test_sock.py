@@ -717,3 +717,12 @@ def test_a_duplicate_does_not_keep_the_loop_from_waiting(loop, pair, tmp_path):
         loop._run_once()
         os.close(number)
     assert fired == ["timer"], "the turn did not wait for the timer"
+
+
+async def test_sendall_cancelled_after_the_socket_was_closed(loop, pair):
+    sock, peer = pair
+    await received_once(loop, sock, peer)
+    task = await started(loop.sock_sendall(sock, bytes(10 << 20)))
+    sock.close()
+    await cancelled(task)
+    support.collect()
