@@ -376,7 +376,7 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
     }
     PyObject *size = PyLong_FromSsize_t(count);
     /* get_buffer() may have set another protocol, which is told then, as by asyncio. */
-    PyObject *now = Py_NewRef(is_set(self->protocol) ? self->protocol : protocol), *args[] = { now, size };
+    PyObject *now = Py_NewRef(transport_is_set(self->protocol) ? self->protocol : protocol), *args[] = { now, size };
     PyObject *done = size ? PyObject_VectorcallMethod(self->state->str_buffer_updated, args, 2, NULL) : NULL;
     Py_DECREF(now);
     Py_XDECREF(size);
