@@ -21,8 +21,7 @@
 struct reader {
     struct loop_watch base;
     Handle *handles[2]; /* owned; for POLLER_READ and POLLER_WRITE */
-    PyObject
-        *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
+    PyObject *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
 };
 
 static const unsigned directions[2] = { POLLER_READ, POLLER_WRITE };
@@ -43,7 +42,9 @@ reader_update(Loop *loop, struct reader *reader)
         Py_CLEAR(reader->kept_for);
     }
     unsigned wanted = reader_wanted(reader);
-    int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
+    /* The poller must forget what is freed, also where it has found out by itself that nothing is left to watch. */
+    bool same = wanted != 0 && wanted == reader->base.watch.wanted;
+    int result = same ? 0 : loop_set_watch(loop, &reader->base, wanted);
     if (wanted == 0 && result == 0) {
         free(reader); /* a forked child may fail to leave the parent's poller: then it is still there */
     }
