@@ -216,6 +216,13 @@ reader_unwatch(Loop *loop, int fd, int direction)
     return reader_remove(loop, fd, direction) < 0 ? -1 : 0;
 }
 
+bool
+reader_kept_for_socket(Loop *loop, int fd, PyObject *sock)
+{
+    struct reader *reader = reader_find(loop, fd);
+    return reader != NULL && reader->kept_for != NULL && compat_weakref_is(reader->kept_for, sock);
+}
+
 Handle *
 reader_wait_for_socket(Loop *loop, int fd, int direction, PyObject *sock, PyObject *callback)
 {

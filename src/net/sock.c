@@ -166,6 +166,9 @@ static PyMethodDef sock_ready_def = { "_sock_ready", (PyCFunction)sock_ready, ME
 static int
 check_no_transport(SockCoroutine *self)
 {
+    if (direction_of(self) == READER_READ && reader_kept_for_socket(self->loop, self->fd, self->sock)) {
+        return 0; /* asked before; a transport would have begun to read, and taken the interest over */
+    }
     PyObject *result = PyObject_CallMethod((PyObject *)self->loop, "_ensure_fd_no_transport", "i", self->fd);
     Py_XDECREF(result);
     return result ? 0 : -1;
