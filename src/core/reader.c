@@ -43,7 +43,9 @@ reader_update(Loop *loop, struct reader *reader)
         Py_CLEAR(reader->kept_for);
     }
     unsigned wanted = reader_wanted(reader);
-    int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
+    /* Nothing wanted is always told: poll(2) wants nothing of a closed descriptor whose watch is still in the table. */
+    bool told = wanted != 0 && wanted == reader->base.watch.wanted;
+    int result = told ? 0 : loop_set_watch(loop, &reader->base, wanted);
     if (wanted == 0 && result == 0) {
         free(reader); /* a forked child may fail to leave the parent's poller: then it is still there */
     }
