@@ -331,9 +331,9 @@ report_flush_error(StreamTransport *self, Loop *loop)
         return -1;
     }
     PyObject *exception = compat_exception_take();
-    PyObject *result = PyObject_CallMethod(
-        (PyObject *)loop, "call_exception_handler", "({sssOsOsO})", "message", "Exception in a write on socket transport",
-        "exception", exception, "transport", self, "protocol", self->protocol ? self->protocol : Py_None);
+    PyObject *result = PyObject_CallMethod((PyObject *)loop, "call_exception_handler", "({sssOsOsO})", "message",
+                                           "Exception in a write on socket transport", "exception", exception,
+                                           "transport", self, "protocol", self->protocol ? self->protocol : Py_None);
     Py_DECREF(exception);
     Py_XDECREF(result);
     if (result != NULL) {
@@ -487,7 +487,8 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
     }
     Py_DECREF(buffer);
     if (AC_UNLIKELY(!is_set(self->sock))) {
-        PyBuffer_Release(&view); /* get_buffer() has seen the end of the connection: the number may be another's by now */
+        PyBuffer_Release(
+            &view); /* get_buffer() has seen the end of the connection: the number may be another's by now */
         return 0;
     }
     ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);
