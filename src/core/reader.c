@@ -42,9 +42,9 @@ reader_update(Loop *loop, struct reader *reader)
         Py_CLEAR(reader->kept_for);
     }
     unsigned wanted = reader_wanted(reader);
-    /* The poller must forget what is freed, also where it has found out by itself that nothing is left to watch. */
-    bool same = wanted != 0 && wanted == reader->base.watch.wanted;
-    int result = same ? 0 : loop_set_watch(loop, &reader->base, wanted);
+    /* Nothing wanted is always told: poll(2) wants nothing of a closed descriptor whose watch is still in the table. */
+    bool told = wanted != 0 && wanted == reader->base.watch.wanted;
+    int result = told ? 0 : loop_set_watch(loop, &reader->base, wanted);
     if (wanted == 0 && result == 0) {
         free(reader); /* a forked child may fail to leave the parent's poller: then it is still there */
     }
