@@ -9,7 +9,8 @@
    Interest that is kept: sock_recv() wants to know of one event, and most often the same socket is asked again soon.  So
    when it is done the kernel is not told.  If the next sock_recv() comes first, there is nothing to tell either; if an
    event comes first, the interest ends then.  The number alone does not say that it is still the same open file, so the
-   socket object is remembered, weakly: as long as it lives it has closed nothing. */
+   socket object is remembered, weakly: as long as it lives it has closed nothing.  (Who puts another file under a living
+   socket's number with dup2() deceives it, and has to call remove_reader() first.) */
 #include "core/reader.h"
 
 #include "core/handle.h"
@@ -21,7 +22,8 @@
 struct reader {
     struct loop_watch base;
     Handle *handles[2]; /* owned; for POLLER_READ and POLLER_WRITE */
-    PyObject *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
+    PyObject
+        *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
 };
 
 static const unsigned directions[2] = { POLLER_READ, POLLER_WRITE };
@@ -194,15 +196,19 @@ static int
 reader_remove(Loop *loop, int fd, int direction)
 {
     struct reader *reader = loop->closed ? NULL : reader_find(loop, fd);
-    Handle *handle = reader ? reader->handles[direction] : NULL;
-    if (handle == NULL) {
+    if (reader == NULL) {
         return 0;
     }
+    Handle *handle = reader->handles[direction];
     reader->handles[direction] = NULL;
-    if (direction == READER_READ) {
+    bool kept = direction == READER_READ && reader->kept_for != NULL;
+    if (kept) {
         Py_CLEAR(reader->kept_for);
     }
-    int result = reader_update(loop, reader);
+    int result = handle != NULL || kept ? reader_update(loop, reader) : 0;
+    if (handle == NULL) {
+        return result;
+    }
     if (handle_cancel(handle) < 0) {
         result = -1;
     }
