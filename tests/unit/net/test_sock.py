@@ -745,3 +745,16 @@ async def test_another_file_under_the_number_of_a_living_socket(loop):
         await turns(3)
         second_peer.send(b"second")
         assert await waiting == b"second"
+
+
+async def test_the_buffer_of_recv_into_may_change_its_size_meanwhile(loop):
+    sock, peer = socket.socketpair()
+    with sock, peer:
+        sock.setblocking(False)
+        buffer = bytearray(2)
+        waiting = loop.create_task(loop.sock_recv_into(sock, buffer))
+        await turns(3)
+        buffer.extend(b"....")
+        peer.send(b"answer")
+        assert await waiting == 6
+        assert buffer == b"answer"
