@@ -247,7 +247,7 @@ def test_awaited_by(impl, loop):
         await impl.sleep(0)
         return me._asyncio_awaited_by
 
-    me = impl.Task(child(), loop=loop)
+    me = loop.create_task(child())
 
     async def main():
         assert me._asyncio_awaited_by is None
