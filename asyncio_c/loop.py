@@ -69,10 +69,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         """
         self._check_closed()
         self._check_running()
-        outer_loop, outer_thread_id = (
-            events._get_running_loop(),
-            self._thread_id,
-        )  # None, unless this run is nested
+        # Both are None, unless this run is nested.
+        outer_loop, outer_thread_id = events._get_running_loop(), self._thread_id
         hooks = sys.get_asyncgen_hooks()
         with nesting.current_task_set_aside(outer_loop) if outer_loop else contextlib.nullcontext():
             self._set_coroutine_origin_tracking(self._debug)
