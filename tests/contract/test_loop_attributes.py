@@ -42,7 +42,9 @@ def test_default_executor(loop):
     with ThreadPoolExecutor(1) as executor:
         loop.set_default_executor(executor)
         assert loop._default_executor is executor
-        assert loop.run_until_complete(loop.run_in_executor(None, threading.get_ident)) != threading.get_ident()
+        assert (
+            loop.run_until_complete(loop.run_in_executor(None, threading.get_ident)) != threading.get_ident()
+        )
         loop._default_executor = None
     loop.run_until_complete(loop.run_in_executor(None, int))
     assert isinstance(loop._default_executor, ThreadPoolExecutor)
@@ -73,7 +75,9 @@ def test_queues_can_be_looked_into(loop):
     timer.cancel()
 
 
-@pytest.mark.parametrize("name", ["call_soon", "call_later", "call_at", "create_task", "create_future", "time"])
+@pytest.mark.parametrize(
+    "name", ["call_soon", "call_later", "call_at", "create_task", "create_future", "time"]
+)
 def test_method_set_on_the_instance(impl, loop, name):
     """Home Assistant, aiocop, pyzmq and looptime replace methods of one loop: what asyncio calls, must be that."""
     calls = []
@@ -98,7 +102,9 @@ def test_method_set_on_the_instance(impl, loop, name):
     assert not calls
 
 
-@pytest.mark.parametrize("name", ["call_soon", "call_later", "call_at", "create_task", "create_future", "time"])
+@pytest.mark.parametrize(
+    "name", ["call_soon", "call_later", "call_at", "create_task", "create_future", "time"]
+)
 def test_method_overridden_in_a_subclass(impl, name):
     """Home Assistant's and tests' loops are subclasses."""
     calls = []
