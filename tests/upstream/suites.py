@@ -96,7 +96,7 @@ class Installed:
         pytest = (
             [self.bin / "python", "-m", "pytest"] if self.suite.mode == "sources" else [self.bin / "pytest"]
         )
-        command = [*pytest, "-q", "-p", "upstream_recorder", f"--timeout={SECONDS_PER_TEST}"]
+        command = [*pytest, "-q", "-p", "upstream_recorder", "--rootdir=.", f"--timeout={SECONDS_PER_TEST}"]
         with open(record.with_suffix(".log"), "wb") as log:
             process = subprocess.Popen(
                 [*map(str, command), *self._arguments(tests)],
