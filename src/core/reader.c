@@ -37,10 +37,15 @@ reader_wanted(const struct reader *reader)
 static int
 reader_update(Loop *loop, struct reader *reader)
 {
+    if (reader->kept_for != NULL && reader->handles[0] == NULL && reader->handles[1] == NULL
+        && reader->base.watch.wanted != POLLER_READ) {
+        /* The kernel has to be told anyway.  Forgetting cannot fail, unlike a change, should the socket be closed by now. */
+        Py_CLEAR(reader->kept_for);
+    }
     unsigned wanted = reader_wanted(reader);
     int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
-    if (wanted == 0) {
-        free(reader);
+    if (wanted == 0 && result == 0) {
+        free(reader); /* a forked child may fail to leave the parent's poller: then it is still there */
     }
     return result;
 }
@@ -119,6 +124,10 @@ parse_fd(PyObject *object)
 static int
 reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock)
 {
+    /* Asked here and not earlier: fileno() and the collector may have closed the loop since. */
+    if (loop_check_closed(loop) < 0) {
+        return -1;
+    }
     struct reader *reader = reader_find(loop, fd);
     bool added = reader == NULL;
     if (added) {

@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 
+from .. import support
 from . import peers
 from .peers import SMALL, Peer, Recorder, turns
 
@@ -650,3 +651,78 @@ async def test_echo_by_many(loop, listener):
     serving = asyncio.ensure_future(serve_all())
     await asyncio.gather(*[ask(i) for i in range(50)])
     await serving
+
+
+# ---- Sockets that live on under another descriptor ----
+
+
+def number_taken_by(number, sock):
+    """Return a socket object for `sock`, which is given away, with the descriptor `number`."""
+    if sock.fileno() == number:
+        return sock
+    os.dup2(sock.fileno(), number, inheritable=False)
+    family, kind = sock.family, sock.type
+    sock.close()
+    return socket.socket(family, kind, fileno=number)
+
+
+async def received_once(loop, sock, peer):
+    task = await started(loop.sock_recv(sock, 1))
+    peer.send(b"x")
+    assert await task == b"x"
+
+
+async def test_a_duplicate_does_not_wake_the_next_owner_of_the_number(loop, pair):
+    sock, peer = pair
+    await received_once(loop, sock, peer)
+    number, calls = sock.fileno(), []
+    with sock.dup():
+        sock.close()
+        left, right = socket.socketpair()
+        left.setblocking(False)
+        with number_taken_by(number, left) as left, right:
+            loop.add_reader(left, lambda: calls.append(left.recv(1)))
+            peer.send(b"for the duplicate")
+            await turns(100)
+            right.send(b"y")
+            while not calls:
+                await turns(1)
+            loop.remove_reader(left)
+    assert calls == [b"y"]
+
+
+def test_a_duplicate_does_not_keep_the_loop_from_waiting(loop, pair, tmp_path):
+    """Not even if the number of another socket has become that of a regular file."""
+    sock, peer = pair
+    other, other_peer = socket.socketpair()
+    fired = []
+
+    async def use():
+        other.setblocking(False)
+        await received_once(loop, sock, peer)
+        await received_once(loop, other, other_peer)
+
+    with other_peer, sock.dup():
+        loop.run_until_complete(use())
+        sock.close()
+        number = other.fileno()
+        other.close()
+        file = os.open(tmp_path, os.O_RDONLY)
+        if file != number:
+            os.dup2(file, number, inheritable=False)
+            os.close(file)
+        peer.send(b"for the duplicate")
+        support.run_once(loop, 10)
+        loop.call_later(0.001, fired.append, "timer")
+        loop._run_once()
+        os.close(number)
+    assert fired == ["timer"], "the turn did not wait for the timer"
+
+
+async def test_sendall_cancelled_after_the_socket_was_closed(loop, pair):
+    sock, peer = pair
+    await received_once(loop, sock, peer)
+    task = await started(loop.sock_sendall(sock, bytes(10 << 20)))
+    sock.close()
+    await cancelled(task)
+    support.collect()
