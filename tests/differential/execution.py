@@ -27,6 +27,29 @@ PythonFuture = asyncio.futures._PyFuture  # type: ignore[attr-defined]
 PythonTask = asyncio.tasks._PyTask  # type: ignore[attr-defined]
 current_task = asyncio.current_task
 
+
+
+class TimerHandle(asyncio.TimerHandle):
+    """A stock timer among which those with the same deadline fire in the order in which they were made.
+
+    asyncio leaves their order undefined; asyncio_c does not.
+    """
+
+    __slots__ = ("_order",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._order = next(_order)
+        if self._source_traceback:
+            del self._source_traceback[-1]
+
+    def __lt__(self, other: TimerHandle) -> bool:
+        return (self._when, self._order) < (other._when, other._order)
+
+
+_order = itertools.count()
+asyncio.events.TimerHandle = TimerHandle
+
 # name: (loop, what the name `asyncio` means to the program, whether asyncio itself is patched)
 VARIANTS: dict[str, tuple[Any, Any, bool]] = {
     "asyncio": (asyncio.SelectorEventLoop, asyncio, False),
@@ -61,12 +84,12 @@ class Hang(BaseException):
 _MASKS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
-    (re.compile(r"\b(_asyncio|asyncio_c\._core|asyncio_c\.loop)\.(?=Task|Future)"), ""),
+    (re.compile(r"\b(_asyncio|asyncio_c\._core|asyncio_c\.loop)\."), ""),
     (re.compile(r"<[\w.]*Loop (?=running=)"), "<Loop "),
     # Stock functions in Python and native ones are different callbacks, of the same number.
     (re.compile(r" cb=\[.*?\](?=[ >])"), ""),
     # A function in C has no line of its own that could have created something.
-    (re.compile(r" created at [^\s>]+"), ""),
+    (re.compile(r" created at (<program>|[^\s>:]+):\d+"), ""),
     (re.compile(r"\nsource_traceback: Object created at .*\n(  .*\n?)*"), ""),
     (re.compile(r"/[\w./-]*/(?=\w+\.py)"), ""),
 )
@@ -226,6 +249,8 @@ class Run:
             self.clock.start()
             # Where a generator or a task is collected is up to reference counts alone.
             gc.disable()
+            # What is older than the run is out of the collector's sight, or its collections would take all the time.
+            gc.freeze()
             try:
                 if self.is_patched:
                     asyncio_c.patch()

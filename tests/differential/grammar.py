@@ -4,7 +4,7 @@ Programs end: a callback schedules only callbacks with a higher number, a corout
 number, and what a callback starts is a leaf. Statements are drawn from lists that are written out when this module is
 imported, simple ones first, so one statement is one draw, and shrinking goes to the beginning of the list.
 
-Left out is what asyncio itself leaves to chance: the order of a set of futures, hence as_completed() of coroutines.
+Left out is what asyncio itself leaves to chance: the order of a set of futures, hence as_completed() of several.
 """
 
 from __future__ import annotations
@@ -346,7 +346,7 @@ def compounds(rank: int, below: st.SearchStrategy[Body]) -> list[st.SearchStrate
                     ),
                 )
             ),
-            st.lists(st.sampled_from(WAITABLE), max_size=3),
+            st.lists(st.sampled_from(WAITABLE), max_size=1),
             delay,
             below,
         ),
