@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import contextvars
 import functools
@@ -26,7 +27,6 @@ StockTask = asyncio.Task
 PythonFuture = asyncio.futures._PyFuture  # type: ignore[attr-defined]
 PythonTask = asyncio.tasks._PyTask  # type: ignore[attr-defined]
 current_task = asyncio.current_task
-
 
 
 class TimerHandle(asyncio.TimerHandle):
@@ -318,9 +318,9 @@ class Run:
         if self.options.factory == "eager":
             factory = asyncio.create_eager_task_factory(self.asyncio.Task)
         elif self.options.factory == "python":
-            factory = functools.partial(self._make_task, PythonTask)
+            factory = functools.partial(self._make_task, named(PythonTask))
         elif self.options.factory == "subclass":
-            factory = functools.partial(self._make_task, type("Subclass", (self.asyncio.Task,), {}))
+            factory = functools.partial(self._make_task, named(self.asyncio.Task))
         self.loop.set_task_factory(factory)
 
     @staticmethod
@@ -341,18 +341,19 @@ class Run:
     def _end(self, names: dict[str, Any]) -> None:
         """Let what main left run on, then cancel it; log how everything ended."""
         self._run_on()
-        tasks = sorted(asyncio.all_tasks(self.loop), key=creation)
+        tasks = asyncio.all_tasks(self.loop)
         self.log("left over", tasks)
+        counts = collections.Counter(task.get_name() for task in tasks)
+        # Python 3.13.0 calls all tasks of a factory None. Those stay as they are, for nothing would order them.
+        tasks = sorted((task for task in tasks if counts[task.get_name()] == 1), key=creation)
         while tasks:
             attempt(tasks.pop(0).cancel)  # which raises if tasks wait for each other in a circle
-        del tasks
-        if tasks := self._run_on():
-            self.log("left over after cancellation", tasks)
-        del tasks
+        self._run_on()
+        self.log("left over after cancellation", asyncio.all_tasks(self.loop))
         for name in [f"{kind}{number}" for kind in "tf" for number in range(3)]:
             self.log(name, names.get(name), attempt(lambda name=name: names[name].result()))
 
-    def _run_on(self) -> list[Any]:
+    def _run_on(self) -> None:
         deadline = self.loop.time() + 20
         self.loop.call_later(20, self.loop.stop)
         while self.loop.time() < deadline:
@@ -362,7 +363,6 @@ class Run:
                 self.log("left the loop", error)
                 if isinstance(error, Hang):
                     raise
-        return sorted(asyncio.all_tasks(self.loop), key=creation)
 
     def _give_up(self) -> None:
         self.log("given up")
@@ -421,6 +421,10 @@ class Run:
             "var": var,
             "advance": self.clock.advance,
             "collect": gc.collect,
+            "new_name": map("named-{}".format, itertools.count()).__next__,
+            "in_turns": self._in_turns,
+            "later": lambda delay, call: loop.call_later(delay, self._disturb, call),
+            "interrupt": interrupt,
             "run_nested": functools.partial(self._run_nested, leaf),
             "shared_context": contextvars.copy_context(),
             "queue": asyncio.Queue(1),
@@ -443,6 +447,18 @@ class Run:
             "StockTask": StockTask,
             "PythonFuture": PythonFuture,
         }
+
+    def _in_turns(self, turns: int, call: Any) -> None:
+        if turns:
+            self.loop.call_soon(self._in_turns, turns - 1, call)
+        else:
+            self._disturb(call)
+
+    def _disturb(self, call: Any) -> None:
+        result = attempt(call)
+        self.log("from outside", result)
+        if isinstance(result, KeyboardInterrupt):
+            raise result
 
     def _run_nested(self, leaf: Any, delay: int) -> Any:
         """Run another loop to its end, with the running one set aside, as tools for nested loops do."""
@@ -470,12 +486,27 @@ def attempt(call: Any) -> Any:
         return error
 
 
-_NUMBER = re.compile(r"\d+")
-_fresh = itertools.count()
+def named(base: Any) -> Any:
+    """Return a class of tasks that keep their number where create_task() would call them None."""
+
+    class Subclass(base):  # type: ignore[misc]
+        def set_name(self, name: object) -> None:
+            if name is not None:
+                super().set_name(name)
+
+    return Subclass
+
+
+def interrupt() -> None:
+    """Do what Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def creation(task: Any) -> tuple[int, str]:
-    """Return the place of a task in the order of creation: those with a name of their own first."""
+    """Return the place of a task in the order of creation: those with a name of their own first.
+
+    Only what loop.create_task() makes goes without a name, so that one counter numbers all the others.
+    """
     name = task.get_name()
     return (int(name[5:]), "") if name.startswith("Task-") else (-1, name)
 

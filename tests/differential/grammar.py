@@ -77,7 +77,7 @@ TASK_CALLS = attempts(
     *each("?.get_name()", TASKS),
     *each("?._must_cancel", TASKS),
     *each("?._fut_waiter", TASKS),
-    *each("?.set_name('renamed')", ["t0"]),
+    "t0.set_name(new_name())",
     *each("?.get_stack()", ["t1"]),
     *each("?.get_coro() is None", TASKS),
     "t0.set_result(1)",
@@ -137,12 +137,16 @@ def starts(coroutine: str) -> list[str]:
     """Return the statements that start a coroutine as a task."""
     return [
         *each(f"? = asyncio.create_task({coroutine})", TASKS),
-        *each(f"? = loop.create_task({coroutine}, name='named')", TASKS),
+        *each(f"? = loop.create_task({coroutine}, name=new_name())", TASKS),
         *each(f"? = asyncio.create_task({coroutine}, context=shared_context)", TASKS),
         *each(f"? = asyncio.ensure_future({coroutine})", FUTURES),
-        *each(f"? = asyncio.Task({coroutine}, loop=loop)", TASKS),
-        *each(f"? = StockTask({coroutine}, loop=loop)", TASKS),
-        *(each(f"? = asyncio.Task({coroutine}, loop=loop, eager_start=True)", TASKS) if PY312 else []),
+        *each(f"? = asyncio.Task({coroutine}, loop=loop, name=new_name())", TASKS),
+        *each(f"? = StockTask({coroutine}, loop=loop, name=new_name())", TASKS),
+        *(
+            each(f"? = asyncio.Task({coroutine}, loop=loop, name=new_name(), eager_start=True)", TASKS)
+            if PY312
+            else []
+        ),
         *(each(f"? = asyncio.create_task({coroutine}, eager_start=True)", TASKS) if PY314 else []),
         *each(f"? = asyncio.shield({coroutine})", FUTURES),
         *each(f"? = asyncio.gather({coroutine}, ?)", FUTURES, WAITABLE),
@@ -153,6 +157,23 @@ RAISES = [
     *each("raise ?", ERRORS),
     "raise Boom(1) from Boom(2)",
     "raise Boom(6) from None",
+]
+
+_FROM_OUTSIDE = [
+    *each("?.cancel()", TASKS + ["main_task"]),
+    *each("?.set_result(1)", FUTURES),
+    *each("?.set_exception(?)", FUTURES, ERRORS[:4]),
+    *each("?.cancel('outside')", FUTURES + TASKS),
+    "event.set()",
+    "queue.put_nowait(5)",
+    "queue.get_nowait()",
+    "loop.stop()",
+    "interrupt()",
+    "StockTask(leaf(6), loop=loop, name=new_name())",
+]
+DISTURBANCES = [
+    *each("in_turns(?, lambda: ?)", list("123456789"), _FROM_OUTSIDE),
+    *each("later(?, lambda: ?)", list("123"), _FROM_OUTSIDE),
 ]
 
 SYNCHRONOUS = [FUTURE_CALLS, TASK_CALLS, NEW_FUTURES, MISCELLANY]
@@ -329,7 +350,9 @@ def compounds(rank: int, below: st.SearchStrategy[Body]) -> list[st.SearchStrate
             st.sampled_from(["lock", "semaphore", "condition", "Managed()"]),
             below,
         ),
-        st.builds(lambda count, body: Block(((f"for _ in range({count}):", body),)), st.integers(1, 2), below),
+        st.builds(
+            lambda count, body: Block(((f"for _ in range({count}):", body),)), st.integers(1, 2), below
+        ),
         st.builds(
             lambda first, body: Block(
                 ((f"async for item in generator({first}):", ('log("item", item)', *body)),)
@@ -358,21 +381,22 @@ FACTORIES = ["none", "subclass", *(["eager"] if PY312 else []), *([] if PY314 el
 options = st.builds(
     Options,
     ticking=st.booleans(),
-    slow=st.booleans().map(lambda value: value),
+    slow=st.sampled_from([False, False, True]),
     debug=st.sampled_from([False, False, False, True]),
     handler=st.booleans(),
     factory=st.sampled_from(["none", "none", "none", *FACTORIES]),
 )
 
 
-def _body(statement: st.SearchStrategy[Statement], size: int) -> st.SearchStrategy[Body]:
-    return st.lists(statement, max_size=size).map(tuple)
+def _body(statement: st.SearchStrategy[Statement], least: int, most: int) -> st.SearchStrategy[Body]:
+    return st.lists(statement, min_size=least, max_size=most).map(tuple)
 
 
 programs = st.builds(
     Program,
     options=options,
-    callbacks=st.tuples(*(_body(callback_statement(n), 3) for n in range(CALLBACKS))),
-    coroutines=st.tuples(*(_body(coroutine_statement(n), 5) for n in range(COROUTINES))),
-    main=_body(coroutine_statement(-1), 8),
+    disturbances=st.lists(st.sampled_from(DISTURBANCES), max_size=5).map(tuple),
+    callbacks=st.tuples(*(_body(callback_statement(n), 0, 3) for n in range(CALLBACKS))),
+    coroutines=st.tuples(*(_body(coroutine_statement(n), 1, 5) for n in range(COROUTINES))),
+    main=_body(coroutine_statement(-1), 2, 8),
 )

@@ -43,9 +43,13 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A program; coroutines[i] starts as task t<i> before main's own body runs."""
+    """A program; coroutines[i] starts as task t<i> before main's own body runs.
+
+    disturbances    what happens from outside, such as cancellation: lines that call later() or in_turns()
+    """
 
     options: Options
+    disturbances: Body
     callbacks: tuple[Body, ...]
     coroutines: tuple[Body, ...]
     main: Body
@@ -57,8 +61,10 @@ class Program:
             lines += function(f"def b{number}(*args):", (f'log("b{number}", *args)', *body))
         for number, body in enumerate(self.coroutines):
             lines += function(f"async def c{number}():", (f'log("c{number} starts")', *body))
-        starts = tuple(f't{n} = asyncio.create_task(c{n}(), name="t{n}")' for n in range(len(self.coroutines)))
-        lines += function("async def main():", (*starts, *self.main))
+        starts = tuple(
+            f't{n} = asyncio.create_task(c{n}(), name="t{n}")' for n in range(len(self.coroutines))
+        )
+        lines += function("async def main():", (*starts, *self.disturbances, *self.main))
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
