@@ -10,7 +10,7 @@ import warnings
 import hypothesis
 from hypothesis import HealthCheck, Phase
 
-from . import compare, grammar, virtual_clock
+from . import compare, grammar, plants, virtual_clock
 
 GENERATORS = {"programs": (grammar.programs, compare.compare)}
 
@@ -44,7 +44,10 @@ def main() -> int:
     parser.add_argument("generator", choices=GENERATORS)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, help="another campaign than that of the tests")
+    parser.add_argument("--plant", choices=plants.PLANTS, help="break asyncio_c in this way first")
     arguments = parser.parse_args()
+    if arguments.plant:
+        plants.PLANTS[arguments.plant]()
     # The strategies are long lists, and hypothesis' errors would show them.
     warnings.simplefilter("ignore", hypothesis.errors.HypothesisWarning)
     started = time.perf_counter()

@@ -139,7 +139,11 @@ def described(value: Any) -> str:
     if isinstance(value, (set, frozenset)):
         return "{" + ", ".join(sorted(map(described, value))) + "}"
     if isinstance(value, (list, tuple)):
-        return "(" + ", ".join(map(described, value)) + ")"
+        # The frames below the program's own are those of whoever runs it.
+        return "(" + ", ".join(text for text in map(described, value) if text != "outside") + ")"
+    if isinstance(value, types.FrameType):
+        inside = value.f_code.co_filename == PROGRAM
+        return f"{value.f_code.co_name}:{value.f_lineno}" if inside else "outside"
     return masked(repr(value))
 
 

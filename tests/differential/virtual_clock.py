@@ -14,14 +14,16 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 START = 1000  # seconds; what the clock shows at the beginning of each program
 
 
+def compiler() -> list[str]:
+    """Return the command of the compiler that built the extension."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+
+
 def build(folder: pathlib.Path) -> pathlib.Path:
-    """Compile the library into `folder` with the compiler that built the extension, and return its path."""
+    """Compile the library into `folder`, and return its path."""
     library = folder / "virtual_clock.so"
-    compiler = os.environ.get("CC") or shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
-    source = FOLDER / "virtual_clock.c"
-    subprocess.run(
-        [compiler, "-std=c11", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True
-    )
+    options = ["-std=c11", "-O1", "-shared", "-fPIC", "-o", str(library)]
+    subprocess.run([*compiler(), *options, str(FOLDER / "virtual_clock.c"), "-ldl"], check=True)
     return library
 
 
