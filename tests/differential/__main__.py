@@ -10,9 +10,9 @@ import warnings
 import hypothesis
 from hypothesis import HealthCheck, Phase
 
-from . import compare, grammar, plants, virtual_clock
+from . import compare, grammar, plants, streams, virtual_clock
 
-GENERATORS = {"programs": (grammar.programs, compare.compare)}
+GENERATORS = {"programs": (grammar.programs, compare.compare), "streams": (streams.programs, streams.check)}
 
 
 def campaign(generator: str, count: int, seed: int | None) -> None:

@@ -7,21 +7,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import execution
-from .program import Program
 
 
 class Difference(AssertionError):
     """Two implementations disagree about a program."""
 
 
-def compare(program: Program, clock: Any, variants: Iterable[str] = execution.OURS) -> None:
+def compare(
+    program: Any,
+    clock: Any,
+    variants: Iterable[str] = execution.OURS,
+    run: type[execution.Run] = execution.Run,
+) -> None:
     """Run a program on asyncio and on each of `variants`; raise Difference unless all leave the same trace."""
-    expected = lines(execution.Run(program, "asyncio", clock).trace())
+    expected = lines(run(program, "asyncio", clock).trace())
     for variant in variants:
-        got = lines(execution.Run(program, variant, clock).trace())
+        got = lines(run(program, variant, clock).trace())
         if got != expected and not recursed(expected):
             # Not a difference if asyncio itself does not repeat it.
-            again = lines(execution.Run(program, "asyncio", clock).trace())
+            again = lines(run(program, "asyncio", clock).trace())
             kind = "differs from asyncio" if again == expected else "cannot be judged: asyncio varies"
             diff = "\n".join(difflib.unified_diff(expected, got, "asyncio", variant, lineterm="", n=4))
             raise Difference(f"{variant} {kind}\n\n{program.source()}\n{diff}")

@@ -19,8 +19,6 @@ from typing import Any
 
 import asyncio_c
 
-from .program import Program
-
 # The stock names, also while asyncio_c is patched in.
 StockFuture = asyncio.Future
 StockTask = asyncio.Task
@@ -90,6 +88,7 @@ _MASKS = (
     (re.compile(r" cb=\[.*?\](?=[ >])"), ""),
     # A function in C has no line of its own that could have created something.
     (re.compile(r" created at (<program>|[^\s>:]+):\d+"), ""),
+    (re.compile(r"\.\.\.[^\s>]*\.py:\d+>"), "...>"),
     (re.compile(r"\nsource_traceback: Object created at .*\n(  .*\n?)*"), ""),
     (re.compile(r"/[\w./-]*/(?=\w+\.py)"), ""),
 )
@@ -153,13 +152,16 @@ class _Log(logging.Handler):
         self.emit = emit
 
 
+# Exceptions of what was deleted have been raised again in other places, or not yet: stock cycles of a loop that an
+# exception has left keep things longer.
+_PLACES = re.compile(r" at [\w<>]+:\d+(?: [\w<>]+:\d+)*")
 _LATE = ("was never retrieved", "was destroyed but it is pending", "was never awaited")
 
 
 class Trace:
     """The events of one run: in order, and those that come when something is deleted, whose order is not compared."""
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self) -> None:
         self.events: list[Event] = []
         self.late: list[str] = []
         self.loop: Any = None
@@ -239,18 +241,21 @@ class TaskGroup(asyncio.TaskGroup):
 class Run:
     """One run of a program on one implementation."""
 
-    def __init__(self, program: Program, variant: str, clock: Any) -> None:
-        self.options = program.options
+    new_trace = Trace
+    grace_ms = ready_ms = 0  # for the virtual clock
+
+    def __init__(self, program: Any, variant: str, clock: Any) -> None:
         self.variant = variant
         self.clock = clock
-        self.log = Trace(clock)
+        self.log = self.new_trace()
         self.code = compiled(program.source())
         self.loop_type, self.asyncio, self.is_patched = VARIANTS[variant]
+        self.program = program
 
     def trace(self) -> tuple[list[Event], list[str]]:
         """Run the program, and return its events and the sorted reports of what was deleted unfinished."""
         with self._recorded():
-            self.clock.start()
+            self.clock.start(self.grace_ms, self.ready_ms)
             # Where a generator or a task is collected is up to reference counts alone.
             gc.disable()
             # What is older than the run is out of the collector's sight, or its collections would take all the time.
@@ -264,7 +269,7 @@ class Run:
                 gc.collect()
                 gc.enable()
                 self.clock.stop()
-        return self.log.events, sorted(self.log.late)
+        return self.log.events, sorted(_PLACES.sub("", text) for text in self.log.late)
 
     @contextlib.contextmanager
     def _recorded(self) -> Any:
@@ -279,13 +284,15 @@ class Run:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 yield
-                self.log.late += [f"{w.category.__name__} {masked(str(w.message))}" for w in caught]
+                self.log.late += [
+                    f"{w.category.__name__} {masked(str(w.message).splitlines()[0])}" for w in caught
+                ]
         finally:
             sys.unraisablehook = hook
             logger.removeHandler(handler)
 
     def _new_loop(self) -> Any:
-        if not self.options.slow:
+        if not self.program.options.slow:
             return self.loop_type()
 
         class SlowLoop(self.loop_type):  # type: ignore[misc]
@@ -296,34 +303,32 @@ class Run:
 
     def _run(self) -> None:
         self.loop = loop = self.log.loop = self._new_loop()
-        if self.options.debug:
+        if self.program.options.debug:
             loop.set_debug(True)
             loop.slow_callback_duration = 0.75
-        if self.options.handler:
+        if self.program.options.handler:
             loop.set_exception_handler(self.log.handle)
         self._set_task_factory()
         names = self._names()
         exec(self.code, names)
-        if self.options.ticking:
+        if self.program.options.ticking:
             loop.call_soon(self._tick)
-        signal.signal(signal.SIGALRM, self._hang)
-        signal.setitimer(signal.ITIMER_REAL, HANG)
         try:
-            main_task = names["main_task"] = loop.create_task(names["main"](), name="main")
-            self._drive(main_task)
-            self._end(names)
+            with self._alarm():
+                main_task = names["main_task"] = loop.create_task(names["main"](), name="main")
+                self._drive(main_task)
+                self._end(names)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             names.clear()
             loop.close()
 
     def _set_task_factory(self) -> None:
         factory: Any = None
-        if self.options.factory == "eager":
+        if self.program.options.factory == "eager":
             factory = asyncio.create_eager_task_factory(self.asyncio.Task)
-        elif self.options.factory == "python":
+        elif self.program.options.factory == "python":
             factory = functools.partial(self._make_task, named(PythonTask))
-        elif self.options.factory == "subclass":
+        elif self.program.options.factory == "subclass":
             factory = functools.partial(self._make_task, named(self.asyncio.Task))
         self.loop.set_task_factory(factory)
 
@@ -376,6 +381,16 @@ class Run:
         self.log.turn += 1
         self.clock.advance(1)
         self.loop.call_soon(self._tick)
+
+    @contextlib.contextmanager
+    def _alarm(self) -> Any:
+        """Raise Hang in a block that takes too long."""
+        signal.signal(signal.SIGALRM, self._hang)
+        signal.setitimer(signal.ITIMER_REAL, HANG)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _hang(self, *signal: Any) -> None:
         raise Hang

@@ -20,12 +20,14 @@
 static int started;
 static int64_t now_ns;
 static int grace_ms;
+static int64_t ready_ns;
 
 void
-virtual_clock_start(int64_t ns, int grace)
+virtual_clock_start(int64_t ns, int grace, int64_t ready)
 {
     now_ns = ns;
     grace_ms = grace;
+    ready_ns = ready;
     started = 1;
 }
 
@@ -73,9 +75,7 @@ virtual_epoll_wait(int fd, struct epoll_event *events, int size, int64_t timeout
     if (count == 0 && timeout_ns > 0 && grace_ms > 0) {
         count = real_epoll_wait(fd, events, size, grace_ms);
     }
-    if (count == 0) {
-        now_ns += timeout_ns;
-    }
+    now_ns += count == 0 ? timeout_ns : ready_ns;
     return count;
 }
 
@@ -105,9 +105,7 @@ ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const si
     if (found == 0 && timeout_ns > 0 && grace_ms > 0) {
         found = real(fds, count, &grace, mask);
     }
-    if (found == 0) {
-        now_ns += timeout_ns;
-    }
+    now_ns += found == 0 ? timeout_ns : ready_ns;
     return found;
 }
 

@@ -51,13 +51,13 @@ class Clock:
     def __init__(self) -> None:
         library = ctypes.CDLL(None)
         self._start = library.virtual_clock_start
-        self._start.argtypes = [ctypes.c_int64, ctypes.c_int]
+        self._start.argtypes = [ctypes.c_int64, ctypes.c_int, ctypes.c_int64]
         self._advance = library.virtual_clock_advance
         self._advance.argtypes = [ctypes.c_int64]
         self._stop = library.virtual_clock_stop
 
-    def start(self, grace_ms: int = 0) -> None:
-        self._start(START * 10**9, grace_ms)
+    def start(self, grace_ms: int = 0, ready_ms: int = 0) -> None:
+        self._start(START * 10**9, grace_ms, ready_ms * 10**6)
 
     def advance(self, seconds: int) -> None:
         self._advance(seconds * 10**9)
