@@ -55,7 +55,9 @@ def main():
         files = sorted(path for path in UNIT.rglob("test_*.py") if path.name not in ELSEWHERE)
         # What runs on stock asyncio has no part of ours in it.
         runs = [[path.relative_to(UNIT.parent.parent), "-k", "not asyncio"] for path in files]
-    failed = [arguments[0] for arguments in runs if not run(*arguments, "-p", "tests.leaks.plugin")]
+    # Pytest's capture of the log keeps records.
+    options = ["-p", "tests.leaks.plugin", "-p", "no:logging"]
+    failed = [arguments[0] for arguments in runs if not run(*arguments, *options)]
     return f"{len(failed)} of {len(runs)} leak or fail" if failed else 0
 
 

@@ -13,7 +13,9 @@ import array
 import ctypes
 import gc
 import os
+import pathlib
 import sys
+import tempfile
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -112,6 +114,13 @@ def pytest_sessionstart(session):
     gc.collect()
     gc.freeze()
     gc.freeze = lambda: None
+
+
+@pytest.fixture
+def tmp_path():
+    """Stand in for pytest's own, which keeps something of each repetition."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield pathlib.Path(folder)
 
 
 @pytest.hookimpl(tryfirst=True)
