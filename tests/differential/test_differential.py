@@ -1,6 +1,5 @@
 """Campaigns of random programs, always the same ones; `make differential N=10000` runs others."""
 
-import os
 import shutil
 import subprocess
 
