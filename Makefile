@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, unless PYTHON names another.
 ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
 
-.PHONY: build help test debug stress asan conformance integration bench check format newer clean
+.PHONY: build help test debug stress asan leaks conformance integration upstream bench check format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -35,12 +35,19 @@ asan: $(ENVIRONMENT)           ## the debug build under the address and undefine
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc $(PYTEST) tests/unit
 
+leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and descriptors have to stay flat
+	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
+	$(PYTHON) -m tests.leaks
+
 conformance: build             ## CPython's own asyncio tests on the native types
 	$(PYTEST) tests/conformance
 
 integration: build             ## real programs, servers and the README's recipes
 	$(PYTHON) -m pip install -q -e '.[integration]'
 	$(PYTEST) tests/integration
+
+upstream: $(ENVIRONMENT)        ## other people's suites, on asyncio's loop and on ours; SUITES='tornado anyio ...'
+	$(PYTHON) -m tests.upstream $(SUITES)
 
 bench: build                   ## compare with asyncio and uvloop
 	$(PYTHON) -m pip install -q uvloop

@@ -36,6 +36,11 @@ _registry.register()
 _KIND_OF_SOCKET = [getattr(socket.SocketType, name) for name in ("family", "type", "proto")]
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+# Its name has lost its publicity with Python 3.14.
+_ThreadedChildWatcher = (
+    unix_events._ThreadedChildWatcher if sys.version_info >= (3, 14) else unix_events.ThreadedChildWatcher
+)
+
 
 class Loop(_core.Loop, unix_events.SelectorEventLoop):
     """Event loop in C on epoll.
@@ -55,6 +60,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._transports = weakref.WeakValueDictionary[int, Any]()
         self._signal_handlers: dict[int, events.Handle] = {}
         self._unix_server_sockets: dict[socket.socket, int] = {}
+        self._pidfds: set[int] = set()
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._awaited: list[Any] = []  # by the runs until complete, the innermost last
         self._initialized()
@@ -157,6 +163,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         Mirrors loop.close ("Event Loop", "Running and stopping the loop"). Raises RuntimeError if the loop is running.
         """
         super().close()
+        while self._pidfds:
+            self._close_pidfd(next(iter(self._pidfds)))
         self._close()
 
     def _add_callback(self, handle: events.Handle) -> None:
@@ -229,6 +237,106 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         )
         self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
         return tls._app_transport
+
+    def _make_datagram_transport(
+        self, sock: socket.socket, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(sock)
+        return transports.DatagramTransport(self, sock, protocol, address, waiter, extra)
+
+    def _make_read_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        return transports.ReadPipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[call-arg,arg-type]
+
+    def _make_write_pipe_transport(
+        self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
+    ) -> Any:
+        return transports.WritePipeTransport(self, pipe, protocol, waiter, extra)  # type: ignore[call-arg,arg-type]
+
+    # ---- Subprocesses ----
+
+    async def _make_subprocess_transport(
+        self,
+        protocol: Any,
+        args: Any,
+        shell: bool,
+        stdin: Any,
+        stdout: Any,
+        stderr: Any,
+        bufsize: int,
+        extra: Any = None,
+        **keywords: Any,
+    ) -> Any:
+        waiter = self.create_future()
+        streams = (stdin, stdout, stderr)
+        transport = unix_events._UnixSubprocessTransport(
+            self, protocol, args, shell, *streams, bufsize, waiter=waiter, extra=extra, **keywords
+        )
+        self._watch_process(transport)
+        try:
+            await waiter
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            transport.close()
+            await tasks.shield(transport._wait())
+            raise
+        return transport
+
+    # A process is watched by a pidfd, for which neither a handler of SIGCHLD nor a thread nor a child watcher is needed.
+
+    def _watch_process(self, transport: Any) -> None:
+        """Have the transport told when its process has ended."""
+        pid = transport.get_pid()
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            # An old kernel, a sandbox that forbids it, no descriptor left, or the process is gone already because the
+            # program ignores SIGCHLD: asyncio's way is then a thread that waits for this process.
+            _ThreadedChildWatcher().add_child_handler(pid, self._child_watcher_callback, transport)
+            return
+        self._pidfds.add(pidfd)
+        self._add_reader(pidfd, self._process_ended, pidfd, transport)
+
+    def _process_ended(self, pidfd: int, transport: Any) -> None:
+        self._remove_reader(pidfd)
+        returncode = self._look_at_status(transport)
+        # One turn later, so that what the process has written comes first.
+        self.call_soon(self._reap_process, pidfd, transport, returncode)
+
+    def _look_at_status(self, transport: Any) -> int:
+        """Return how a process has ended, and leave it a zombie.
+
+        The number of a process that somebody may still send a signal to must not be given to another. But who waits for
+        any process there is, as some of asyncio's child watchers do, may be quicker than the next turn of the loop.
+        """
+        pid = transport.get_pid()
+        try:
+            status: Any = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            # Popen may have asked for the status just before, in kill() or the like: then it knows.
+            returncode: int | None = transport._proc.returncode
+            if returncode is None:
+                returncode = 255
+                base_events.logger.warning(
+                    "child process pid %d exit status already read:  will report returncode 255", pid
+                )
+            return returncode
+        number: int = status.si_status
+        return number if status.si_code == os.CLD_EXITED else -number
+
+    def _reap_process(self, pidfd: int, transport: Any, returncode: int) -> None:
+        self._close_pidfd(pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(transport.get_pid(), os.WNOHANG)
+        transport._process_exited(returncode)
+
+    def _close_pidfd(self, pidfd: int) -> None:
+        self._pidfds.remove(pidfd)
+        self._remove_reader(pidfd)
+        os.close(pidfd)
 
     # ---- Names ----
 
@@ -391,4 +499,11 @@ class _Watches:
         """Do nothing: the poller is the C loop's to close."""
 
 
-os.register_at_fork(after_in_child=_core._after_fork)
+def _before_fork() -> None:
+    """Send what the callback that forks has written, lest the child has it too."""
+    loop = events._get_running_loop()
+    if isinstance(loop, Loop):
+        loop._run_deferred()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_core._after_fork)

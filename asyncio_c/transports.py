@@ -6,10 +6,29 @@ errors and the end of a connection are asyncio's, as this Python does them.
 
 from __future__ import annotations
 
-from asyncio import selector_events
+import socket
+import weakref
+from asyncio import selector_events, trsock, unix_events
+from asyncio import transports as asyncio_transports
 from typing import Any
 
 from . import _core
+
+
+class _TransportSocket(trsock.TransportSocket):
+    """The socket that get_extra_info() gives away: asyncio's, which has the transport send first what it has deferred."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, sock: socket.socket, transport: StreamTransport) -> None:
+        super().__init__(sock)
+        self._transport = weakref.ref(transport)
+
+    def shutdown(self, how: int) -> None:
+        transport = self._transport()
+        if transport is not None:
+            transport.get_write_buffer_size()
+        super().shutdown(how)
 
 
 class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
@@ -29,3 +48,43 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
         context: Any = None,
     ) -> None:
         self._open(loop, sock, protocol, waiter, extra, server, context)
+
+    def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
+        return _TransportSocket(sock, self)
+
+
+class DatagramTransport(
+    _core.DatagramTransport,
+    selector_events._SelectorDatagramTransport,  # type: ignore[misc,name-defined]
+    asyncio_transports.DatagramTransport,  # asyncio's own is one since 3.12
+):
+    """Transport of a datagram socket, connected or not.
+
+    Mirrors what loop.create_datagram_endpoint() returns ("Transports and Protocols").
+    """
+
+    def __init__(
+        self,
+        loop: Any,
+        sock: Any,
+        protocol: Any,
+        address: Any = None,
+        waiter: Any = None,
+        extra: Any = None,
+    ) -> None:
+        asyncio_init = selector_events._SelectorDatagramTransport.__init__  # type: ignore[attr-defined]
+        asyncio_init(self, loop, sock, protocol, address, waiter, extra)
+
+
+class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
+    """Transport of the reading end of a pipe.
+
+    Mirrors what loop.connect_read_pipe() returns ("Transports and Protocols").
+    """
+
+
+class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTransport):  # type: ignore[name-defined,misc]
+    """Transport of the writing end of a pipe.
+
+    Mirrors what loop.connect_write_pipe() returns ("Transports and Protocols").
+    """

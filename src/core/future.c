@@ -612,7 +612,7 @@ static PyObject *
 Future_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
     struct state *state = state_of_type(type);
-    Future *self = state ? (Future *)type->tp_alloc(type, 0) : NULL;
+    Future *self = state ? (Future *)freelist_alloc(&state->Future_freelist, state->Future_type, type) : NULL;
     if (self != NULL) {
         self->state = state;
     }

@@ -99,7 +99,6 @@ loop_now(Loop *loop, int64_t *now_ns)
 AC_COLD static int
 leave_parent(Loop *loop)
 {
-    loop->fork_generation = loop->state->fork_generation;
     loop->sleeping = false;
     int error = poller_reopen(&loop->poller);
     if (error < 0) {
@@ -113,7 +112,11 @@ leave_parent(Loop *loop)
     waker_close(loop->waker.watch.fd);
     loop->waker.watch.fd = fd;
     error = poller_set(&loop->poller, &loop->waker.watch, POLLER_READ);
-    return error < 0 ? raise_errno(error) : 0;
+    if (error < 0) {
+        return raise_errno(error);
+    }
+    loop->fork_generation = loop->state->fork_generation; /* only now: what failed is tried again */
+    return 0;
 }
 
 static inline int
@@ -320,11 +323,16 @@ run_deferred(Loop *loop, int result)
     return result;
 }
 
+int
+loop_run_deferred(Loop *loop)
+{
+    return run_deferred(loop, 0);
+}
+
 /* Runs what is in the queue now, and not what is added meanwhile. */
 static int
 run_entries(Loop *loop)
 {
-    bool outer = loop->running_entries; /* in a nested run */
     int result = 0;
     loop->running_entries = true;
     /* A nested turn may take what this one counted. */
@@ -337,7 +345,7 @@ run_entries(Loop *loop)
         }
         Py_DECREF(owner);
     }
-    loop->running_entries = outer;
+    loop->running_entries = false;
     return result;
 }
 
@@ -354,8 +362,8 @@ poll_is_due(Loop *loop, int64_t now_ns)
     return ++loop->passes >= POLL_BUDGET_TURNS || now_ns - loop->polled_ns >= POLL_BUDGET_NS;
 }
 
-int
-loop_run_once(Loop *loop, bool must_poll)
+static int
+poll_and_run(Loop *loop, bool must_poll)
 {
     /* Only in a nested run: what the callback around it has written so far, its peer may have to see before it answers. */
     if (AC_UNLIKELY(loop->deferred.next != &loop->deferred) && run_deferred(loop, 0) < 0) {
@@ -386,6 +394,23 @@ loop_run_once(Loop *loop, bool must_poll)
         }
     }
     return run_entries(loop);
+}
+
+int
+loop_run_once(Loop *loop, bool must_poll)
+{
+    bool outer = loop->running_entries;
+    /* In a nested turn: what the callback around it has deferred must not wait for the poll, nor be deferred in it. */
+    if (AC_UNLIKELY(outer)) {
+        loop->running_entries = false;
+        if (run_deferred(loop, 0) < 0) {
+            loop->running_entries = outer;
+            return -1;
+        }
+    }
+    int result = poll_and_run(loop, must_poll);
+    loop->running_entries = outer;
+    return result;
 }
 
 int

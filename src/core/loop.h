@@ -101,6 +101,9 @@ static inline bool loop_defer(Loop *loop, struct deferred *deferred);
 /* Takes it back.  True if it was deferred; then the reference to the owner is the caller's. */
 static inline bool loop_undefer(struct deferred *deferred);
 
+/* Does at once what has been deferred.  Returns 0, or -1 with an exception that leaves the loop.  Runs Python. */
+int loop_run_deferred(Loop *loop);
+
 /* Memory of LOOP_SCRATCH_SIZE bytes for one read, good until Python runs.  NULL with MemoryError set. */
 char *loop_scratch(Loop *loop);
 

@@ -257,6 +257,15 @@ Loop__run_once(Loop *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+Loop__run_deferred(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    if (loop_run_deferred(self) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 Loop__write_to_self(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     loop_wake(self);
@@ -512,6 +521,7 @@ PyDoc_STRVAR(get_debug_doc, "get_debug($self, /)\n--\n\n"
                             "asyncio documentation: Event Loop, Enabling debug mode.");
 PyDoc_STRVAR(run_doc, "_run($self, /)\n--\n\nTurn the loop until it is stopped.");
 PyDoc_STRVAR(run_once_doc, "_run_once($self, /)\n--\n\nTurn the loop once.");
+PyDoc_STRVAR(run_deferred_doc, "_run_deferred($self, /)\n--\n\nSend what the callback that is running has written.");
 PyDoc_STRVAR(close_doc, "_close($self, /)\n--\n\nDrop what is queued and close the loop's own descriptors.");
 PyDoc_STRVAR(check_closed_doc, "_check_closed($self, /)\n--\n\nRaise RuntimeError if the loop is closed.");
 PyDoc_STRVAR(write_to_self_doc, "_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.");
@@ -534,6 +544,7 @@ static PyMethodDef Loop_methods[] = {
     { "get_debug", (PyCFunction)Loop_get_debug, METH_NOARGS, get_debug_doc },
     { "_run", (PyCFunction)Loop__run, METH_NOARGS, run_doc },
     { "_run_once", (PyCFunction)Loop__run_once, METH_NOARGS, run_once_doc },
+    { "_run_deferred", (PyCFunction)Loop__run_deferred, METH_NOARGS, run_deferred_doc },
     { "_close", (PyCFunction)Loop__close, METH_NOARGS, close_doc },
     { "_check_closed", (PyCFunction)Loop__check_closed, METH_NOARGS, check_closed_doc },
     { "_write_to_self", (PyCFunction)Loop__write_to_self, METH_NOARGS, write_to_self_doc },

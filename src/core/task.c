@@ -767,7 +767,7 @@ static PyObject *
 Task_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
     struct state *state = state_of_type(type);
-    Task *self = state ? (Task *)type->tp_alloc(type, 0) : NULL;
+    Task *self = state ? (Task *)freelist_alloc(&state->Task_freelist, state->Task_type, type) : NULL;
     if (self != NULL) {
         self->state = state;
         self->runnable = (struct runnable){ &task_ops, (PyObject *)self };

@@ -111,21 +111,32 @@ poller_reserve_events(struct poller *poller, size_t size)
 int
 poller_reopen(struct poller *poller)
 {
-    const struct poller_backend *backend = poller->backend;
-    struct poller old = *poller;
-    *poller = (struct poller){ .fd = -1 };
-    int error = poller_open(poller, backend->name);
-    for (size_t fd = 0; fd < old.watches_size && error == 0; fd++) {
-        struct watch *watch = old.watches[fd];
-        if (watch != NULL) {
-            unsigned wanted = watch->wanted;
-            watch->wanted = 0;
-            error = poller_set(poller, watch, wanted);
-            if (error == -EBADF) {
-                error = 0; /* the child has closed it */
-            }
+    struct poller fresh = { .fd = -1, .backend = poller->backend };
+    int error = fresh.backend->open(&fresh);
+    if (error < 0) {
+        return error;
+    }
+    for (size_t fd = 0; fd < poller->watches_size; fd++) {
+        struct watch *watch = poller->watches[fd];
+        unsigned wanted = watch ? watch->wanted : 0;
+        if (wanted == 0) {
+            continue;
+        }
+        watch->wanted = 0;
+        error = fresh.backend->set(&fresh, watch, wanted);
+        watch->wanted = wanted;
+        /* What the child has closed, or replaced by a regular file, stays among the watches until its owner looks. */
+        if (error < 0 && error != -EBADF && error != -EPERM) {
+            fresh.backend->close(&fresh);
+            free(fresh.events);
+            return error;
         }
     }
-    poller_close(&old);
-    return error;
+    poller->backend->close(poller);
+    free(poller->events);
+    fresh.watches = poller->watches;
+    fresh.watches_size = poller->watches_size;
+    fresh.watch_count = poller->watch_count;
+    *poller = fresh;
+    return 0;
 }

@@ -18,6 +18,7 @@ enum {
 struct watch {
     int fd;
     unsigned wanted; /* POLLER_READ | POLLER_WRITE; what the kernel was last told */
+    uint32_t serial; /* private to the backend: of the announcement to the kernel */
 };
 
 struct poll_event {
@@ -53,7 +54,8 @@ struct poller {
     int fd;
     void *memory;
     size_t memory_size;
-    bool haunted; /* epoll: the last wait told of a number that nobody watches */
+    uint32_t serial; /* epoll: of the last announcement */
+    bool haunted;    /* epoll: the last wait told of a file that nobody watches */
 };
 
 extern const struct poller_backend poller_epoll;
@@ -69,7 +71,7 @@ void poller_close(struct poller *poller);
 int poller_set(struct poller *poller, struct watch *watch, unsigned wanted);
 
 /* For the child of a fork: a new poller with the same watches, without touching the one that the parent goes on using.
-   Returns 0 or -errno, in which case the poller is closed. */
+   Returns 0 or -errno, in which case the poller is as it was. */
 int poller_reopen(struct poller *poller);
 
 /* The three parts of a wait: see poller_backend. */

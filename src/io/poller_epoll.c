@@ -4,9 +4,9 @@
 
    - It watches open files, not descriptors.  When a descriptor is closed behind our back the kernel forgets it, unless a
      duplicate keeps the open file alive: then events go on coming for a number that may mean something else by now, and
-     no epoll_ctl can stop them.  So events carry the number, which is looked up among the watches of today; what a watch
-     does not want is masked out, and a number without a watch has the watches moved to a new epoll, without the ghost,
-     lest every wait ends at once.
+     no epoll_ctl can stop them.  So events carry the number, which is looked up among the watches of today, and which
+     announcement of that number they belong to; what a watch does not want is masked out, and an event that belongs to no
+     watch has the watches moved to a new epoll, without the ghost, lest every wait ends at once.
    - When the number is closed and used again, a change fails with ENOENT where we thought to modify, and with EEXIST
      where a duplicate survived and we thought to add.  Each falls back to the other.
    - Regular files are refused with EPERM; that error is the user's to see.
@@ -69,24 +69,31 @@ epoll_backend_close(struct poller *poller)
 }
 
 static int
+control(struct poller *poller, int operation, const struct watch *watch, unsigned wanted)
+{
+    struct epoll_event event = {
+        .events = (wanted & POLLER_READ ? EPOLLIN : 0) | (wanted & POLLER_WRITE ? EPOLLOUT : 0),
+        .data.u64 = (uint64_t)watch->serial << 32 | (uint32_t)watch->fd,
+    };
+    return epoll_ctl(poller->fd, operation, watch->fd, &event) < 0 ? -errno : 0;
+}
+
+static int
+add(struct poller *poller, struct watch *watch, unsigned wanted)
+{
+    watch->serial = ++poller->serial;
+    int error = control(poller, EPOLL_CTL_ADD, watch, wanted);
+    return error == -EEXIST ? control(poller, EPOLL_CTL_MOD, watch, wanted) : error;
+}
+
+static int
 epoll_backend_set(struct poller *poller, struct watch *watch, unsigned wanted)
 {
-    struct epoll_event event = { .data.fd = watch->fd };
     if (wanted == 0) {
-        return epoll_ctl(poller->fd, EPOLL_CTL_DEL, watch->fd, &event) < 0 ? -errno : 0;
+        return control(poller, EPOLL_CTL_DEL, watch, 0);
     }
-    event.events = (wanted & POLLER_READ ? EPOLLIN : 0) | (wanted & POLLER_WRITE ? EPOLLOUT : 0);
-    int operation = watch->wanted ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (epoll_ctl(poller->fd, operation, watch->fd, &event) == 0) {
-        return 0;
-    }
-    if (errno == (watch->wanted ? ENOENT : EEXIST)) {
-        operation = watch->wanted ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-        if (epoll_ctl(poller->fd, operation, watch->fd, &event) == 0) {
-            return 0;
-        }
-    }
-    return -errno;
+    int error = watch->wanted ? control(poller, EPOLL_CTL_MOD, watch, wanted) : -ENOENT;
+    return error == -ENOENT ? add(poller, watch, wanted) : error;
 }
 
 /* epoll_wait with nanoseconds.  Old kernels and some containers have no epoll_pwait2: there the milliseconds are rounded
@@ -121,10 +128,9 @@ leave_ghosts(struct poller *poller)
         if (wanted == 0) {
             continue;
         }
-        watch->wanted = 0;
-        int error = epoll_backend_set(poller, watch, wanted);
-        watch->wanted = wanted;
-        if (error < 0 && error != -EBADF) {
+        /* What was closed behind our back, and perhaps replaced by a regular file, is not worth staying for. */
+        int error = control(poller, EPOLL_CTL_ADD, watch, wanted);
+        if (error < 0 && error != -EBADF && error != -EPERM) {
             close(fd);
             poller->fd = old;
             return;
@@ -161,8 +167,8 @@ epoll_backend_collect(struct poller *poller, int count)
     struct epoll_event *found = poller->memory;
     int kept = 0;
     for (int i = 0; i < count; i++) {
-        struct watch *watch = poller_find(poller, found[i].data.fd);
-        if (watch == NULL) {
+        struct watch *watch = poller_find(poller, (int)(uint32_t)found[i].data.u64);
+        if (watch == NULL || watch->serial != found[i].data.u64 >> 32) {
             poller->haunted = true;
             continue;
         }

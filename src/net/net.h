@@ -6,6 +6,8 @@
 
 /* Each adds its types to the state and the module.  Return 0 or -1. */
 int stream_transport_register(PyObject *module);
+int datagram_transport_register(PyObject *module);
+int pipe_transport_register(PyObject *module);
 int sock_register(PyObject *module);
 
 #endif

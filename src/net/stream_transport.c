@@ -15,17 +15,18 @@
            elif size <= limit: loop.defer(self._flush)
            else: self._flush()
 
-   So what one callback or task step writes leaves in one sendmsg() when that ends: a head and a body are one packet.  Nobody
-   can tell from Python, because the limit is at most the high-water mark (the protocol would not have been paused), and
-   whatever asks for the size of the buffer, closes or ends the stream flushes first.  Outside of a callback nothing is
-   deferred.
+   So what one callback or task step writes leaves in one sendmsg() when that ends: a head and a body are one packet.  The
+   protocol is called as by asyncio, because the limit is at most the high-water mark (it would not have been paused), and
+   whatever asks for the size of the buffer, closes or ends the stream flushes first, as do a fork and a nested run.  What
+   ends the process in the same callback (os._exit(), execv()) or blocks in it comes before the data.  Outside of a callback
+   nothing is deferred.
 
-   Invariants: the chunks are bytes objects, none empty; `waiting` means that the loop watches for writability, and then
-   there are chunks; `deferred` is linked only if there are chunks and `waiting` is false. */
-#include "base/ring.h"
-#include "core/loop.h"
+   Invariants: `waiting` means that the loop watches for writability, and then there are chunks; `deferred` is linked only if
+   there are chunks and `waiting` is false. */
 #include "core/reader.h"
+#include "net/chunks.h"
 #include "net/net.h"
+#include "net/transport.h"
 #include "py/args.h"
 #include "py/context.h"
 #include "py/errors.h"
@@ -34,24 +35,19 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 enum {
     BASE_SLOTS = 5, /* of asyncio.transports._FlowControlMixin; ours have their names and hide them */
-    CHUNKS_AT_ONCE = 64,
     READ_SIZE = LOOP_SCRATCH_SIZE,
     DEFER_LIMIT = 64 * 1024,
     HIGH_WATER = 64 * 1024,
-    WARN_AFTER_WRITES = 5, /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
 };
 
 typedef struct {
     PyObject_HEAD
     PyObject *base_slots[BASE_SLOTS]; /* always NULL */
     struct state *state;
-    struct ring chunks;                /* bytes objects, owned */
-    size_t offset;                     /* how much of the first chunk has been sent */
-    size_t size_bytes;                 /* of all chunks, without what has been sent */
+    struct chunks chunks;
     struct deferred deferred;          /* the flush at the end of the callback */
     struct lazy_context write_context; /* of the write() that the flush is for */
     PyObject *loop;                    /* owned, as are all; None after the end */
@@ -74,147 +70,39 @@ typedef struct {
     bool waiting;
 } StreamTransport;
 
-static bool
-is_set(PyObject *object)
-{
-    return object != NULL && object != Py_None;
-}
-
-/* The loop, or NULL with an exception if the transport has ended or was never opened.  Borrowed. */
 static Loop *
 loop_borrow(StreamTransport *self)
 {
-    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
-    if (loop == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "the transport has no event loop of asyncio_c");
-    }
-    return loop;
+    return transport_loop_borrow(self->state, self->loop);
 }
 
-/* loop.call_soon(self.<method>, argument), in the transport's context if it has one.  Returns 0 or -1. */
 static int
-call_soon(StreamTransport *self, PyObject *method_name, PyObject *argument)
+call_connection_lost_soon(StreamTransport *self, PyObject *exception)
 {
-    PyObject *method = PyObject_GetAttr((PyObject *)self, method_name);
-    if (method == NULL) {
-        return -1;
-    }
-    bool given = is_set(self->context);
-    PyObject *args[] = { self->loop, method, argument, self->context };
-    PyObject *handle =
-        PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, given ? self->state->context_kwnames : NULL);
-    Py_DECREF(method);
-    Py_XDECREF(handle);
-    return handle ? 0 : -1;
+    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
+                               exception, self->context);
 }
 
-/* self._fatal_error(exception, message), as if in an except block: the exception that is set is being handled.  What has to
-   leave the loop does.  Returns 0 or -1. */
 static int
 fatal_error(StreamTransport *self, const char *message)
 {
-    if (exception_leaves_loop()) {
-        return -1;
-    }
-    PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
-    PyErr_SetHandledException(exception);
-    PyObject *result = PyObject_CallMethod((PyObject *)self, "_fatal_error", "Os", exception, message);
-    PyErr_SetHandledException(outer);
-    Py_XDECREF(outer);
-    Py_DECREF(exception);
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    return transport_fatal_error((PyObject *)self, message);
 }
 
 /* ---- Writing ---- */
 
-/* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change, or run Python when it
-   is let go.  New reference. */
-static PyObject *
-chunk_new(PyObject *data)
+static ssize_t
+send_vectors(int fd, struct iovec *vectors, size_t count)
 {
-    return PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+    struct msghdr message = { .msg_iov = vectors, .msg_iovlen = count };
+    return count == 1 ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                      : sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
-static int
-append_chunk_steal(StreamTransport *self, PyObject *chunk)
-{
-    if (chunk == NULL) {
-        return -1;
-    }
-    size_t size = (size_t)PyBytes_GET_SIZE(chunk);
-    if (size == 0) {
-        Py_DECREF(chunk);
-        return 0;
-    }
-    if (ring_push(&self->chunks, chunk) < 0) {
-        Py_DECREF(chunk);
-        PyErr_NoMemory();
-        return -1;
-    }
-    self->size_bytes += size;
-    return 0;
-}
-
-static void
-drop_chunks(StreamTransport *self)
-{
-    self->offset = self->size_bytes = 0;
-    while (ring_count(&self->chunks) > 0) {
-        Py_DECREF((PyObject *)ring_pop(&self->chunks));
-    }
-    ring_release(&self->chunks);
-}
-
-/* Takes `count` bytes that were sent off the queue. */
-static void
-consume(StreamTransport *self, size_t count)
-{
-    self->size_bytes -= count;
-    count += self->offset;
-    while (count > 0) {
-        PyObject *chunk = ring_peek(&self->chunks, 0);
-        size_t size = (size_t)PyBytes_GET_SIZE(chunk);
-        if (count < size) {
-            break;
-        }
-        count -= size;
-        self->offset = count;
-        ring_pop(&self->chunks);
-        Py_DECREF(chunk);
-    }
-    self->offset = count;
-}
-
-/* Gives the kernel what it takes.  Returns 0 or -errno; that it takes nothing at present is no error. */
 static int
 send_chunks(StreamTransport *self)
 {
-    for (;;) {
-        struct iovec vectors[CHUNKS_AT_ONCE];
-        size_t count = ring_count(&self->chunks), size = 0;
-        count = count < CHUNKS_AT_ONCE ? count : CHUNKS_AT_ONCE;
-        for (size_t i = 0; i < count; i++) {
-            PyObject *chunk = ring_peek(&self->chunks, i);
-            size_t skipped = i == 0 ? self->offset : 0;
-            vectors[i].iov_base = PyBytes_AS_STRING(chunk) + skipped;
-            vectors[i].iov_len = (size_t)PyBytes_GET_SIZE(chunk) - skipped;
-            size += vectors[i].iov_len;
-        }
-        if (count == 0) {
-            return 0;
-        }
-        struct msghdr message = { .msg_iov = vectors, .msg_iovlen = count };
-        ssize_t sent = count == 1 ? send(self->fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
-                                  : sendmsg(self->fd, &message, MSG_NOSIGNAL);
-        if (sent < 0) {
-            return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-        }
-        consume(self, (size_t)sent);
-        if ((size_t)sent < size) {
-            return 0;
-        }
-    }
+    return chunks_send(&self->chunks, self->fd, send_vectors);
 }
 
 static int
@@ -232,12 +120,12 @@ write_failed(StreamTransport *self, int error)
     if (self->waiting && stop_waiting(self) < 0) {
         return -1;
     }
-    drop_chunks(self);
+    chunks_clear(&self->chunks);
     raise_errno(error);
     PyObject *exception = compat_exception_take();
     compat_exception_restore_steal(Py_NewRef(exception));
     int result = fatal_error(self, "Fatal write error on socket transport");
-    if (result == 0 && is_set(self->empty_waiter)) {
+    if (result == 0 && transport_is_set(self->empty_waiter)) {
         PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_exception", "O", exception);
         Py_XDECREF(done);
         result = done ? 0 : -1;
@@ -250,7 +138,7 @@ write_failed(StreamTransport *self, int error)
 static int
 maybe_pause_protocol(StreamTransport *self)
 {
-    if (self->protocol_paused || (Py_ssize_t)self->size_bytes <= self->high_water) {
+    if (self->protocol_paused || (Py_ssize_t)self->chunks.size_bytes <= self->high_water) {
         return 0;
     }
     PyObject *result = PyObject_CallMethod((PyObject *)self, "_maybe_pause_protocol", NULL);
@@ -266,26 +154,48 @@ wait_for_room(StreamTransport *self)
     if (ready == NULL) {
         return -1;
     }
-    PyObject *context = is_set(self->context) ? self->context : lazy_context_borrow(&self->write_context, self->state);
+    PyObject *context =
+        transport_is_set(self->context) ? self->context : lazy_context_borrow(&self->write_context, self->state);
     int result = context ? reader_watch(loop, self->fd, READER_WRITE, ready, context) : -1;
     self->waiting = result == 0;
     Py_DECREF(ready);
     return result;
 }
 
-/* Sends what was deferred, or waits until it can be sent.  Does nothing where there is nothing to flush.  Returns 0 or -1.
-   Runs Python. */
-static int
-flush(StreamTransport *self)
+/* write_failed() after the callback that wrote has ended, in the context that it had. */
+AC_COLD static int
+write_failed_later(StreamTransport *self, int error)
 {
-    if (self->waiting || ring_count(&self->chunks) == 0) {
+    PyObject *context = Py_XNewRef(lazy_context_borrow(&self->write_context, self->state));
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        return -1;
+    }
+    int result = write_failed(self, error);
+    PyObject *exception = result < 0 ? compat_exception_take() : NULL;
+    if (PyContext_Exit(context) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_DECREF(context);
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+    return result;
+}
+
+/* Sends what was deferred, or waits until it can be sent.  Does nothing where there is nothing to flush.  `later` says that
+   the callback that wrote has ended.  Returns 0 or -1.  Runs Python. */
+static int
+flush_chunks(StreamTransport *self, bool later)
+{
+    if (self->waiting || chunks_empty(&self->chunks)) {
         return 0;
     }
     int error = send_chunks(self), result = 0;
     if (AC_UNLIKELY(error < 0)) {
-        result = write_failed(self, error);
+        result = later ? write_failed_later(self, error) : write_failed(self, error);
     }
-    else if (ring_count(&self->chunks) > 0 && !self->waiting) {
+    else if (!chunks_empty(&self->chunks) && !self->waiting) {
         result = wait_for_room(self) < 0 ? -1 : maybe_pause_protocol(self);
     }
     if (loop_undefer(&self->deferred)) {
@@ -296,14 +206,40 @@ flush(StreamTransport *self)
 }
 
 static int
+flush(StreamTransport *self)
+{
+    return flush_chunks(self, false);
+}
+
+/* What write() would have raised, had it sent at once, has nobody to go to but the exception handler.  Returns 0, or -1 with
+   what has to leave the loop. */
+AC_COLD static int
+report_flush_error(StreamTransport *self, Loop *loop)
+{
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyObject *exception = compat_exception_take();
+    PyObject *result = PyObject_CallMethod((PyObject *)loop, "call_exception_handler", "({sssOsOsO})", "message",
+                                           "Exception in a write on socket transport", "exception", exception,
+                                           "transport", self, "protocol", self->protocol ? self->protocol : Py_None);
+    Py_DECREF(exception);
+    Py_XDECREF(result);
+    if (result != NULL) {
+        return 0;
+    }
+    if (exception_leaves_loop()) {
+        return -1;
+    }
+    PyErr_WriteUnraisable((PyObject *)loop);
+    return 0;
+}
+
+static int
 run_deferred(struct deferred *deferred, Loop *loop)
 {
     StreamTransport *self = AC_CONTAINER_OF(deferred, StreamTransport, deferred);
-    if (loop->fork_generation != self->state->fork_generation) {
-        drop_chunks(self); /* a forked child, which came back from the callback: the parent sends it */
-        return 0;
-    }
-    return flush(self);
+    return flush_chunks(self, true) < 0 ? report_flush_error(self, loop) : 0;
 }
 
 /* After chunks were appended.  Returns 0 or -1. */
@@ -314,7 +250,7 @@ chunks_appended(StreamTransport *self)
         return maybe_pause_protocol(self);
     }
     if (list_linked(&self->deferred.link)) {
-        if ((Py_ssize_t)self->size_bytes <= self->high_water && self->size_bytes <= DEFER_LIMIT) {
+        if ((Py_ssize_t)self->chunks.size_bytes <= self->high_water && self->chunks.size_bytes <= DEFER_LIMIT) {
             return 0;
         }
         return flush(self);
@@ -324,25 +260,12 @@ chunks_appended(StreamTransport *self)
     if (loop == NULL || lazy_context_init(&self->write_context, self->state, NULL) < 0) {
         return -1;
     }
-    if ((Py_ssize_t)self->size_bytes <= self->high_water && self->size_bytes <= DEFER_LIMIT
+    if ((Py_ssize_t)self->chunks.size_bytes <= self->high_water && self->chunks.size_bytes <= DEFER_LIMIT
         && loop_defer(loop, &self->deferred)) {
         Py_INCREF(self);
         return 0;
     }
     return flush(self);
-}
-
-/* Counts a write after the connection was lost, and warns of the sixth and later.  Returns 0 or -1. */
-static int
-count_lost_write(StreamTransport *self)
-{
-    PyObject *result = NULL;
-    if (self->conn_lost++ < WARN_AFTER_WRITES) {
-        return 0;
-    }
-    result = PyObject_CallMethod(self->state->asyncio_logger, "warning", "s", "socket.send() raised exception.");
-    Py_XDECREF(result);
-    return result ? 0 : -1;
 }
 
 /* What write() and writelines() ask first.  Returns 0 or -1. */
@@ -353,7 +276,7 @@ check_writable(StreamTransport *self, const char *method)
         PyErr_Format(PyExc_RuntimeError, "Cannot call %s() after write_eof()", method);
         return -1;
     }
-    if (is_set(self->empty_waiter)) {
+    if (transport_is_set(self->empty_waiter)) {
         PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in progress", method);
         return -1;
     }
@@ -439,6 +362,11 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         return fatal_error(self, "Fatal read error on socket transport");
     }
     Py_DECREF(buffer);
+    if (AC_UNLIKELY(!transport_is_set(self->sock))) {
+        /* get_buffer() has seen the end of the connection: the number may be another's by now. */
+        PyBuffer_Release(&view);
+        return 0;
+    }
     ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);
     int error = errno;
     PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */
@@ -448,8 +376,10 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         return result;
     }
     PyObject *size = PyLong_FromSsize_t(count);
-    PyObject *args[] = { protocol, size };
+    /* get_buffer() may have set another protocol, which is told then, as by asyncio. */
+    PyObject *now = Py_NewRef(transport_is_set(self->protocol) ? self->protocol : protocol), *args[] = { now, size };
     PyObject *done = size ? PyObject_VectorcallMethod(self->state->str_buffer_updated, args, 2, NULL) : NULL;
+    Py_DECREF(now);
     Py_XDECREF(size);
     if (AC_UNLIKELY(done == NULL)) {
         return fatal_error(self, "Fatal error: protocol.buffer_updated() call failed.");
@@ -482,7 +412,7 @@ static int
 fill_extra(StreamTransport *self)
 {
     struct state *state = self->state;
-    PyObject *socket = PyObject_CallOneArg(state->TransportSocket, self->sock);
+    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", self->sock);
     int result = socket ? PyDict_SetItem(self->extra, state->str_socket, socket) : -1;
     Py_XDECREF(socket);
     if (result < 0 || set_name(self->extra, state->str_sockname, self->sock, state->str_getsockname) < 0) {
@@ -497,7 +427,7 @@ fill_extra(StreamTransport *self)
 static int
 announce(StreamTransport *self)
 {
-    if (is_set(self->server)) {
+    if (transport_is_set(self->server)) {
         PyObject *args[] = { self->server, (PyObject *)self };
         PyObject *attached = PyObject_VectorcallMethod(self->state->str__attach, args, AC_PY313 ? 2 : 1, NULL);
         if (attached == NULL) {
@@ -521,7 +451,7 @@ schedule_start(StreamTransport *self, PyObject *waiter)
     struct state *state = self->state;
     PyObject *made = PyObject_GetAttr(self->protocol, state->str_connection_made);
     PyObject *start = made ? PyObject_GetAttr((PyObject *)self, state->str__start_reading) : NULL;
-    PyObject *kwnames = is_set(self->context) ? state->context_kwnames : NULL;
+    PyObject *kwnames = transport_is_set(self->context) ? state->context_kwnames : NULL;
     PyObject *calls[][5] = {
         { self->loop, made, (PyObject *)self, self->context },
         { self->loop, start, self->context },
@@ -529,7 +459,7 @@ schedule_start(StreamTransport *self, PyObject *waiter)
     };
     const size_t counts[] = { 3, 2, 4 };
     int result = start ? 0 : -1;
-    for (int i = 0; i < (is_set(waiter) ? 3 : 2) && result == 0; i++) {
+    for (int i = 0; i < (transport_is_set(waiter) ? 3 : 2) && result == 0; i++) {
         PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, calls[i], counts[i], kwnames);
         result = handle ? 0 : -1;
         Py_XDECREF(handle);
@@ -551,25 +481,16 @@ set_nodelay(int fd)
 /* ---- Python face ---- */
 
 static PyObject *
-none_unless(int failed)
-{
-    if (failed < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *protocol = self->protocol;
-    if (self->conn_lost || !is_set(protocol)) {
+    if (self->conn_lost || !transport_is_set(protocol)) {
         Py_RETURN_NONE;
     }
     Py_INCREF(protocol);
     int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
     Py_DECREF(protocol);
-    return none_unless(result);
+    return transport_none_unless(result);
 }
 
 static PyObject *
@@ -596,13 +517,14 @@ StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t n
     PyObject *chunk = chunk_new(data);
     if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
         Py_XDECREF(chunk);
-        return none_unless(chunk ? 0 : -1);
+        return transport_none_unless(chunk ? 0 : -1);
     }
     if (AC_UNLIKELY(self->conn_lost)) {
         Py_DECREF(chunk);
-        return none_unless(count_lost_write(self));
+        return transport_none_unless(
+            transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING));
     }
-    return none_unless(append_chunk_steal(self, chunk) < 0 ? -1 : chunks_appended(self));
+    return transport_none_unless(chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended(self));
 }
 
 static PyObject *
@@ -624,21 +546,22 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (check_writable(self, "writelines") < 0) {
         return NULL;
     }
-    PyObject *lines = PySequence_Fast(list_of_data, "writelines() needs an iterable of bytes-like objects");
+    /* A copy: a line's __buffer__() may change the list. */
+    PyObject *lines = PySequence_Tuple(list_of_data);
     if (lines == NULL) {
         return NULL;
     }
     int result = 0;
-    if (self->conn_lost && PySequence_Fast_GET_SIZE(lines) > 0) {
-        result = count_lost_write(self);
+    if (self->conn_lost && PyTuple_GET_SIZE(lines) > 0) {
+        result = transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
         Py_DECREF(lines);
-        return none_unless(result);
+        return transport_none_unless(result);
     }
     /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(lines);
+    Py_ssize_t count = PyTuple_GET_SIZE(lines);
     PyObject *chunks = PyList_New(count);
     for (Py_ssize_t i = 0; chunks != NULL && i < count; i++) {
-        PyObject *line = i < PySequence_Fast_GET_SIZE(lines) ? PySequence_Fast_GET_ITEM(lines, i) : Py_None;
+        PyObject *line = PyTuple_GET_ITEM(lines, i);
         PyObject *view = PyMemoryView_FromObject(line);
         PyObject *chunk = view ? chunk_new(PyBytes_Check(line) ? line : view) : NULL;
         Py_XDECREF(view);
@@ -650,14 +573,14 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     }
     Py_DECREF(lines);
     for (Py_ssize_t i = 0; chunks != NULL && i < count && result == 0; i++) {
-        result = append_chunk_steal(self, Py_NewRef(PyList_GET_ITEM(chunks, i)));
+        result = chunks_append_steal(&self->chunks, Py_NewRef(PyList_GET_ITEM(chunks, i)));
     }
     if (chunks == NULL || result < 0) {
         Py_XDECREF(chunks);
         return NULL;
     }
     Py_DECREF(chunks);
-    return none_unless(ring_count(&self->chunks) > 0 ? chunks_appended(self) : 0);
+    return transport_none_unless(!chunks_empty(&self->chunks) ? chunks_appended(self) : 0);
 }
 
 static PyObject *
@@ -676,7 +599,7 @@ StreamTransport_write_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     self->eof = true;
-    if (ring_count(&self->chunks) == 0 && is_set(self->sock) && !self->conn_lost) {
+    if (chunks_empty(&self->chunks) && transport_is_set(self->sock) && !self->conn_lost) {
         return shut_down_writing(self);
     }
     Py_RETURN_NONE;
@@ -691,22 +614,22 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     }
     int error = send_chunks(self);
     if (error < 0) {
-        return none_unless(write_failed(self, error));
+        return transport_none_unless(write_failed(self, error));
     }
-    if (self->protocol_paused && (Py_ssize_t)self->size_bytes <= self->low_water) {
+    if (self->protocol_paused && (Py_ssize_t)self->chunks.size_bytes <= self->low_water) {
         PyObject *resumed = PyObject_CallMethod((PyObject *)self, "_maybe_resume_protocol", NULL);
         if (resumed == NULL) {
             return NULL;
         }
         Py_DECREF(resumed);
     }
-    if (ring_count(&self->chunks) > 0 || !self->waiting) {
+    if (!chunks_empty(&self->chunks) || !self->waiting) {
         Py_RETURN_NONE; /* resume_writing() may have written more, or closed */
     }
     if (stop_waiting(self) < 0) {
         return NULL;
     }
-    if (is_set(self->empty_waiter)) {
+    if (transport_is_set(self->empty_waiter)) {
         PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_result", "O", Py_None);
         if (done == NULL) {
             return NULL;
@@ -767,7 +690,8 @@ StreamTransport__open(StreamTransport *self, PyObject *args)
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server));
     set_nodelay(self->fd);
-    return none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1 : 0);
+    return transport_none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1
+                                                                                                                : 0);
 }
 
 static PyObject *
@@ -781,9 +705,10 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     if (ready == NULL) {
         return NULL;
     }
-    int result = reader_watch(loop, self->fd, READER_READ, ready, is_set(self->context) ? self->context : NULL);
+    int result =
+        reader_watch(loop, self->fd, READER_READ, ready, transport_is_set(self->context) ? self->context : NULL);
     Py_DECREF(ready);
-    return none_unless(result);
+    return transport_none_unless(result);
 }
 
 static PyObject *
@@ -797,15 +722,15 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     }
     Loop *loop = self->closing ? NULL : loop_borrow(self); /* a failed flush has closed it */
     if (loop == NULL) {
-        return none_unless(self->closing ? 0 : -1);
+        return transport_none_unless(self->closing ? 0 : -1);
     }
     self->closing = true;
     if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
         return NULL;
     }
-    if (ring_count(&self->chunks) == 0) {
+    if (chunks_empty(&self->chunks)) {
         self->conn_lost++;
-        return none_unless(call_soon(self, self->state->str__call_connection_lost, Py_None));
+        return transport_none_unless(call_connection_lost_soon(self, Py_None));
     }
     Py_RETURN_NONE;
 }
@@ -826,7 +751,7 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
     if (self->waiting && stop_waiting(self) < 0) {
         return NULL;
     }
-    drop_chunks(self);
+    chunks_clear(&self->chunks);
     if (!self->closing) {
         self->closing = true;
         if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
@@ -834,13 +759,13 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
         }
     }
     self->conn_lost++;
-    return none_unless(call_soon(self, self->state->str__call_connection_lost, exception));
+    return transport_none_unless(call_connection_lost_soon(self, exception));
 }
 
 static PyObject *
 StreamTransport_get_write_buffer_size(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
-    return flush(self) < 0 ? NULL : PyLong_FromSize_t(self->size_bytes);
+    return flush(self) < 0 ? NULL : PyLong_FromSize_t(self->chunks.size_bytes);
 }
 
 static PyObject *
@@ -865,20 +790,7 @@ StreamTransport_is_reading(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 StreamTransport_get_buffer(StreamTransport *self, void *Py_UNUSED(closure))
 {
-    if (flush(self) < 0) {
-        return NULL;
-    }
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < ring_count(&self->chunks); i++) {
-        PyObject *chunk = ring_peek(&self->chunks, i);
-        Py_ssize_t size = PyBytes_GET_SIZE(chunk), skipped = i == 0 ? (Py_ssize_t)self->offset : 0;
-        PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + skipped, size - skipped);
-        if (rest == NULL || PyList_Append(list, rest) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(rest);
-    }
-    return list;
+    return flush(self) < 0 ? NULL : chunks_list(&self->chunks);
 }
 
 static int
@@ -912,7 +824,7 @@ StreamTransport_clear(StreamTransport *self)
     Py_CLEAR(self->empty_waiter);
     Py_CLEAR(self->context);
     lazy_context_clear(&self->write_context);
-    drop_chunks(self);
+    chunks_clear(&self->chunks);
     return 0;
 }
 
@@ -937,7 +849,7 @@ StreamTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_
         self->deferred = (struct deferred){ .run = run_deferred, .owner = (PyObject *)self };
         self->high_water = HIGH_WATER;
         self->low_water = HIGH_WATER / 4;
-        ring_init(&self->chunks);
+        chunks_init(&self->chunks);
     }
     return (PyObject *)self;
 }
@@ -1054,13 +966,6 @@ int
 stream_transport_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
-    PyTypeObject *base = (PyTypeObject *)state->asyncio_FlowControlMixin;
-    if (base->tp_basicsize != (Py_ssize_t)offsetof(StreamTransport, state) || base->tp_dictoffset != 0) {
-        PyErr_SetString(PyExc_ImportError, "asyncio_c was built for another layout of asyncio's transports");
-        return -1;
-    }
-    if (state_add_type(module, &state->StreamTransport_type, &StreamTransport_spec, base) < 0) {
-        return -1;
-    }
-    return PyModule_AddType(module, state->StreamTransport_type);
+    return transport_add_type(module, &state->StreamTransport_type, &StreamTransport_spec,
+                              state->asyncio_FlowControlMixin, offsetof(StreamTransport, state));
 }

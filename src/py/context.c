@@ -36,6 +36,15 @@ lazy_context_init(struct lazy_context *self, struct state *state, PyObject *give
     return 0;
 }
 
+/* Whether the spare context is as it was put there.  The garbage collector shows it to whoever asks for all objects, who may
+   have entered it, or still hold it. */
+static bool
+is_unused(struct state *state, PyObject *context)
+{
+    return Py_REFCNT(context) == 1 && compat_context_is_plain(context)
+           && *compat_context_variables(context) == state->no_variables;
+}
+
 PyObject *
 lazy_context_borrow(struct lazy_context *self, struct state *state)
 {
@@ -43,15 +52,22 @@ lazy_context_borrow(struct lazy_context *self, struct state *state)
         self->context = PyContext_New(); /* the garbage collector has cleared the owner */
     }
     else if (self->context == NULL) {
-        PyObject *context = state->spare_context;
+        PyObject *odd = NULL, *context = state->spare_context;
         state->spare_context = NULL;
-        if (context == NULL && (context = PyContext_New()) == NULL) {
-            return NULL;
+        if (context == NULL || AC_UNLIKELY(!is_unused(state, context))) {
+            odd = context;
+            context = PyContext_New(); /* may collect garbage, whose finalizers may have asked for the same context */
         }
-        Py_DECREF(*compat_context_variables(context)); /* not the last one: the state has it */
-        *compat_context_variables(context) = self->variables;
-        self->variables = NULL;
-        self->context = context;
+        if (context != NULL && AC_LIKELY(self->variables != NULL)) {
+            Py_DECREF(*compat_context_variables(context)); /* not the last one: the state has it */
+            *compat_context_variables(context) = self->variables;
+            self->variables = NULL;
+            self->context = context;
+        }
+        else {
+            Py_XDECREF(context);
+        }
+        Py_XDECREF(odd);
     }
     return self->context;
 }
@@ -61,7 +77,7 @@ lazy_context_fold(struct lazy_context *self, struct state *state)
 {
     PyObject *context = self->context;
     if (context != NULL && Py_REFCNT(context) == 1 && state->no_variables != NULL && state->spare_context == NULL
-        && compat_context_is_plain(context)) {
+        && PyContext_CheckExact(context) && compat_context_is_plain(context)) { /* a given one may be of any type */
         self->variables = *compat_context_variables(context);
         *compat_context_variables(context) = Py_NewRef(state->no_variables);
         state->spare_context = context;

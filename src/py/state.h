@@ -13,18 +13,21 @@
 /* Our types in the order in which they are made, and how many dead objects of each are kept for new ones.  A thousand is
    what a batch of callbacks or a large gather needs: objects from a freelist do not count as allocations for the garbage
    collector, which would otherwise run in the middle of it. */
-#define STATE_TYPES(X)      \
-    X(Handle, 1024)         \
-    X(TimerHandle, 1024)    \
-    X(Loop, 1)              \
-    X(FutureIter, 1024)     \
-    X(Future, 1024)         \
-    X(TaskStep, 64)         \
-    X(Task, 1024)           \
-    X(SleepCoroutine, 1024) \
-    X(WaitCoroutine, 16)    \
-    X(GatheringFuture, 64)  \
-    X(StreamTransport, 0)   \
+#define STATE_TYPES(X)       \
+    X(Handle, 1024)          \
+    X(TimerHandle, 1024)     \
+    X(Loop, 1)               \
+    X(FutureIter, 1024)      \
+    X(Future, 1024)          \
+    X(TaskStep, 64)          \
+    X(Task, 1024)            \
+    X(SleepCoroutine, 1024)  \
+    X(WaitCoroutine, 16)     \
+    X(GatheringFuture, 64)   \
+    X(StreamTransport, 0)    \
+    X(DatagramTransport, 0)  \
+    X(ReadPipeTransport, 0)  \
+    X(WritePipeTransport, 0) \
     X(SockCoroutine, 64)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
@@ -47,9 +50,9 @@
     X(asyncio_all_tasks, "asyncio.tasks", "all_tasks")                                \
     X(asyncio_current_task, "asyncio.tasks", "current_task")                          \
     X(asyncio_FlowControlMixin, "asyncio.transports", "_FlowControlMixin")            \
+    X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")                   \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
-    X(TransportSocket, "asyncio.trsock", "TransportSocket")                           \
     X(socket_type, "socket", "socket")                                                \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
@@ -83,6 +86,7 @@
     X(_start_reading)           \
     X(_transports)              \
     X(_repr_info)               \
+    X(_sendto_ready)            \
     X(_write_ready)             \
     X(__repr__)                 \
     X(add_done_callback)        \
@@ -98,6 +102,7 @@
     X(create_task)              \
     X(connection_made)          \
     X(data_received)            \
+    X(datagram_received)        \
     X(exception)                \
     X(fileno)                   \
     X(get_buffer)               \
@@ -117,7 +122,8 @@
     X(throw)                    \
     X(time)                     \
     X(value)                    \
-    X(eager_start)
+    X(eager_start)              \
+    X(eof_received)
 
 /* Dead objects, linked through the first word behind the object's head. */
 struct freelist {
@@ -177,6 +183,10 @@ int state_register_stock(struct state *state, PyTypeObject *type, PyObject *stoc
 
 /* A new, untracked object of the exact `type`: from the freelist or the allocator.  Zeroed behind the head. */
 PyObject *freelist_new(struct freelist *freelist, PyTypeObject *type);
+
+/* For a tp_new: as the allocator would, a tracked object; of the exact type from the freelist, or else each object made by a
+   call of the type would end in the freelist and none come out again. */
+PyObject *freelist_alloc(struct freelist *freelist, PyTypeObject *exact, PyTypeObject *type);
 
 /* The end of a tp_dealloc: keeps the memory if `self` is of the exact `type`, or frees it.  Needs: untracked, cleared. */
 void freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self);

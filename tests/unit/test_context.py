@@ -176,3 +176,84 @@ def test_a_context_that_is_entered_already_is_refused(loop):
     assert [type(error) for error in reported] == [RuntimeError]
     assert "is already entered" in str(reported[0])
     assert handle._context is context
+
+
+def test_what_is_no_context_is_never_used_as_one(ours, stock):
+    """Four empty fields look like a context that nobody has entered."""
+
+    class Impostor:
+        __slots__ = ("a", "b", "c", "d")
+
+    def seen(impl):
+        reported, ran, tokens = [], [], []
+        with support.closing(impl.new_event_loop()) as loop:
+            loop.set_exception_handler(lambda loop, details: reported.append("exception" in details))
+            for _ in range(3):
+                loop.call_soon(lambda: tokens.append(variable.set("keeps the context of this callback")))
+                loop.call_soon(ran.append, "impostor", context=Impostor())
+                loop.call_soon(ran.append, "callback")
+                support.run_once(loop)
+        return reported, ran
+
+    assert seen(ours) == seen(stock) == ([True] * 3, ["callback"] * 3)
+
+
+def test_whatever_can_run_is_a_context(loop):
+    calls = []
+
+    class Context:
+        def run(self, callback, *args):
+            calls.append(("run", *args))
+            return callback(*args)
+
+    context = Context()
+    loop.call_soon(calls.append, 1, context=context)
+    loop.call_soon(lambda *args: calls.append(args), 1, 2, 3, 4, 5, context=context)
+    loop.call_later(0, calls.append, 2, context=context)
+    support.run_once(loop, 3)
+    assert calls == [("run", 1), 1, ("run", 1, 2, 3, 4, 5), (1, 2, 3, 4, 5), ("run", 2), 2]
+
+
+def unused_contexts(loop):
+    """Return the contexts without variables that the garbage collector shows, among them ours that waits for its next use."""
+    loop.call_soon(int)
+    support.run_once(loop)
+    gc.unfreeze()
+    return [one for one in gc.get_objects() if type(one) is contextvars.Context and not len(one)]
+
+
+def test_contexts_that_the_collector_shows_are_nobody_elses(loop):
+    contexts = unused_contexts(loop)
+    seen = []
+
+    def inside():
+        variable.set("inside")
+        loop.call_soon(lambda: seen.extend([variable.get(), *map(len, contexts)]))
+        support.run_once(loop)
+
+    contextvars.Context().run(inside)
+    assert seen == ["inside"] + [0] * len(contexts)
+
+
+def test_contexts_that_the_collector_shows_can_be_entered(loop):
+    seen = []
+
+    def inside():
+        loop.call_soon(lambda: seen.append(variable.get()))
+        support.run_once(loop)
+
+    contexts = unused_contexts(loop)
+    for context in contexts:
+        context.run(variable.set, "entered")
+        context.run(inside)
+    assert seen == ["entered"] * len(contexts)
+
+
+def test_contexts_that_the_collector_shows_can_be_changed(loop):
+    seen = []
+    for context in unused_contexts(loop):
+        context.run(variable.set, "somebody else's")
+    context = None
+    loop.call_soon(lambda: seen.append(variable.get()))
+    support.run_once(loop)
+    assert seen == ["default"]

@@ -1,8 +1,10 @@
 """fork: the child's loop is not the parent's."""
 
 import asyncio
+import errno
 import os
 import pickle
+import resource
 import socket
 import warnings
 
@@ -183,3 +185,35 @@ def test_signal_handlers_of_the_parent_are_not_woken_by_the_child(loop):
         assert isinstance(in_child(child), int)
     finally:
         loop.remove_signal_handler(signal.SIGUSR1)
+
+
+def test_child_without_descriptors_to_spare(impl, loop):
+    """The loop cannot get a poller of its own: it says so each time, and works when it can."""
+    left, right = socket.socketpair()
+
+    def child():
+        left.setblocking(False)
+        failures = 0
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        for use in (
+            loop.remove_reader,
+            lambda sock: loop.add_writer(sock, int),
+            lambda sock: support.run_once(loop),
+        ):
+            try:
+                use(left)
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+                failures += 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        loop.add_writer(left, loop.stop)
+        loop.run_forever()
+        loop.close()
+        return failures
+
+    with left, right:
+        loop.add_reader(left, int)
+        failures = in_child(child)
+        loop.remove_reader(left)
+    assert (failures > 0) is impl.native_loop

@@ -380,3 +380,19 @@ def test_waiting_in_a_task(loop, pair):
         return await task
 
     assert loop.run_until_complete(main()) == b"data"
+
+
+@pytest.mark.parametrize("method", ["_add_reader", "_add_writer"])
+def test_fileno_that_closes_the_loop(impl, pair, method):
+    loop = impl.new_event_loop()
+
+    class Closer:
+        def fileno(self):
+            loop.close()
+            return pair[0].fileno()
+
+    with pytest.raises((RuntimeError, KeyError, AttributeError, ValueError)) as caught:
+        getattr(loop, method)(Closer(), int)
+    if impl.native_loop:
+        assert caught.type is RuntimeError
+    assert loop.is_closed()

@@ -146,3 +146,28 @@ def connect(loop, family):
             return transport, protocol, peer
 
         yield connect
+
+
+@pytest.fixture
+def new_datagrams(tmp_path):
+    """`new_datagrams(kind)` returns the DatagramSockets of a kind, which are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda kind: peers.DatagramSockets(kind, tmp_path, stack)
+
+
+@pytest.fixture(params=("inet", "inet6", "unix", "abstract"))
+def datagrams(request, new_datagrams):
+    """Datagram sockets of each family."""
+    return new_datagrams(request.param)
+
+
+@pytest.fixture
+def udp(new_datagrams):
+    """Datagram sockets where the family does not matter."""
+    return new_datagrams("inet")
+
+
+@pytest.fixture
+def unix_datagrams(new_datagrams):
+    """Datagram sockets that know back pressure."""
+    return new_datagrams("unix")

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import pathlib
 import random
 import socket
@@ -224,6 +225,39 @@ class DatagramRecorder(asyncio.DatagramProtocol):
     def error_received(self, exc):
         self.errors.append(exc)
         self._happened("error", exc)
+
+
+class DatagramSockets:
+    """Datagram sockets of a family, bound to addresses that nobody else has."""
+
+    def __init__(self, kind, folder, stack):
+        self.family = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}.get(kind, socket.AF_UNIX)
+        self._kind = kind
+        self._folder = folder
+        self._stack = stack
+        self._count = 0
+
+    def address(self):
+        self._count += 1
+        return {
+            "inet": ("127.0.0.1", 0),
+            "inet6": ("::1", 0),
+            "unix": str(self._folder / f"socket-ä-{self._count}"),
+            "abstract": f"\0asyncio_c-{os.getpid()}-{self._folder.name}-{self._count}",
+        }[self._kind]
+
+    def new(self):
+        sock = self._stack.enter_context(socket.socket(self.family, socket.SOCK_DGRAM))
+        sock.settimeout(GUARD_SECONDS)
+        sock.bind(self.address())
+        return sock
+
+    async def endpoint(self, factory=None, **keywords):
+        if self.family == socket.AF_UNIX:
+            keywords["family"] = self.family
+        return await asyncio.get_running_loop().create_datagram_endpoint(
+            factory or DatagramRecorder, local_addr=self.address(), **keywords
+        )
 
 
 def fill(transport, chunk=b"x" * 65536, limit=64 << 20):

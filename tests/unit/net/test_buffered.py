@@ -2,6 +2,8 @@
 
 import array
 import asyncio
+import os
+import socket
 
 import pytest
 
@@ -204,3 +206,41 @@ async def test_stock_stream_on_a_buffered_connection(connect, loop):
     transport.close()
     assert await peer.read_all() == b""
     await peers.turns()
+
+
+async def test_get_buffer_that_ends_the_connection_reads_nothing_of_the_next(connect, reports):
+    """The number of the descriptor may belong to another file by then."""
+    other, other_peer = socket.socketpair()
+
+    def end(protocol, sizehint):
+        number = transport.get_extra_info("socket").fileno()
+        transport.abort()
+        transport._call_connection_lost(None)
+        os.dup2(other.fileno(), number, inheritable=False)
+        numbers.append(number)
+        return bytearray(100)
+
+    numbers = []
+    with other, other_peer:
+        other_peer.send(b"another's")
+        transport, protocol, peer = await connect(lambda: BufferedRecorder(get_buffer=end))
+        peer.send(b"x")
+        assert await protocol.lost() is None
+        await peers.turns(3)
+        assert other.recv(100) == b"another's"
+        os.close(numbers[0])
+    assert protocol.received == b""
+    reports.clear()  # nobody provides for _call_connection_lost() being called twice
+
+
+async def test_get_buffer_that_sets_another_protocol(connect):
+    def hand_over(protocol, sizehint):
+        protocol.transport.set_protocol(second)
+        return second.buffer
+
+    second = BufferedRecorder()
+    transport, first, peer = await connect(lambda: BufferedRecorder(get_buffer=hand_over))
+    peer.send(b"data")
+    assert await second.bytes(4) == b"data"
+    assert first.events == ["made", "get_buffer"]
+    await finish(transport, second)

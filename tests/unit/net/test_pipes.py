@@ -2,9 +2,13 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import re
 import socket
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -128,6 +132,22 @@ async def test_end_of_a_terminal(loop, pipes):
     reading.close()
     exc = await protocol.lost()
     assert type(exc) is OSError and exc.errno == errno.EIO
+
+
+async def test_size_of_a_read(loop, pipes):
+    """No more than 256 KiB at once, so that other callbacks get their turn."""
+    sizes = []
+    reading, writing = pipes("pipe")
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 20)
+    data = peers.payload(600_000)
+    writing.write(data)
+    transport, protocol = await loop.connect_read_pipe(
+        lambda: Recorder(data=lambda self, data: sizes.append(len(data))), reading
+    )
+    assert peers.digest(await protocol.bytes(len(data))) == peers.digest(data)
+    assert sizes == [262_144, 262_144, 75_712]
+    transport.close()
+    await protocol.lost()
 
 
 async def test_named_fifo(loop, tmp_path):
@@ -337,6 +357,180 @@ async def test_reader_goes_away_with_data_pending(loop, pipes):
     assert protocol.events == ["made", "pause", "lost"]
 
 
+async def test_reader_is_found_gone_by_a_write(loop, pipes, logged):
+    """The write fails before the loop has had a chance to see it: no report, for that is how pipes end."""
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_write_pipe(Recorder, writing)
+    reading.close()
+    for _ in range(7):
+        transport.write(b"x")
+    assert transport.is_closing() is True
+    assert type(await protocol.lost()) is BrokenPipeError
+    assert protocol.events == ["made", "lost"]
+    assert logged == ["pipe closed by peer or os.write(pipe, data) raised exception."] * 2
+    logged.clear()
+
+
+async def test_socket_that_answers(loop, pipes):
+    """A socket as a pipe can be read as well; something to read is taken for the end."""
+    reading, writing = pipes("socket")
+    transport, protocol = await loop.connect_write_pipe(Recorder, writing)
+    os.write(reading.fileno(), b"answer")
+    assert await protocol.lost() is None
+    assert protocol.events == ["made", "lost"]
+
+
+async def test_writes_are_not_put_off(loop, pipes):
+    """Who else writes to the same pipe can rely on the order."""
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_write_pipe(Recorder, writing)
+    transport.write(b"one ")
+    os.write(writing.fileno(), b"two ")
+    transport.write(b"three")
+    assert read_exactly(reading, 13) == b"one two three"
+    transport.close()
+    await protocol.lost()
+
+
+async def test_many_small_writes_to_a_full_pipe(loop, pipes):
+    """A slow reader takes one page at a time; what is queued meanwhile is in hundreds of pieces."""
+    reading, writing = pipes("pipe")
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    transport, protocol = await loop.connect_write_pipe(Recorder, writing)
+    data = peers.payload(1 << 20)
+    for start in range(0, len(data), 1500):
+        transport.write(data[start : start + 1500])
+    transport.close()
+    received = b""
+    while len(received) < len(data):
+        received += await in_thread(reading.read, 4096)
+    assert peers.digest(received) == peers.digest(data)
+    assert await protocol.lost() is None
+    assert protocol.events == ["made", "pause", "resume", "lost"]
+
+
+async def test_limits(loop, pipes):
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_write_pipe(Recorder, writing)
+    transport.set_write_buffer_limits(high=0)
+    transport.write(b"x" * 1000)
+    assert "pause" not in protocol.events  # it went into the pipe
+    written = await fill(transport, protocol)
+    assert transport.get_write_buffer_size() > 0
+    await in_thread(read_exactly, reading, 1000 + written)
+    await protocol.until(lambda: "resume" in protocol.events)
+    assert transport.get_write_buffer_size() == 0
+    with pytest.raises(ValueError):
+        transport.set_write_buffer_limits(high=1, low=2)
+    transport.close()
+    await protocol.lost()
+
+
+@pytest.mark.parametrize("how", ("close", "abort", "write_eof"))
+async def test_end_in_resume_writing(impl, loop, pipes, how):
+    if not impl.native_loop:
+        pytest.skip("asyncio ends the pipe twice here, of which the second fails")
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: Recorder(resume=lambda self: getattr(self.transport, how)()), writing
+    )
+    written = await fill(transport, protocol)
+    await in_thread(read_exactly, reading, written)
+    assert await protocol.lost() is None
+    await turns(5)
+    assert protocol.events == ["made", "pause", "resume", "lost"]
+    assert writing.closed
+
+
+async def test_write_and_close_in_resume_writing(impl, loop, pipes):
+    if not impl.native_loop:
+        pytest.skip("asyncio loses what was written here")
+    more = peers.payload(300_000)
+
+    def write_and_close(self):
+        self.transport.write(more)
+        self.transport.close()
+
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_write_pipe(lambda: Recorder(resume=write_and_close), writing)
+    written = await fill(transport, protocol)
+    data = await in_thread(read_exactly, reading, written + len(more))
+    assert peers.digest(data[written:]) == peers.digest(more)
+    assert await in_thread(reading.read, 1) == b""
+    assert await protocol.lost() is None
+    assert protocol.events.count("lost") == 1
+
+
+@pytest.mark.parametrize("first", ("close", "abort", "write_eof"))
+async def test_ended_twice(impl, loop, pipes, first):
+    if not impl.native_loop:
+        pytest.skip("asyncio calls connection_lost() twice here, of which the second fails")
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_write_pipe(Recorder, writing)
+    getattr(transport, first)()
+    transport.abort()
+    assert await protocol.lost() is None
+    transport.abort()
+    await turns(5)
+    assert protocol.events == ["made", "lost"]
+
+
+@pytest.mark.parametrize("writes", (True, False), ids=("writing", "reading"))
+def test_descriptor_that_became_blocking(impl, writes):
+    """Another process can take non-blocking mode away from a terminal or pipe. Other threads run on all the same.
+
+    In a process of its own: if this goes wrong no thread runs any more, not even one that could say so.
+    """
+    script = f"""
+    import asyncio, os, threading
+    if {impl.native_loop}:
+        from asyncio_c import new_event_loop
+    else:
+        from asyncio import SelectorEventLoop as new_event_loop
+
+    reading, writing = os.pipe()
+    size = 1 << 20
+
+    def read_all():
+        rest = size
+        while rest:
+            rest -= len(os.read(reading, rest))
+
+    async def write():
+        transport, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.Protocol, os.fdopen(writing, "wb", 0))
+        os.set_blocking(writing, True)
+        thread = threading.Thread(target=read_all)
+        thread.start()
+        transport.write(bytes(size))
+        transport.close()
+        thread.join()
+
+    async def read():
+        lost = asyncio.get_running_loop().create_future()
+
+        class Protocol(asyncio.Protocol):
+            def connection_lost(self, exc):
+                lost.set_result(None)
+
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(Protocol, os.fdopen(reading, "rb", 0))
+        os.set_blocking(reading, True)
+        go = threading.Semaphore(0)
+        thread = threading.Thread(target=lambda: (go.acquire(), os.close(writing)))
+        thread.start()
+        go.release()
+        transport._read_ready()  # as if another reader of the same terminal had been quicker
+        await lost
+        thread.join()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run({"write" if writes else "read"}())
+    print("done")
+    """
+    program = [sys.executable, "-c", textwrap.dedent(script)]
+    result = subprocess.run(program, capture_output=True, text=True, timeout=peers.GUARD_SECONDS)
+    assert (result.stdout, result.stderr) == ("done\n", "")
+
+
 async def test_write_eof(loop, pipes):
     """It is close(), for a pipe has but one half."""
     reading, writing = pipes("pipe")
@@ -462,3 +656,63 @@ async def test_both_ends_on_one_loop(loop, pipes):
     assert await reader.lost() is None
     assert await writer.lost() is None
     assert peers.digest(reader.received) == peers.digest(data)
+
+
+@pytest.mark.parametrize("end", (0, 1), ids=("read", "write"))
+async def test_debug_mode_tells_of_the_end(loop, pipes, end, caplog):
+    caplog.set_level("DEBUG", "asyncio")
+    loop.set_debug(True)
+    pair = pipes("pipe")
+    transport, protocol = await connecting(loop, end)(Recorder, pair[end])
+    pair[1 - end].close()
+    assert await protocol.lost() is None
+    assert [record.levelname for record in caplog.records if record.msg == "%r was closed by peer"] == [
+        "INFO"
+    ]
+
+
+@pytest.mark.parametrize("end", (0, 1), ids=("read", "write"))
+async def test_native(impl, loop, pipes, end):
+    pair = pipes("pipe")
+    transport, protocol = await connecting(loop, end)(Recorder, pair[end])
+    if impl.native_loop:
+        from asyncio_c import _core
+
+        assert isinstance(transport, (_core.ReadPipeTransport, _core.WritePipeTransport)[end])
+    unix_events = asyncio.unix_events
+    assert isinstance(
+        transport, (unix_events._UnixReadPipeTransport, unix_events._UnixWritePipeTransport)[end]
+    )
+    transport.close()
+    await protocol.lost()
+
+
+async def test_unclosed_writing_transport_warns(loop):
+    """One on a character device: it is not watched until it has to wait."""
+    file = open("/dev/null", "wb", 0)
+    transport, protocol = await loop.connect_write_pipe(Recorder, file)
+    await turns()
+    text = f"unclosed transport {transport!r}"
+    protocol.transport = None
+    with support.recorded_warnings() as warned:
+        del transport
+        support.collect()
+    assert ("ResourceWarning", text) in warned
+    assert file.closed
+
+
+@pytest.mark.parametrize("end", (0, 1), ids=("read", "write"))
+async def test_transport_in_a_cycle_is_collected(loop, pipes, end):
+    import weakref
+
+    pair = pipes("pipe")
+    transport, protocol = await connecting(loop, end)(Recorder, pair[end])
+    transport.more = transport
+    transport.close()
+    await protocol.lost()
+    await turns()
+    alive = weakref.ref(transport)
+    protocol.transport = None
+    del transport
+    support.collect()
+    assert alive() is None

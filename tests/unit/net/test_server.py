@@ -84,7 +84,7 @@ async def test_addresses_of_accepted_transports(serve, family):
     peer = connect()
     await until(lambda: protocols and protocols[0].events)
     transport = protocols[0].transport
-    assert type(transport.get_extra_info("socket")) is trsock.TransportSocket
+    assert isinstance(transport.get_extra_info("socket"), trsock.TransportSocket)
     assert transport.get_extra_info("sockname") == peer.sock.getpeername()
     assert transport.get_extra_info("peername") == peer.sock.getsockname()
     if family == "tcp":

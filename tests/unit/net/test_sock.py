@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 
+from .. import support
 from . import peers
 from .peers import SMALL, Peer, Recorder, turns
 
@@ -650,3 +651,110 @@ async def test_echo_by_many(loop, listener):
     serving = asyncio.ensure_future(serve_all())
     await asyncio.gather(*[ask(i) for i in range(50)])
     await serving
+
+
+# ---- Sockets that live on under another descriptor ----
+
+
+def number_taken_by(number, sock):
+    """Return a socket object for `sock`, which is given away, with the descriptor `number`."""
+    if sock.fileno() == number:
+        return sock
+    os.dup2(sock.fileno(), number, inheritable=False)
+    family, kind = sock.family, sock.type
+    sock.close()
+    return socket.socket(family, kind, fileno=number)
+
+
+async def received_once(loop, sock, peer):
+    task = await started(loop.sock_recv(sock, 1))
+    peer.send(b"x")
+    assert await task == b"x"
+
+
+async def test_a_duplicate_does_not_wake_the_next_owner_of_the_number(loop, pair):
+    sock, peer = pair
+    await received_once(loop, sock, peer)
+    number, calls = sock.fileno(), []
+    with sock.dup():
+        sock.close()
+        left, right = socket.socketpair()
+        left.setblocking(False)
+        with number_taken_by(number, left) as left, right:
+            loop.add_reader(left, lambda: calls.append(left.recv(1)))
+            peer.send(b"for the duplicate")
+            await turns(100)
+            right.send(b"y")
+            while not calls:
+                await turns(1)
+            loop.remove_reader(left)
+    assert calls == [b"y"]
+
+
+def test_a_duplicate_does_not_keep_the_loop_from_waiting(loop, pair, tmp_path):
+    """Not even if the number of another socket has become that of a regular file."""
+    sock, peer = pair
+    other, other_peer = socket.socketpair()
+    fired = []
+
+    async def use():
+        other.setblocking(False)
+        await received_once(loop, sock, peer)
+        await received_once(loop, other, other_peer)
+
+    with other_peer, sock.dup():
+        loop.run_until_complete(use())
+        sock.close()
+        number = other.fileno()
+        other.close()
+        file = os.open(tmp_path, os.O_RDONLY)
+        if file != number:
+            os.dup2(file, number, inheritable=False)
+            os.close(file)
+        peer.send(b"for the duplicate")
+        support.run_once(loop, 10)
+        loop.call_later(0.001, fired.append, "timer")
+        loop._run_once()
+        os.close(number)
+    assert fired == ["timer"], "the turn did not wait for the timer"
+
+
+async def test_sendall_cancelled_after_the_socket_was_closed(loop, pair):
+    sock, peer = pair
+    await received_once(loop, sock, peer)
+    task = await started(loop.sock_sendall(sock, bytes(10 << 20)))
+    sock.close()
+    await cancelled(task)
+    support.collect()
+
+
+async def test_another_file_under_the_number_of_a_living_socket(loop):
+    """sock_recv() may keep its interest in the socket; remove_reader() ends it."""
+    first, first_peer = socket.socketpair()
+    second, second_peer = socket.socketpair()
+    with first, first_peer, second, second_peer:
+        first.setblocking(False)
+        waiting = loop.create_task(loop.sock_recv(first, 10))
+        await turns(3)
+        first_peer.send(b"first")
+        assert await waiting == b"first"
+        assert loop.remove_reader(first) is False
+        os.dup2(second.fileno(), first.fileno())
+        os.set_blocking(first.fileno(), False)
+        waiting = loop.create_task(loop.sock_recv(first, 10))
+        await turns(3)
+        second_peer.send(b"second")
+        assert await waiting == b"second"
+
+
+async def test_the_buffer_of_recv_into_may_change_its_size_meanwhile(loop):
+    sock, peer = socket.socketpair()
+    with sock, peer:
+        sock.setblocking(False)
+        buffer = bytearray(2)
+        waiting = loop.create_task(loop.sock_recv_into(sock, buffer))
+        await turns(3)
+        buffer.extend(b"....")
+        peer.send(b"answer")
+        assert await waiting == 6
+        assert buffer == b"answer"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import errno
 import gc
 import re
@@ -585,3 +586,45 @@ def test_loop_closed_under_a_transport(loop, connect):
         text for kind, text in warned if text.startswith("unclosed transport") and kind == "ResourceWarning"
     ]
     assert peer.sock.recv(1) == b""
+
+
+# ---- Writes that fail when the callback that wrote has ended ----
+
+UNIX = pytest.mark.parametrize("family", ("unix",), indirect=True)
+variable = contextvars.ContextVar("variable", default="default")
+
+
+@UNIX
+async def test_connection_lost_by_a_write_has_the_context_of_the_write(connect):
+    seen = []
+    transport, protocol, peer = await connect(
+        lambda: Recorder(lost=lambda self, exc: seen.append(variable.get()))
+    )
+    transport.pause_reading()
+    peer.close()
+    variable.set("writer's")
+    transport.write(b"x")
+    assert type(await protocol.lost()) is BrokenPipeError
+    assert seen == ["writer's"]
+
+
+@UNIX
+async def test_a_failing_write_never_stops_the_loop(connect, impl, reports):
+    transport, protocol, peer = await connect(Recorder)
+    transport.pause_reading()
+    peer.close()
+
+    def fail(*args):
+        raise ZeroDivisionError
+
+    transport._fatal_error = fail
+    with contextlib.suppress(ZeroDivisionError):
+        transport.write(b"x")  # asyncio's raises here
+    await peers.turns(3)
+    assert [report["exception"].__class__ for report in reports] == [
+        ZeroDivisionError
+    ] * impl.native_transports
+    reports.clear()
+    del transport._fatal_error
+    transport.abort()
+    await protocol.lost()

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import sys
 
 import pytest
 
 from .. import support
+from ..test_fork import in_child
 from . import peers
 from .peers import SMALL, Recorder
 
@@ -539,3 +541,61 @@ async def test_nagle_is_off(connect):
     sock = transport.get_extra_info("socket")
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
     await closed(transport, protocol)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__() is of 3.12")
+async def test_writelines_of_a_list_that_changes(connect):
+    transport, protocol, peer = await connect(Recorder)
+
+    class Line:
+        def __buffer__(self, flags):
+            lines.clear()
+            return memoryview(b"line")
+
+    lines = [Line()]
+    transport.writelines(lines)
+    assert await peer.read(4) == b"line"
+    await closed(transport, protocol)
+
+
+async def test_a_nested_turn_of_the_loop_sends_what_was_written_before(connect, loop):
+    transport, protocol, peer = await connect(Recorder)
+    received, done = [], loop.create_future()
+    peer.sock.setblocking(False)
+    loop.add_reader(peer.sock, lambda: received.append(peer.sock.recv(10)))
+
+    def ask():
+        transport.write(b"question")
+        while not received:
+            loop._run_once()  # as nest_asyncio does
+        done.set_result(None)
+
+    loop.call_soon(ask)
+    await done
+    assert received == [b"question"]
+    loop.remove_reader(peer.sock)
+    await closed(transport, protocol)
+
+
+async def test_shutdown_of_the_socket_comes_after_what_was_written(connect):
+    """asyncio has no API of its own for it, so this is how programs shut a direction down."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.write(b"data")
+    transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+    assert await peer.read_all() == b"data"
+    await closed(transport, protocol)
+
+
+async def test_what_was_written_before_a_fork_is_sent_once(connect):
+    transport, protocol, peer = await connect(Recorder)
+
+    def child():
+        transport.write(b"child ")
+        return transport.get_write_buffer_size()
+
+    transport.write(b"parent ")
+    assert in_child(child) == 0
+    transport.write(b"parent")
+    transport.close()
+    assert await peer.read_all() == b"parent child parent"
+    assert await protocol.lost() is None

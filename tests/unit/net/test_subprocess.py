@@ -1,6 +1,7 @@
 """Subprocesses: pipes, signals, ends in every order, and loops in threads."""
 
 import asyncio
+import errno
 import os
 import select
 import signal
@@ -121,7 +122,7 @@ async def test_standard_streams_are_pipes():
         stdout=PIPE,
         stderr=PIPE,
     )
-    await process.communicate()
+    await process.communicate(b"")
     assert process.returncode == 0
 
 
@@ -216,7 +217,7 @@ async def test_many_at_once():
         assert out == b"number %d\n" % i
         assert process.returncode == i % 7
 
-    await asyncio.gather(*[one(i) for i in range(40)])
+    await asyncio.gather(*[one(i) for i in range(50)])
 
 
 async def test_many_that_end_at_once():
@@ -381,6 +382,169 @@ async def test_repr(loop):
     await protocol.lost
     transport.close()
     assert "returncode=-9" in repr(transport)
+
+
+# ---- How the loop learns of the end ----
+
+
+async def test_no_thread_and_no_signal_handler(impl):
+    """A process costs neither, nor a child watcher, whichever the program has set."""
+    if not impl.native_loop and not support.PY312:
+        pytest.skip("before Python 3.12 asyncio has a thread that waits for the process")
+    handler, threads = signal.getsignal(signal.SIGCHLD), set(threading.enumerate())
+    process = await program("cat", stdin=PIPE, stdout=PIPE)
+    assert set(threading.enumerate()) == threads
+    assert signal.getsignal(signal.SIGCHLD) is handler
+    await process.communicate(b"")
+    assert await process.wait() == 0
+
+
+async def test_exit_before_the_process_is_watched(monkeypatch):
+    """It has ended by the time that Popen returns."""
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *args, **keywords):
+            super().__init__(*args, **keywords)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    process = await shell("echo early; exit 3", stdout=PIPE)
+    assert await process.communicate() == (b"early\n", None)
+    assert process.returncode == 3
+
+
+async def test_what_a_process_wrote_comes_before_its_end(loop):
+    """Where the loop learns of both at the same moment."""
+    told = []
+
+    class Protocol(Recorder):
+        def pipe_data_received(self, fd, data):
+            told.append(data)
+
+        def process_exited(self):
+            told.append("exited")
+            super().process_exited()
+
+    transport, protocol = await loop.subprocess_shell(Protocol, "read x; echo $x", stderr=None)
+    transport.get_pipe_transport(0).write(b"last words\n")
+    block_until_exit(transport.get_pid())
+    await protocol.lost
+    assert told == [b"last words\n", "exited"]
+    transport.close()
+
+
+async def test_status_read_by_popen(impl, loop):
+    """Popen asks for the status too, before it sends a signal: it is not lost for that."""
+    if not impl.native_loop:
+        pytest.skip("asyncio reports 255 and logs a warning")
+    transport, protocol = await loop.subprocess_shell(
+        Recorder, "exit 7", stdin=None, stdout=None, stderr=None
+    )
+    block_until_exit(transport.get_pid())
+    assert transport.get_extra_info("subprocess").poll() == 7
+    await protocol.lost
+    assert transport.get_returncode() == 7
+    transport.close()
+
+
+async def test_status_read_by_a_signal_handler(impl, loop):
+    """A handler of SIGCHLD that reaps whatever there is, as some of asyncio's child watchers had: the status is not lost."""
+    if not impl.native_loop:
+        pytest.skip("asyncio reports 255 and logs a warning, or has such a watcher itself")
+    reaped = []
+
+    def reap():
+        try:
+            reaped.append(os.waitpid(-1, os.WNOHANG)[0])
+        except ChildProcessError:
+            reaped.append(None)
+
+    loop.add_signal_handler(signal.SIGCHLD, reap)
+    process = await shell("exit 6")
+    block_until_exit(process.pid)
+    assert await process.wait() == 6
+    loop.remove_signal_handler(signal.SIGCHLD)
+    assert reaped  # it was called: which of the two came first does not matter
+
+
+async def test_ignored_sigchld(impl, logged):
+    """The kernel throws the status away; if the process is quick, before anybody could watch it."""
+    if not impl.native_loop and support.PY312:
+        pytest.skip("asyncio fails with ProcessLookupError if the process is quick")
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        process = await program("cat", stdin=PIPE)
+        await process.communicate(b"")
+        assert await process.wait() == 255
+        quick = await shell("kill -9 $$")
+        assert await quick.wait() == 255
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+    assert all("will report returncode 255" in message for message in logged)
+    assert len(logged) == 2
+    logged.clear()
+
+
+@pytest.mark.parametrize("number", (errno.ENOSYS, errno.EPERM, errno.EMFILE))
+async def test_without_pidfds(impl, loop, monkeypatch, number):
+    """An old kernel, a sandbox, no descriptor left: a thread waits instead."""
+    if not impl.native_loop:
+        pytest.skip("asyncio has chosen before")
+
+    def fail(pid, flags=0):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "pidfd_open", fail)
+    process = await program("cat", stdin=PIPE, stdout=PIPE)
+    assert await process.communicate(b"by a thread") == (b"by a thread", None)
+    assert process.returncode == 0
+    process = await program("sleep", "1000")
+    process.kill()
+    assert await process.wait() == -signal.SIGKILL
+    del process
+    support.collect()
+
+
+@pytest.mark.parametrize("after", range(4))
+async def test_cancelled_creation(loop, after):
+    """The process is killed and its end waited for, however far the creation has come; nothing is left of it."""
+    processes = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *args, **keywords):
+            super().__init__(*args, **keywords)
+            processes.append(self.pid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Popen)
+        creating = asyncio.ensure_future(program("cat", stdin=PIPE, stdout=PIPE, stderr=PIPE))
+        await turns(1 + after)
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+    (pid,) = processes
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    await turns(5)
+    del creating
+    support.collect()
+
+
+def test_loop_closed_while_a_process_lives(impl, loop, same_descriptors):
+    if not impl.native_loop:
+        pytest.skip("asyncio leaves its pidfd open, or a thread behind")
+
+    async def start():
+        transport, _ = await loop.subprocess_exec(
+            Recorder, "sleep", "1000", stdin=None, stdout=None, stderr=None
+        )
+        return transport
+
+    transport = loop.run_until_complete(start())
+    loop.close()
+    popen = transport.get_extra_info("subprocess")
+    transport.close()
+    assert popen.wait(peers.GUARD_SECONDS) == -signal.SIGKILL
 
 
 # ---- Threads, and other children ----

@@ -38,7 +38,7 @@ async def test_socket(connect, loop):
     with theirs:
         transport, protocol = await loop.create_connection(Recorder, sock=ours)
         sock = transport.get_extra_info("socket")
-        assert type(sock) is trsock.TransportSocket
+        assert isinstance(sock, trsock.TransportSocket)
         assert sock.fileno() == ours.fileno()
         assert sock.family == ours.family and sock.type == ours.type and sock.proto == ours.proto
         assert sock.getsockname() == ours.getsockname()

@@ -1,0 +1,124 @@
+/* The queue of what a transport has still to send.  Layer: net. */
+#include "net/chunks.h"
+
+#include <errno.h>
+
+enum { CHUNKS_AT_ONCE = 64 };
+
+void
+chunks_init(struct chunks *chunks)
+{
+    ring_init(&chunks->ring);
+    chunks->offset = chunks->size_bytes = 0;
+}
+
+void
+chunks_clear(struct chunks *chunks)
+{
+    chunks->offset = chunks->size_bytes = 0;
+    while (!chunks_empty(chunks)) {
+        Py_DECREF((PyObject *)ring_pop(&chunks->ring));
+    }
+    ring_release(&chunks->ring);
+}
+
+PyObject *
+chunk_new(PyObject *data)
+{
+    return PyBytes_CheckExact(data) ? Py_NewRef(data) : PyBytes_FromObject(data);
+}
+
+int
+chunks_append_steal(struct chunks *chunks, PyObject *chunk)
+{
+    if (chunk == NULL) {
+        return -1;
+    }
+    size_t size = (size_t)PyBytes_GET_SIZE(chunk);
+    if (size == 0) {
+        Py_DECREF(chunk);
+        return 0;
+    }
+    if (ring_push(&chunks->ring, chunk) < 0) {
+        Py_DECREF(chunk);
+        PyErr_NoMemory();
+        return -1;
+    }
+    chunks->size_bytes += size;
+    return 0;
+}
+
+/* Takes `count` bytes that were sent off the queue.  There may be fewer: while `send` was without the GIL, another thread
+   may have aborted the transport, though it has no business with it. */
+static void
+consume(struct chunks *chunks, size_t count)
+{
+    count = count < chunks->size_bytes ? count : chunks->size_bytes;
+    chunks->size_bytes -= count;
+    count += chunks->offset;
+    while (count > 0) {
+        PyObject *chunk = ring_peek(&chunks->ring, 0);
+        size_t size = (size_t)PyBytes_GET_SIZE(chunk);
+        if (count < size) {
+            break;
+        }
+        count -= size;
+        ring_pop(&chunks->ring);
+        Py_DECREF(chunk);
+    }
+    chunks->offset = count;
+}
+
+/* Fills in what the first chunks are.  Returns how many, and their size. */
+static size_t
+take_vectors(const struct chunks *chunks, struct iovec *vectors, size_t *size)
+{
+    size_t count = ring_count(&chunks->ring);
+    count = count < CHUNKS_AT_ONCE ? count : CHUNKS_AT_ONCE;
+    *size = 0;
+    for (size_t i = 0; i < count; i++) {
+        PyObject *chunk = ring_peek(&chunks->ring, i);
+        size_t skipped = i == 0 ? chunks->offset : 0;
+        vectors[i].iov_base = PyBytes_AS_STRING(chunk) + skipped;
+        vectors[i].iov_len = (size_t)PyBytes_GET_SIZE(chunk) - skipped;
+        *size += vectors[i].iov_len;
+    }
+    return count;
+}
+
+int
+chunks_send(struct chunks *chunks, int fd, ssize_t (*send)(int fd, struct iovec *vectors, size_t count))
+{
+    for (;;) {
+        struct iovec vectors[CHUNKS_AT_ONCE];
+        size_t size, count = take_vectors(chunks, vectors, &size);
+        if (count == 0) {
+            return 0;
+        }
+        ssize_t sent = send(fd, vectors, count);
+        if (sent < 0) {
+            return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        }
+        consume(chunks, (size_t)sent);
+        if ((size_t)sent < size) {
+            return 0;
+        }
+    }
+}
+
+PyObject *
+chunks_list(const struct chunks *chunks)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < ring_count(&chunks->ring); i++) {
+        PyObject *chunk = ring_peek(&chunks->ring, i);
+        Py_ssize_t size = PyBytes_GET_SIZE(chunk), skipped = i == 0 ? (Py_ssize_t)chunks->offset : 0;
+        PyObject *rest = skipped == 0 ? Py_NewRef(chunk)
+                                      : PyBytes_FromStringAndSize(PyBytes_AS_STRING(chunk) + skipped, size - skipped);
+        if (rest == NULL || PyList_Append(list, rest) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(rest);
+    }
+    return list;
+}

@@ -1,0 +1,589 @@
+/* ReadPipeTransport and WritePipeTransport: reading and writing of pipes, FIFOs, sockets and terminals.  Layer: net.
+
+   The Python classes of these names in asyncio_c.transports derive from these types first and from asyncio's own pipe
+   transports second.  Here is what runs for each read and write; opening, the reports of errors and the end are asyncio's,
+   of the Python at hand, and work on the attributes that these types have in common with it.
+
+   Reading, as asyncio does it but through the scratch buffer of the loop:
+
+       def _read_ready(self):
+           try: data = os.read(self._fileno, self.max_size)
+           except (BlockingIOError, InterruptedError): pass
+           except OSError as exc: self._fatal_error(exc, 'Fatal read error on pipe transport')
+           else: self._protocol.data_received(data) if data else self._end_of_file()
+
+   Writing: what can be written at once is, and the rest is queued.
+
+       def write(self, data):
+           ...                                      # the same checks
+           self._chunks.append(bytes(data))         # by reference if it is bytes
+           if len(self._chunks) == 1: self._write_ready()
+           self._maybe_pause_protocol()
+
+   Nothing is put off to the end of the callback, as a stream transport does it: who shares a pipe or a terminal with others
+   relies on the order in which it was written to.
+
+   A descriptor that was made non-blocking can become blocking again, because that belongs to the open file, which other
+   processes may share: a terminal above all.  So that such a call stops at most this thread, as with asyncio, reads and writes
+   give up the GIL.
+
+   Invariants: if there are chunks, the loop watches for writability; `ending` means that connection_lost() is on its way or
+   has been called. */
+#include "core/reader.h"
+#include "net/chunks.h"
+#include "net/net.h"
+#include "net/transport.h"
+#include "py/args.h"
+#include "py/errors.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum {
+    READ_BASE_SLOTS = 1,  /* of asyncio.transports.BaseTransport; ours have their names and hide them */
+    WRITE_BASE_SLOTS = 5, /* of asyncio.transports._FlowControlMixin */
+};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *base_slots[READ_BASE_SLOTS]; /* always NULL */
+    struct state *state;
+    PyObject *loop; /* owned, as are all; None after the end */
+    PyObject *pipe;
+    PyObject *protocol;
+    PyObject *extra;
+    int fd; /* -1: None */
+    bool closing;
+    bool paused;
+} ReadPipeTransport;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *base_slots[WRITE_BASE_SLOTS]; /* always NULL */
+    struct state *state;
+    struct chunks chunks;
+    PyObject *loop; /* owned, as are all; None after the end */
+    PyObject *pipe;
+    PyObject *protocol;
+    PyObject *extra;
+    Py_ssize_t high_water;
+    Py_ssize_t low_water;
+    int fd;        /* -1: None */
+    int conn_lost; /* how many writes failed, or came after the end */
+    bool closing;
+    bool ending;
+    bool protocol_paused;
+} WritePipeTransport;
+
+/* ---- Reading ---- */
+
+/* The other side has closed: eof_received() and connection_lost(), each in a turn of its own.  Returns 0 or -1. */
+static int
+end_of_file(ReadPipeTransport *self, Loop *loop)
+{
+    struct state *state = self->state;
+    PyObject *debug = PyObject_CallMethodNoArgs(self->loop, state->str_get_debug);
+    int log = debug ? PyObject_IsTrue(debug) : -1;
+    Py_XDECREF(debug);
+    if (log > 0) {
+        PyObject *logged = PyObject_CallMethod(state->asyncio_logger, "info", "sO", "%r was closed by peer", self);
+        log = logged ? 0 : -1;
+        Py_XDECREF(logged);
+    }
+    self->closing = true;
+    if (log < 0 || reader_unwatch(loop, self->fd, READER_READ) < 0
+        || transport_call_soon(state, self->protocol, self->loop, state->str_eof_received, NULL, NULL) < 0) {
+        return -1;
+    }
+    return transport_call_soon(state, (PyObject *)self, self->loop, state->str__call_connection_lost, Py_None, NULL);
+}
+
+/* Reads once and tells the protocol.  Returns 0, or -1 with what the protocol raised, which is the loop's to report. */
+static int
+read_once(ReadPipeTransport *self, PyObject *protocol)
+{
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    char *scratch = loop ? loop_scratch(loop) : NULL;
+    if (scratch == NULL) {
+        return -1;
+    }
+    ssize_t count;
+    Py_BEGIN_ALLOW_THREADS
+    count = read(self->fd, scratch, LOOP_SCRATCH_SIZE);
+    Py_END_ALLOW_THREADS
+    if (AC_UNLIKELY(count < 0)) {
+        if (errno == EAGAIN || errno == EINTR) {
+            return 0;
+        }
+        raise_errno(-errno);
+        return transport_fatal_error((PyObject *)self, "Fatal read error on pipe transport");
+    }
+    if (AC_UNLIKELY(count == 0)) {
+        return end_of_file(self, loop);
+    }
+    PyObject *data = PyBytes_FromStringAndSize(scratch, count);
+    PyObject *args[] = { protocol, data };
+    PyObject *done = data ? PyObject_VectorcallMethod(self->state->str_data_received, args, 2, NULL) : NULL;
+    Py_XDECREF(data);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* ---- Writing ---- */
+
+static ssize_t
+write_vectors(int fd, struct iovec *vectors, size_t count)
+{
+    ssize_t written;
+    Py_BEGIN_ALLOW_THREADS
+    written = count == 1 ? write(fd, vectors[0].iov_base, vectors[0].iov_len) : writev(fd, vectors, (int)count);
+    Py_END_ALLOW_THREADS
+    return written;
+}
+
+/* After a write failed with -error.  Returns 0 or -1. */
+static int
+write_failed(WritePipeTransport *self, int error)
+{
+    chunks_clear(&self->chunks);
+    self->conn_lost++;
+    raise_errno(error);
+    return transport_fatal_error((PyObject *)self, "Fatal write error on pipe transport");
+}
+
+/* Writes the first chunk, or as much of it as the kernel takes.  Returns 0 or -1. */
+static int
+write_at_once(WritePipeTransport *self)
+{
+    int error = chunks_send(&self->chunks, self->fd, write_vectors);
+    if (AC_UNLIKELY(error < 0)) {
+        return write_failed(self, error);
+    }
+    if (AC_LIKELY(chunks_empty(&self->chunks))) {
+        return 0;
+    }
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__write_ready) : NULL;
+    int result = ready ? reader_watch(loop, self->fd, READER_WRITE, ready, NULL) : -1;
+    Py_XDECREF(ready);
+    if (result < 0) {
+        chunks_clear(&self->chunks); /* nobody would ever send it */
+    }
+    return result;
+}
+
+/* self.<method>(), of asyncio's flow control.  Returns 0 or -1. */
+static int
+control_flow(WritePipeTransport *self, const char *method)
+{
+    PyObject *result = PyObject_CallMethod((PyObject *)self, method, NULL);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* Stops watching for the end of the reader, and has connection_lost(exception) called.  Returns 0 or -1. */
+static int
+end_soon(WritePipeTransport *self, PyObject *exception)
+{
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    if (loop == NULL || reader_unwatch(loop, self->fd, READER_READ) < 0) {
+        return -1;
+    }
+    self->ending = true;
+    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
+                               exception, NULL);
+}
+
+/* All has been written.  Returns 0 or -1. */
+static int
+drained(WritePipeTransport *self)
+{
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    if (loop == NULL || reader_unwatch(loop, self->fd, READER_WRITE) < 0) {
+        return -1;
+    }
+    if (self->protocol_paused && control_flow(self, "_maybe_resume_protocol") < 0) {
+        return -1;
+    }
+    /* resume_writing() may have written more, or have ended it already. */
+    if (!self->closing || self->ending || !chunks_empty(&self->chunks)) {
+        return 0;
+    }
+    self->ending = true;
+    if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
+        return -1;
+    }
+    PyObject *lost = PyObject_CallMethodOneArg((PyObject *)self, self->state->str__call_connection_lost, Py_None);
+    Py_XDECREF(lost);
+    return lost ? 0 : -1;
+}
+
+/* ---- Python face ---- */
+
+static PyObject *
+ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *protocol = self->protocol;
+    if (self->closing || !transport_is_set(protocol)) {
+        Py_RETURN_NONE;
+    }
+    Py_INCREF(protocol);
+    int result = read_once(self, protocol);
+    Py_DECREF(protocol);
+    return transport_none_unless(result);
+}
+
+static PyObject *
+ReadPipeTransport_is_reading(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(!self->closing && !self->paused);
+}
+
+static PyObject *
+ReadPipeTransport_is_closing(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->closing);
+}
+
+static PyObject *
+WritePipeTransport_write(WritePipeTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *data = args_parse_one("write", "data", args, nargs, kwnames);
+    if (data == NULL) {
+        return NULL;
+    }
+    if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
+        PyErr_Format(PyExc_AssertionError, "%R", data);
+        return NULL;
+    }
+    PyObject *chunk = chunk_new(data);
+    if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
+        Py_XDECREF(chunk);
+        return transport_none_unless(chunk ? 0 : -1);
+    }
+    if (AC_UNLIKELY(self->conn_lost || self->closing)) {
+        Py_DECREF(chunk);
+        return transport_none_unless(transport_count_lost_write(
+            self->state, &self->conn_lost, "pipe closed by peer or os.write(pipe, data) raised exception."));
+    }
+    bool was_empty = chunks_empty(&self->chunks);
+    if (chunks_append_steal(&self->chunks, chunk) < 0 || (was_empty && write_at_once(self) < 0)) {
+        return NULL;
+    }
+    bool too_much = (Py_ssize_t)self->chunks.size_bytes > self->high_water && !self->protocol_paused;
+    return transport_none_unless(too_much ? control_flow(self, "_maybe_pause_protocol") : 0);
+}
+
+static PyObject *
+WritePipeTransport__write_ready(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    if (chunks_empty(&self->chunks)) {
+        Py_RETURN_NONE;
+    }
+    int error = chunks_send(&self->chunks, self->fd, write_vectors);
+    if (AC_UNLIKELY(error < 0)) {
+        Loop *loop = transport_loop_borrow(self->state, self->loop);
+        bool unwatched = loop != NULL && reader_unwatch(loop, self->fd, READER_WRITE) == 0;
+        return transport_none_unless(unwatched ? write_failed(self, error) : -1);
+    }
+    return transport_none_unless(chunks_empty(&self->chunks) ? drained(self) : 0);
+}
+
+static PyObject *
+WritePipeTransport_write_eof(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    if (self->closing) {
+        Py_RETURN_NONE;
+    }
+    self->closing = true;
+    return transport_none_unless(chunks_empty(&self->chunks) ? end_soon(self, Py_None) : 0);
+}
+
+static PyObject *
+WritePipeTransport__close(WritePipeTransport *self, PyObject *args)
+{
+    PyObject *exception = Py_None;
+    if (!PyArg_ParseTuple(args, "|O:_close", &exception)) {
+        return NULL;
+    }
+    self->closing = true;
+    if (self->ending) {
+        Py_RETURN_NONE; /* asyncio calls connection_lost() a second time, which fails */
+    }
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    if (loop == NULL || reader_unwatch(loop, self->fd, READER_WRITE) < 0) {
+        return NULL;
+    }
+    chunks_clear(&self->chunks);
+    return transport_none_unless(end_soon(self, exception));
+}
+
+static PyObject *
+WritePipeTransport_get_write_buffer_size(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromSize_t(self->chunks.size_bytes);
+}
+
+static PyObject *
+WritePipeTransport_is_closing(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    return PyBool_FromLong(self->closing);
+}
+
+/* What is queued, for asyncio's methods that ask whether something is. */
+static PyObject *
+WritePipeTransport_get_buffer(WritePipeTransport *self, void *Py_UNUSED(closure))
+{
+    return chunks_list(&self->chunks);
+}
+
+static int
+WritePipeTransport_set_buffer(WritePipeTransport *Py_UNUSED(self), PyObject *Py_UNUSED(value), void *Py_UNUSED(closure))
+{
+    return 0; /* asyncio's __init__ sets an empty one */
+}
+
+/* The descriptor, whose place in the object `closure` is.  None where asyncio has let go of it: of a regular file. */
+static PyObject *
+get_fileno(PyObject *self, void *closure)
+{
+    int fd = *(int *)((char *)self + (uintptr_t)closure);
+    return fd < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(fd);
+}
+
+static int
+set_fileno(PyObject *self, PyObject *value, void *closure)
+{
+    int fd = -1;
+    if (value != NULL && value != Py_None) {
+        fd = PyObject_AsFileDescriptor(value);
+        if (fd < 0) {
+            return -1;
+        }
+    }
+    *(int *)((char *)self + (uintptr_t)closure) = fd;
+    return 0;
+}
+
+static int
+ReadPipeTransport_traverse(ReadPipeTransport *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->pipe);
+    Py_VISIT(self->protocol);
+    Py_VISIT(self->extra);
+    return 0;
+}
+
+static int
+ReadPipeTransport_clear(ReadPipeTransport *self)
+{
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->pipe);
+    Py_CLEAR(self->protocol);
+    Py_CLEAR(self->extra);
+    return 0;
+}
+
+static void
+ReadPipeTransport_dealloc(ReadPipeTransport *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    ReadPipeTransport_clear(self);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+ReadPipeTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    struct state *state = state_of_type(type);
+    ReadPipeTransport *self = state ? (ReadPipeTransport *)type->tp_alloc(type, 0) : NULL;
+    if (self != NULL) {
+        self->state = state;
+        self->fd = -1;
+    }
+    return (PyObject *)self;
+}
+
+static int
+WritePipeTransport_traverse(WritePipeTransport *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->loop);
+    Py_VISIT(self->pipe);
+    Py_VISIT(self->protocol);
+    Py_VISIT(self->extra);
+    return 0;
+}
+
+static int
+WritePipeTransport_clear(WritePipeTransport *self)
+{
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->pipe);
+    Py_CLEAR(self->protocol);
+    Py_CLEAR(self->extra);
+    chunks_clear(&self->chunks);
+    return 0;
+}
+
+static void
+WritePipeTransport_dealloc(WritePipeTransport *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    WritePipeTransport_clear(self);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+WritePipeTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    struct state *state = state_of_type(type);
+    WritePipeTransport *self = state ? (WritePipeTransport *)type->tp_alloc(type, 0) : NULL;
+    if (self != NULL) {
+        self->state = state;
+        self->fd = -1;
+        chunks_init(&self->chunks);
+    }
+    return (PyObject *)self;
+}
+
+PyDoc_STRVAR(write_doc, "write($self, data)\n--\n\n"
+                        "Write data, a bytes-like object, without blocking; keep what the pipe does not take yet.\n\n"
+                        "Raises AssertionError if data is of another type.\n\n"
+                        "asyncio documentation: Transports and Protocols, Write-only Transports.");
+PyDoc_STRVAR(write_eof_doc, "write_eof($self, /)\n--\n\n"
+                            "Close the pipe when everything has been written.\n\n"
+                            "asyncio documentation: Transports and Protocols, Write-only Transports.");
+PyDoc_STRVAR(close_doc, "_close($self, exc=None, /)\n--\n\n"
+                        "Drop what is queued and have connection_lost(exc) called.");
+PyDoc_STRVAR(get_write_buffer_size_doc, "get_write_buffer_size($self, /)\n--\n\n"
+                                        "Return how many bytes wait to be written.\n\n"
+                                        "asyncio documentation: Transports and Protocols, Write-only Transports.");
+PyDoc_STRVAR(is_closing_doc, "is_closing($self, /)\n--\n\n"
+                             "Return True if the transport is closing or closed.\n\n"
+                             "asyncio documentation: Transports and Protocols, Base Transport.");
+PyDoc_STRVAR(is_reading_doc, "is_reading($self, /)\n--\n\n"
+                             "Return True if the transport receives data.\n\n"
+                             "asyncio documentation: Transports and Protocols, Read-only Transports.");
+PyDoc_STRVAR(read_ready_doc, "_read_ready($self, /)\n--\n\nRead once and tell the protocol.");
+PyDoc_STRVAR(write_ready_doc, "_write_ready($self, /)\n--\n\nWrite what waits.");
+
+static PyMethodDef ReadPipeTransport_methods[] = {
+    { "is_closing", (PyCFunction)ReadPipeTransport_is_closing, METH_NOARGS, is_closing_doc },
+    { "is_reading", (PyCFunction)ReadPipeTransport_is_reading, METH_NOARGS, is_reading_doc },
+    { "_read_ready", (PyCFunction)ReadPipeTransport__read_ready, METH_NOARGS, read_ready_doc },
+    { 0 },
+};
+
+static PyMethodDef WritePipeTransport_methods[] = {
+    { "write", AC_FAST(WritePipeTransport_write), METH_FASTCALL | METH_KEYWORDS, write_doc },
+    { "write_eof", (PyCFunction)WritePipeTransport_write_eof, METH_NOARGS, write_eof_doc },
+    { "get_write_buffer_size", (PyCFunction)WritePipeTransport_get_write_buffer_size, METH_NOARGS,
+      get_write_buffer_size_doc },
+    { "is_closing", (PyCFunction)WritePipeTransport_is_closing, METH_NOARGS, is_closing_doc },
+    { "_close", (PyCFunction)WritePipeTransport__close, METH_VARARGS, close_doc },
+    { "_write_ready", (PyCFunction)WritePipeTransport__write_ready, METH_NOARGS, write_ready_doc },
+    { 0 },
+};
+
+#define FILENO(type) { "_fileno", get_fileno, set_fileno, "The file descriptor, or None.", (void *)offsetof(type, fd) }
+
+static PyGetSetDef ReadPipeTransport_getset[] = {
+    FILENO(ReadPipeTransport),
+    { 0 },
+};
+
+static PyGetSetDef WritePipeTransport_getset[] = {
+    FILENO(WritePipeTransport),
+    { "_buffer", (getter)WritePipeTransport_get_buffer, (setter)WritePipeTransport_set_buffer,
+      "The list of bytes objects that wait to be written.", NULL },
+    { 0 },
+};
+
+/* What asyncio's methods work on, under asyncio's names. */
+#define MEMBER(type, name, kind, field) { #name, kind, offsetof(type, field), 0, NULL }
+
+static PyMemberDef ReadPipeTransport_members[] = {
+    MEMBER(ReadPipeTransport, _loop, T_OBJECT, loop),
+    MEMBER(ReadPipeTransport, _pipe, T_OBJECT, pipe),
+    MEMBER(ReadPipeTransport, _protocol, T_OBJECT, protocol),
+    MEMBER(ReadPipeTransport, _extra, T_OBJECT, extra),
+    MEMBER(ReadPipeTransport, _closing, T_BOOL, closing),
+    MEMBER(ReadPipeTransport, _paused, T_BOOL, paused),
+    { 0 },
+};
+
+static PyMemberDef WritePipeTransport_members[] = {
+    MEMBER(WritePipeTransport, _loop, T_OBJECT, loop),
+    MEMBER(WritePipeTransport, _pipe, T_OBJECT, pipe),
+    MEMBER(WritePipeTransport, _protocol, T_OBJECT, protocol),
+    MEMBER(WritePipeTransport, _extra, T_OBJECT, extra),
+    MEMBER(WritePipeTransport, _high_water, T_PYSSIZET, high_water),
+    MEMBER(WritePipeTransport, _low_water, T_PYSSIZET, low_water),
+    MEMBER(WritePipeTransport, _conn_lost, T_INT, conn_lost),
+    MEMBER(WritePipeTransport, _closing, T_BOOL, closing),
+    MEMBER(WritePipeTransport, _protocol_paused, T_BOOL, protocol_paused),
+    { 0 },
+};
+
+PyDoc_STRVAR(ReadPipeTransport_doc, "What asyncio_c.transports.ReadPipeTransport does for each read.\n\n"
+                                    "asyncio documentation: Transports and Protocols.");
+PyDoc_STRVAR(WritePipeTransport_doc, "What asyncio_c.transports.WritePipeTransport does for each write.\n\n"
+                                     "asyncio documentation: Transports and Protocols.");
+
+static PyType_Slot ReadPipeTransport_slots[] = {
+    { Py_tp_doc, (void *)ReadPipeTransport_doc },
+    { Py_tp_new, ReadPipeTransport_new },
+    { Py_tp_dealloc, ReadPipeTransport_dealloc },
+    { Py_tp_traverse, ReadPipeTransport_traverse },
+    { Py_tp_clear, ReadPipeTransport_clear },
+    { Py_tp_methods, ReadPipeTransport_methods },
+    { Py_tp_getset, ReadPipeTransport_getset },
+    { Py_tp_members, ReadPipeTransport_members },
+    { 0, NULL },
+};
+
+static PyType_Slot WritePipeTransport_slots[] = {
+    { Py_tp_doc, (void *)WritePipeTransport_doc },
+    { Py_tp_new, WritePipeTransport_new },
+    { Py_tp_dealloc, WritePipeTransport_dealloc },
+    { Py_tp_traverse, WritePipeTransport_traverse },
+    { Py_tp_clear, WritePipeTransport_clear },
+    { Py_tp_methods, WritePipeTransport_methods },
+    { Py_tp_getset, WritePipeTransport_getset },
+    { Py_tp_members, WritePipeTransport_members },
+    { 0, NULL },
+};
+
+static PyType_Spec ReadPipeTransport_spec = {
+    .name = "asyncio_c._core.ReadPipeTransport",
+    .basicsize = sizeof(ReadPipeTransport),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = ReadPipeTransport_slots,
+};
+
+static PyType_Spec WritePipeTransport_spec = {
+    .name = "asyncio_c._core.WritePipeTransport",
+    .basicsize = sizeof(WritePipeTransport),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = WritePipeTransport_slots,
+};
+
+int
+pipe_transport_register(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    if (transport_add_type(module, &state->ReadPipeTransport_type, &ReadPipeTransport_spec,
+                           state->asyncio_ReadTransport, offsetof(ReadPipeTransport, state))
+        < 0) {
+        return -1;
+    }
+    return transport_add_type(module, &state->WritePipeTransport_type, &WritePipeTransport_spec,
+                              state->asyncio_FlowControlMixin, offsetof(WritePipeTransport, state));
+}

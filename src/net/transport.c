@@ -1,0 +1,75 @@
+/* What the transports have in common.  Layer: net. */
+#include "net/transport.h"
+
+#include "py/errors.h"
+
+Loop *
+transport_loop_borrow(struct state *state, PyObject *object)
+{
+    Loop *loop = object ? loop_cast(state, object) : NULL;
+    if (loop == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the transport has no event loop of asyncio_c");
+    }
+    return loop;
+}
+
+int
+transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
+                    PyObject *context)
+{
+    Py_INCREF(loop); /* the look-up can run Python, and that can close the transport */
+    PyObject *method = PyObject_GetAttr(object, method_name);
+    PyObject *args[4] = { loop, method };
+    size_t count = 2;
+    if (argument != NULL) {
+        args[count++] = argument;
+    }
+    args[count] = context;
+    PyObject *kwnames = transport_is_set(context) ? state->context_kwnames : NULL;
+    PyObject *handle = method ? PyObject_VectorcallMethod(state->str_call_soon, args, count, kwnames) : NULL;
+    Py_XDECREF(method);
+    Py_XDECREF(handle);
+    Py_DECREF(loop);
+    return handle ? 0 : -1;
+}
+
+int
+transport_call_handling(PyObject *object, const char *method, const char *message)
+{
+    PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
+    PyErr_SetHandledException(exception);
+    PyObject *result = PyObject_CallMethod(object, method, message ? "Os" : "O", exception, message);
+    PyErr_SetHandledException(outer);
+    Py_XDECREF(outer);
+    Py_DECREF(exception);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+int
+transport_fatal_error(PyObject *self, const char *message)
+{
+    return exception_leaves_loop() ? -1 : transport_call_handling(self, "_fatal_error", message);
+}
+
+int
+transport_count_lost_write(struct state *state, int *conn_lost, const char *warning)
+{
+    if ((*conn_lost)++ < TRANSPORT_WARN_AFTER_WRITES) {
+        return 0;
+    }
+    PyObject *result = PyObject_CallMethod(state->asyncio_logger, "warning", "s", warning);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+int
+transport_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyObject *base, size_t own_offset)
+{
+    PyTypeObject *base_type = (PyTypeObject *)base;
+    if (base_type->tp_basicsize != (Py_ssize_t)own_offset || base_type->tp_dictoffset != 0) {
+        PyErr_SetString(PyExc_ImportError, "asyncio_c was built for another layout of asyncio's transports");
+        return -1;
+    }
+    return state_add_type(module, slot, spec, base_type) < 0 ? -1 : PyModule_AddType(module, *slot);
+}

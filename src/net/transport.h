@@ -1,0 +1,47 @@
+/* What the transports have in common.  Layer: net. */
+#ifndef AC_NET_TRANSPORT_H
+#define AC_NET_TRANSPORT_H
+
+#include "core/loop.h"
+
+/* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
+enum { TRANSPORT_WARN_AFTER_WRITES = 5 };
+
+static inline bool
+transport_is_set(PyObject *object)
+{
+    return object != NULL && object != Py_None;
+}
+
+/* None, or NULL where `result` says that an exception is set. */
+static inline PyObject *
+transport_none_unless(int result)
+{
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* A transport's `loop`, or NULL with an exception if the transport has ended or was never opened.  Borrowed. */
+Loop *transport_loop_borrow(struct state *state, PyObject *loop);
+
+/* loop.call_soon(object.<method_name>, argument), without the argument where it is NULL, in `context` if that is set.  Returns
+   0 or -1.  Runs Python. */
+int transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name,
+                        PyObject *argument, PyObject *context);
+
+/* object.method(exception), or object.method(exception, message) with a message, as if in an except block: the exception
+   that is set is taken, and is being handled meanwhile.  Returns 0 or -1.  Runs Python. */
+int transport_call_handling(PyObject *object, const char *method, const char *message);
+
+/* self._fatal_error() with the exception that is set; what has to leave the loop does.  Returns 0 or -1.  Runs Python. */
+int transport_fatal_error(PyObject *self, const char *message);
+
+/* Counts a write after the connection was lost, and logs the warning for the sixth and later.  Returns 0 or -1.  Runs
+   Python. */
+int transport_count_lost_write(struct state *state, int *conn_lost, const char *warning);
+#define TRANSPORT_SOCKET_WARNING "socket.send() raised exception."
+
+/* Adds a type of `spec` whose structure has its own fields from `own_offset` on, with asyncio's `base` before them.  Returns
+   0, or -1 with ImportError where asyncio's class is laid out otherwise. */
+int transport_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyObject *base, size_t own_offset);
+
+#endif

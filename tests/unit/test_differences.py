@@ -1,0 +1,99 @@
+"""Where asyncio_c differs from asyncio, as docs/compatibility.md tells users; asyncio's side is asserted alike.
+
+What is here is a promise neither to keep nor to end these differences: whoever ends one corrects the document.
+"""
+
+import asyncio
+import inspect
+import socket
+
+import pytest
+
+from . import support
+
+
+def test_public_names_and_signatures_of_the_loop_are_asyncios(ours):
+    def parameters(method):
+        # C methods mark self as positional-only.
+        return [(p.name, p.kind, p.default) for p in list(inspect.signature(method).parameters.values())[1:]]
+
+    stock = asyncio.SelectorEventLoop
+    methods = [name for name in dir(stock) if not name.startswith("_") and callable(getattr(stock, name))]
+    # Takes its keywords from the Python at hand, for which its C signature has no words.
+    methods.remove("create_task")
+    assert {"call_soon", "call_at", "create_server", "sock_recv", "subprocess_exec"} < set(methods)
+    assert {n: parameters(getattr(ours.Loop, n)) for n in methods} == {
+        n: parameters(getattr(stock, n)) for n in methods
+    }
+
+
+def test_native_tasks_are_tasks_to_isinstance_only(impl, loop):
+    task = loop.create_task(asyncio.sleep(0))
+    future = loop.create_future()
+    assert isinstance(task, asyncio.Task) and isinstance(future, asyncio.Future)
+    assert asyncio.isfuture(task) and asyncio.isfuture(future)
+    exact = not impl.native_loop
+    assert (type(task) is asyncio.Task) == issubclass(type(task), asyncio.Task) == exact
+    assert (type(future) is asyncio.Future) == issubclass(type(future), asyncio.Future) == exact
+    loop.run_until_complete(task)
+
+
+def test_protocol_factory_of_a_server_runs_outside_of_a_task(impl, loop):
+    current = loop.create_future()
+
+    def factory():
+        current.set_result(asyncio.current_task())
+        return asyncio.Protocol()
+
+    async def main():
+        server = await loop.create_server(factory, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()):
+            task = await current
+        server.close()
+        return task
+
+    assert (loop.run_until_complete(main()) is None) == impl.native_loop
+
+
+def test_steps_and_callbacks_do_not_pass_through_handle_run(impl, loop, monkeypatch):
+    calls = []
+    run = asyncio.Handle._run
+    monkeypatch.setattr(asyncio.Handle, "_run", lambda handle: (calls.append(handle), run(handle))[1])
+    loop.run_until_complete(asyncio.sleep(0))
+    assert bool(calls) != impl.native_loop
+
+
+def test_run_once_is_not_what_runs(impl):
+    class Loop(impl.Loop):
+        def _run_once(self):
+            turns.append(self)
+            super()._run_once()
+
+    turns = []
+    with support.closing(Loop()) as loop:
+        loop.run_until_complete(asyncio.sleep(0))
+        assert bool(turns) != impl.native_loop
+
+
+def test_loop_takes_no_selector(impl):
+    assert ("selector" in inspect.signature(impl.Loop).parameters) != impl.native_loop
+
+
+@pytest.mark.skipif(not support.PY314, reason="call graphs came with Python 3.14")
+@pytest.mark.parametrize("waiting", ["await", "group"])
+def test_call_graph_shows_who_awaits_but_not_groups(impl, loop, waiting):
+    async def child():
+        await asyncio.sleep(0)
+
+    async def main():
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(child())
+            loop.call_soon(lambda: graphs.append(asyncio.capture_call_graph(task)))
+            if waiting == "await":
+                await task
+
+    graphs = []
+    loop.run_until_complete(main())
+    (graph,) = graphs
+    assert "child" in [entry.frame.f_code.co_name for entry in graph.call_stack]
+    assert bool(graph.awaited_by) == (not impl.native_loop or waiting == "await")
