@@ -192,7 +192,8 @@ def test_eager_task_factory(impl, loop):
         task = asyncio.create_task(child(), name="eager")
         assert task.done() and task.result() == 1 and task.get_name() == "eager"
         assert steps[0] is not me and asyncio.current_task() is me
-        assert task.get_coro() is None
+        if support.PY313:  # Python 3.12.1 crashes here
+            assert task.get_coro() is None
         return await asyncio.gather(*(child() for _ in range(3)))
 
     loop.set_task_factory(asyncio.eager_task_factory)

@@ -126,7 +126,7 @@ def test_write_after_eof_is_refused(loop, pair):
         transport.write_eof()
         with pytest.raises(RuntimeError, match="Cannot call write\\(\\) after write_eof\\(\\)"):
             transport.write(b"y")
-        with pytest.raises(TypeError, match="data argument must be a bytes-like object"):
+        with pytest.raises(TypeError, match="data argument must be a bytes"):
             transport.write("text")
         transport.close()
         await protocol.lost
