@@ -682,8 +682,12 @@ Future_dealloc(Future *self)
     if (AC_UNLIKELY(!exact || self->log_traceback) && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return; /* resurrected */
     }
+    /* A future may be the result of a future that is the result of one ...: the C stack must not grow with that. */
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, Future_dealloc);
     future_dealloc_fields(self);
     freelist_free(&state->Future_freelist, state->Future_type, (PyObject *)self);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *

@@ -868,9 +868,12 @@ Task_dealloc(Task *self)
         return; /* resurrected */
     }
     list_remove(&self->link); /* before anything runs that could find it there */
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, Task_dealloc);
     future_dealloc_fields((Future *)self);
     task_clear(self);
     freelist_free(&state->Task_freelist, state->Task_type, (PyObject *)self);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *

@@ -372,12 +372,15 @@ GatheringFuture_dealloc(GatheringFuture *self)
     if (self->log_traceback && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
+    struct state *state = self->state;
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, GatheringFuture_dealloc);
     future_dealloc_fields((Future *)self);
     GatheringFuture_clear(self);
     PyMem_Free(self->slots);
     PyMem_Free(self->order);
-    struct state *state = self->state;
     freelist_free(&state->GatheringFuture_freelist, state->GatheringFuture_type, (PyObject *)self);
+    Py_TRASHCAN_END;
 }
 
 /* Cancels the children; the gather itself ends when they have. */
