@@ -453,7 +453,9 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self.call_exception_handler(context)
 
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
-        text = base_events._format_handle(handle)
+        # A step of a task is shown as the task, also where its class derives from the native one alone.
+        task = getattr(handle._callback, "__self__", None)
+        text = repr(task) if isinstance(task, (tasks.Task, _core.Task)) else str(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 
