@@ -28,7 +28,7 @@ def protocol_is(impl, protocol):
         with ours, theirs:
             created = loop.create_task(loop.create_connection(lambda: protocol, sock=ours))
             turns(loop, 5)
-            theirs.send(b"x")
+            attempt(theirs.send, b"x")
             turns(loop, 5)
             theirs.close()
             turns(loop, 5)
