@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, unless PYTHON names another.
 ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
 
-.PHONY: build help test debug stress asan conformance integration upstream bench check format newer clean
+.PHONY: build help test debug stress asan leaks conformance integration upstream bench check format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -34,6 +34,10 @@ asan: $(ENVIRONMENT)           ## the debug build under the address and undefine
 	ASYNCIO_C_DEBUG=1 CFLAGS='$(SANITIZE)' LDFLAGS='$(SANITIZE)' $(PYTHON) setup.py -q build_ext --inplace
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc $(PYTEST) tests/unit
+
+leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and descriptors have to stay flat
+	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
+	$(PYTHON) -m tests.leaks
 
 conformance: build             ## CPython's own asyncio tests on the native types
 	$(PYTEST) tests/conformance

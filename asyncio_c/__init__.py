@@ -28,7 +28,7 @@ from ._core import (
     sleep,
     wait,
 )
-from .loop import Loop
+from .loop import Loop, allow_nesting
 from .patch import NATIVE as _NATIVE
 from .patch import install, patch, uninstall, unpatch
 from .runners import Runner, new_event_loop, run
@@ -50,6 +50,7 @@ __all__ = [
     "Task",
     "TimerHandle",
     "all_tasks",
+    "allow_nesting",
     "create_task",
     "current_task",
     "gather",

@@ -5,14 +5,14 @@ all the rest of a task's life. Native tasks are linked in a list of the C core i
 iteration goes over that list as well. The set itself stays the one that asyncio's functions hold, so also an all_tasks
 that was imported before us tells the truth.
 
-Up to Python 3.13 the set is an attribute of asyncio.tasks. From 3.14 on the C module holds it privately, where the garbage
-collector finds it; if that ever changes, `register` says so by raising at import, not by losing tasks.
+Up to Python 3.13 the set is an attribute of asyncio.tasks. In 3.11 all interpreters of a process share it, so that another
+interpreter than the one that made it puts a view with its own native tasks in the place of that attribute. From 3.14 on the C module holds the set privately,
+where the garbage collector finds it; if that ever changes, `register` says so by raising at import, not by losing tasks.
 """
 
 from __future__ import annotations
 
 import _asyncio
-import asyncio
 import gc
 from asyncio import tasks
 from collections.abc import Iterator
@@ -36,6 +36,30 @@ class TaskSet(WeakSet):  # type: ignore[type-arg]
         return super().__contains__(item) or any(item is task for task in _core._native_tasks())
 
 
+class SharedTaskSet(TaskSet):
+    """A view of the set of another interpreter, with the native tasks of this one."""
+
+    def __init__(self, shared: Any) -> None:
+        super().__init__()
+        self._shared = shared
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._shared
+        yield from _core._native_tasks()
+
+    def __len__(self) -> int:
+        return len(self._shared) + len(_core._native_tasks())
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._shared or super().__contains__(item)
+
+    def add(self, item: Any) -> None:
+        self._shared.add(item)
+
+    def discard(self, item: Any) -> None:
+        self._shared.discard(item)
+
+
 def _find_set() -> Any:
     for name in ("_all_tasks", "_scheduled_tasks"):
         found = getattr(_asyncio, name, None)
@@ -52,5 +76,5 @@ def register() -> None:
     found = _find_set()
     if type(found) is WeakSet:
         found.__class__ = TaskSet
-    # What tasks.py calls the set, where it has a name, is the same object.
-    assert getattr(tasks, "_all_tasks", found) is found or asyncio is None
+    elif type(found) is not TaskSet and not isinstance(getattr(tasks, "_all_tasks", None), TaskSet):
+        tasks._all_tasks = SharedTaskSet(found)  # type: ignore[attr-defined]

@@ -15,11 +15,21 @@ import socket
 import sys
 import threading
 import weakref
-from asyncio import base_events, constants, events, format_helpers, sslproto, tasks, trsock, unix_events
+from asyncio import (
+    base_events,
+    constants,
+    events,
+    format_helpers,
+    futures,
+    sslproto,
+    tasks,
+    trsock,
+    unix_events,
+)
 from types import NoneType
 from typing import Any
 
-from . import _core, _registry, transports
+from . import _core, _registry, nesting, transports
 
 _registry.register()
 
@@ -41,6 +51,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     Raises OSError if the process is out of file descriptors.
     """
 
+    _nesting_allowed = False  # for all loops, by allow_nesting()
+
     def __init__(self) -> None:
         # Not the selector loop's __init__, which would open a selector and a pair of sockets that we do not need.
         base_events.BaseEventLoop.__init__(self)
@@ -50,6 +62,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._unix_server_sockets: dict[socket.socket, int] = {}
         self._pidfds: set[int] = set()
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
+        self._awaited: list[Any] = []  # by the runs until complete, the innermost last
         self._initialized()
 
     # ---- Running and closing ----
@@ -62,21 +75,87 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         """
         self._check_closed()
         self._check_running()
-        self._set_coroutine_origin_tracking(self._debug)
+        # Both are None, unless this run is nested.
+        outer_loop, outer_thread_id = events._get_running_loop(), self._thread_id
         hooks = sys.get_asyncgen_hooks()
+        with nesting.current_task_set_aside(outer_loop) if outer_loop else contextlib.nullcontext():
+            self._set_coroutine_origin_tracking(self._debug)
+            try:
+                self._thread_id = threading.get_ident()
+                sys.set_asyncgen_hooks(
+                    firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook
+                )
+                events._set_running_loop(self)
+                self._run()
+            finally:
+                # The stop() that ended a nested run may have been for an outer one.
+                self._stopping = outer_thread_id is not None and self._outer_run_is_complete()
+                self._thread_id = outer_thread_id
+                events._set_running_loop(outer_loop)
+                if outer_thread_id is None:
+                    self._set_coroutine_origin_tracking(False)
+                sys.set_asyncgen_hooks(*hooks)
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run the loop until an awaitable is done, and return its result or raise its exception.
+
+        Mirrors loop.run_until_complete ("Event Loop", "Running and stopping the loop"). Raises RuntimeError if the loop
+        is closed or running, or another loop runs in this thread, or the loop was stopped.
+        """
+        self._check_closed()
+        self._check_running()
+        is_new = not futures.isfuture(future)
+        awaited = tasks.ensure_future(future, loop=self)
+        if is_new:
+            awaited._log_destroy_pending = False  # when the run fails, that is reported enough
+        # anyio finds its root task by this very callback.
+        awaited.add_done_callback(base_events._run_until_complete_cb)
+        nested = self._thread_id is not None
+        self._awaited.append(awaited)
         try:
-            self._thread_id = threading.get_ident()
-            sys.set_asyncgen_hooks(
-                firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook
-            )
-            events._set_running_loop(self)
-            self._run()
+            self._run_nested(awaited) if nested else self.run_forever()
+        except:
+            if is_new and awaited.done() and not awaited.cancelled():
+                awaited.exception()  # which is the one being raised, or is of no interest beside it
+            raise
         finally:
+            self._awaited.pop()
+            awaited.remove_done_callback(base_events._run_until_complete_cb)
+        if not awaited.done():
+            self._stopping = nested  # stop() is for all runs
+            raise RuntimeError("Event loop stopped before Future completed.")
+        if nested:
+            self._stopping = self._outer_run_is_complete()
+        return awaited.result()
+
+    # ---- Nested runs ----
+
+    def _check_running(self) -> None:
+        if not self._nesting_allowed:
+            super()._check_running()  # type: ignore[misc]
+        elif self._thread_id not in (None, threading.get_ident()):
+            raise RuntimeError("This event loop is already running")
+
+    def _run_nested(self, awaited: Any) -> None:
+        """Run until `awaited` is done; that the future of an outer run is done also stops the loop, but not this run."""
+        outer, stops = self._awaited[:-1], 0
+        self.run_forever()
+        while not awaited.done() and stops < sum(future.done() for future in outer):
+            stops += 1
             self._stopping = False
-            self._thread_id = None
-            events._set_running_loop(None)
-            self._set_coroutine_origin_tracking(False)
-            sys.set_asyncgen_hooks(*hooks)
+            self.run_forever()
+
+    def _outer_run_is_complete(self) -> bool:
+        return any(future.done() for future in self._awaited)
+
+    @property
+    def _nest_patched(self) -> bool:
+        """Say that nothing has to be patched for nested runs; nest_asyncio asks, and thereby allows them."""
+        if not self._nesting_allowed:
+            if not nesting.asked_by_nest_asyncio():
+                raise AttributeError("nested runs are not allowed: asyncio_c.allow_nesting() allows them")
+            allow_nesting()
+        return True
 
     def close(self) -> None:
         """Close the loop, dropping what is queued without running it; does nothing on a closed loop.
@@ -376,6 +455,18 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
         text = base_events._format_handle(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
+
+
+def allow_nesting(allowed: bool = True) -> None:
+    """Let loops run while they, or others, run in the same thread: in their callbacks and tasks.
+
+    What asyncio refuses ("This event loop is already running") then works: `loop.run_until_complete()` within a task of
+    `loop` runs the loop, with all its other tasks, until its argument is done. nest_asyncio.apply() calls this; without
+    it asyncio.run() still refuses. A nested run cannot return before the runs nested in it have returned.
+
+    Parameters: allowed is False to have it refused again. It holds for all native loops of the process.
+    """
+    Loop._nesting_allowed = allowed
 
 
 def _accept(sock: socket.socket) -> tuple[socket.socket, Any]:

@@ -612,7 +612,7 @@ static PyObject *
 Future_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
     struct state *state = state_of_type(type);
-    Future *self = state ? (Future *)type->tp_alloc(type, 0) : NULL;
+    Future *self = state ? (Future *)freelist_alloc(&state->Future_freelist, state->Future_type, type) : NULL;
     if (self != NULL) {
         self->state = state;
     }
@@ -682,8 +682,12 @@ Future_dealloc(Future *self)
     if (AC_UNLIKELY(!exact || self->log_traceback) && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return; /* resurrected */
     }
+    /* A future may be the result of a future that is the result of one ...: the C stack must not grow with that. */
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, Future_dealloc);
     future_dealloc_fields(self);
     freelist_free(&state->Future_freelist, state->Future_type, (PyObject *)self);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *

@@ -51,11 +51,35 @@ handle_drop_callback(Handle *self)
 
 /* ---- Running ---- */
 
+/* context.run(callback, *args): asyncio asks no more of a context than this method. */
+AC_COLD static int
+call_in_foreign_context(Handle *self, PyObject *context, PyObject *callback, PyObject *args_tuple)
+{
+    PyObject *run = PyObject_GetAttrString(context, "run");
+    PyObject *args = run ? PyTuple_New(1 + self->nargs) : NULL;
+    if (args == NULL) {
+        Py_XDECREF(run);
+        return -1;
+    }
+    PyTuple_SET_ITEM(args, 0, Py_NewRef(callback));
+    for (Py_ssize_t i = 0; i < self->nargs; i++) {
+        PyTuple_SET_ITEM(args, i + 1, Py_NewRef(args_tuple ? PyTuple_GET_ITEM(args_tuple, i) : self->args[i]));
+    }
+    PyObject *result = PyObject_Call(run, args, NULL);
+    Py_DECREF(run);
+    Py_DECREF(args);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
 /* Calls what the caller keeps alive, in the handle's context, which the handle keeps. */
 static int
 call_in_context(Handle *self, PyObject *callback, PyObject *const *args, PyObject *args_tuple)
 {
     PyObject *result = NULL, *context = lazy_context_borrow(&self->context, self->state);
+    if (AC_UNLIKELY(context != NULL && !PyContext_CheckExact(context))) {
+        return call_in_foreign_context(self, context, callback, args_tuple);
+    }
     if (context == NULL || PyContext_Enter(context) < 0) {
         return -1;
     }

@@ -279,7 +279,8 @@ run_one_debug(Loop *loop, struct runnable *runnable)
     }
     int64_t start_ns, end_ns;
     int result = -1;
-    Py_XSETREF(loop->current_handle, Py_NewRef(handle));
+    PyObject *outer_handle = loop->current_handle; /* in a nested run */
+    loop->current_handle = Py_NewRef(handle);
     if (loop_now(loop, &start_ns) == 0 && run_one(loop, runnable) == 0 && loop_now(loop, &end_ns) == 0) {
         PyObject *duration = PyFloat_FromDouble(clock_seconds(end_ns - start_ns));
         int slow = duration ? PyObject_RichCompareBool(duration, loop->slow_callback_duration, Py_GE) : -1;
@@ -291,7 +292,7 @@ run_one_debug(Loop *loop, struct runnable *runnable)
         }
         Py_XDECREF(duration);
     }
-    Py_CLEAR(loop->current_handle);
+    Py_XSETREF(loop->current_handle, outer_handle);
     Py_DECREF(handle);
     return result;
 }
@@ -364,6 +365,10 @@ poll_is_due(Loop *loop, int64_t now_ns)
 static int
 poll_and_run(Loop *loop, bool must_poll)
 {
+    /* Only in a nested run: what the callback around it has written so far, its peer may have to see before it answers. */
+    if (AC_UNLIKELY(loop->deferred.next != &loop->deferred) && run_deferred(loop, 0) < 0) {
+        return -1;
+    }
     bool watches = loop->poller.watch_count > 1, timers = heap_first(&loop->timers) != NULL;
     int64_t now_ns = AC_UNLIKELY(watches) ? clock_now_ns() : 0;
     if (must_poll || poll_is_due(loop, now_ns)) {

@@ -10,7 +10,8 @@
    Interest that is kept: sock_recv() wants to know of one event, and most often the same socket is asked again soon.  So
    when it is done the kernel is not told.  If the next sock_recv() comes first, there is nothing to tell either; if an
    event comes first, the interest ends then.  The number alone does not say that it is still the same open file, so the
-   socket object is remembered, weakly: as long as it lives it has closed nothing. */
+   socket object is remembered, weakly: as long as it lives it has closed nothing.  (Who puts another file under a living
+   socket's number with dup2() deceives it, and has to call remove_reader() first.) */
 #include "core/reader.h"
 
 #include "core/handle.h"
@@ -46,7 +47,9 @@ reader_update(Loop *loop, struct reader *reader)
         Py_CLEAR(reader->kept_for);
     }
     unsigned wanted = reader_wanted(reader);
-    int result = wanted == reader->base.watch.wanted ? 0 : loop_set_watch(loop, &reader->base, wanted);
+    /* Nothing wanted is always told: poll(2) wants nothing of a closed descriptor whose watch is still in the table. */
+    bool told = wanted != 0 && wanted == reader->base.watch.wanted;
+    int result = told ? 0 : loop_set_watch(loop, &reader->base, wanted);
     if (wanted == 0 && result == 0) {
         /* A forked child may fail to leave the parent's poller: then it is still there. */
         PyObject *file = reader->file;
@@ -219,15 +222,19 @@ static int
 reader_remove(Loop *loop, int fd, int direction)
 {
     struct reader *reader = loop->closed ? NULL : reader_find(loop, fd);
-    Handle *handle = reader ? reader->handles[direction] : NULL;
-    if (handle == NULL) {
+    if (reader == NULL) {
         return 0;
     }
+    Handle *handle = reader->handles[direction];
     reader->handles[direction] = NULL;
-    if (direction == READER_READ) {
+    bool kept = direction == READER_READ && reader->kept_for != NULL;
+    if (kept) {
         Py_CLEAR(reader->kept_for);
     }
-    int result = reader_update(loop, reader);
+    int result = handle != NULL || kept ? reader_update(loop, reader) : 0;
+    if (handle == NULL) {
+        return result;
+    }
     if (handle_cancel(handle) < 0) {
         result = -1;
     }
@@ -239,6 +246,13 @@ int
 reader_unwatch(Loop *loop, int fd, int direction)
 {
     return reader_remove(loop, fd, direction) < 0 ? -1 : 0;
+}
+
+bool
+reader_kept_for_socket(Loop *loop, int fd, PyObject *sock)
+{
+    struct reader *reader = reader_find(loop, fd);
+    return reader != NULL && reader->kept_for != NULL && compat_weakref_is(reader->kept_for, sock);
 }
 
 Handle *

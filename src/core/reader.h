@@ -13,6 +13,9 @@ enum {
 int reader_watch(Loop *loop, int fd, int direction, PyObject *callback, PyObject *context);
 int reader_unwatch(Loop *loop, int fd, int direction);
 
+/* Whether interest in reading fd is kept for this socket object, so that nothing else has used the number meanwhile. */
+bool reader_kept_for_socket(Loop *loop, int fd, PyObject *sock);
+
 /* For one wait on a socket object: watches it and returns the handle, and afterwards ends that, which costs no system call if
    the same socket is waited for again soon.  Needs: open.  NULL or -1 with an exception.  Run Python. */
 Handle *reader_wait_for_socket(Loop *loop, int fd, int direction, PyObject *sock, PyObject *callback);

@@ -767,7 +767,7 @@ static PyObject *
 Task_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
 {
     struct state *state = state_of_type(type);
-    Task *self = state ? (Task *)type->tp_alloc(type, 0) : NULL;
+    Task *self = state ? (Task *)freelist_alloc(&state->Task_freelist, state->Task_type, type) : NULL;
     if (self != NULL) {
         self->state = state;
         self->runnable = (struct runnable){ &task_ops, (PyObject *)self };
@@ -868,9 +868,12 @@ Task_dealloc(Task *self)
         return; /* resurrected */
     }
     list_remove(&self->link); /* before anything runs that could find it there */
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, Task_dealloc);
     future_dealloc_fields((Future *)self);
     task_clear(self);
     freelist_free(&state->Task_freelist, state->Task_type, (PyObject *)self);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *

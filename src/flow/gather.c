@@ -29,7 +29,7 @@ struct gather_slot {
 struct GatheringFuture {
     FUTURE_HEAD
     struct gather_slot *slots; /* one for each child */
-    PyObject *waiting_task;    /* owned or NULL: whose step made it, for the call graph */
+    PyObject *waiting_task;    /* owned or NULL: whose step made it, for the call graph of 3.14 on */
     size_t *order;             /* of each argument, the slot; NULL: as they are */
     Py_ssize_t slot_count;
     Py_ssize_t result_count;
@@ -287,7 +287,7 @@ gather_native(Loop *loop, PyObject *const *args, Py_ssize_t nargs, bool return_e
     if (self == NULL) {
         return NULL;
     }
-    self->waiting_task = Py_XNewRef(loop->entered_task);
+    self->waiting_task = AC_PY314 ? Py_XNewRef(loop->entered_task) : NULL;
     self->return_exceptions = return_exceptions;
     self->result_count = nargs;
     int result = future_init((Future *)self, state, (PyObject *)loop);
@@ -372,12 +372,15 @@ GatheringFuture_dealloc(GatheringFuture *self)
     if (self->log_traceback && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return;
     }
+    struct state *state = self->state;
+    PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, GatheringFuture_dealloc);
     future_dealloc_fields((Future *)self);
     GatheringFuture_clear(self);
     PyMem_Free(self->slots);
     PyMem_Free(self->order);
-    struct state *state = self->state;
     freelist_free(&state->GatheringFuture_freelist, state->GatheringFuture_type, (PyObject *)self);
+    Py_TRASHCAN_END;
 }
 
 /* Cancels the children; the gather itself ends when they have. */

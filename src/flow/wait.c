@@ -36,7 +36,7 @@ typedef struct {
     PyObject *timeout;      /* owned; seconds or None */
     PyObject *return_when;  /* owned */
     PyObject *loop;         /* owned; set while it waits */
-    PyObject *waiting_task; /* owned; whose step began it, for the call graph */
+    PyObject *waiting_task; /* owned or NULL: whose step began it, for the call graph of 3.14 on */
     struct runnable timeout_runnable;
     struct timer timer;
     struct wait_slot *slots;
@@ -260,7 +260,7 @@ wait_start(Coroutine *base, PyObject **result)
     }
     PySendResult outcome = PYGEN_ERROR;
     self->loop = (PyObject *)loop;
-    self->waiting_task = Py_XNewRef(loop->entered_task);
+    self->waiting_task = AC_PY314 ? Py_XNewRef(loop->entered_task) : NULL;
     Future *waiter = future_new(base->state, self->loop);
     double timeout = self->timeout == Py_None ? 0.0 : PyFloat_AsDouble(self->timeout);
     if (waiter == NULL || (timeout == -1.0 && PyErr_Occurred())) {

@@ -35,7 +35,7 @@ typedef struct {
     PyObject *sock;     /* owned */
     PyObject *argument; /* owned */
     Handle *handle;     /* owned; while it waits */
-    Py_buffer view;     /* of the argument, where that is a buffer */
+    Py_buffer view;     /* of the argument of a sendall; held until the end, as by asyncio */
     Py_ssize_t size;    /* of a recv */
     Py_ssize_t sent;
     int fd;
@@ -101,7 +101,14 @@ try_recv(SockCoroutine *self, PyObject **result)
 static int
 try_recv_into(SockCoroutine *self, PyObject **result)
 {
-    ssize_t count = recv(self->fd, self->view.buf, (size_t)self->view.len, MSG_DONTWAIT);
+    Py_buffer view; /* held for this attempt only: between two its owner may resize it */
+    if (PyObject_GetBuffer(self->argument, &view, PyBUF_WRITABLE) < 0) {
+        return -1;
+    }
+    ssize_t count = recv(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
+    int error = errno;
+    PyBuffer_Release(&view);
+    errno = error;
     int outcome = outcome_of(count);
     *result = outcome > 0 ? PyLong_FromSsize_t(count) : NULL;
     return outcome > 0 && *result == NULL ? -1 : outcome;
@@ -166,6 +173,9 @@ static PyMethodDef sock_ready_def = { "_sock_ready", (PyCFunction)sock_ready, ME
 static int
 check_no_transport(SockCoroutine *self)
 {
+    if (direction_of(self) == READER_READ && reader_kept_for_socket(self->loop, self->fd, self->sock)) {
+        return 0; /* asked before; a transport would have begun to read, and taken the interest over */
+    }
     PyObject *result = PyObject_CallMethod((PyObject *)self->loop, "_ensure_fd_no_transport", "i", self->fd);
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -209,7 +219,11 @@ take_argument(SockCoroutine *self)
         self->view.obj = NULL;
         return false;
     }
-    return self->view.len > 0;
+    bool usable = self->view.len > 0;
+    if (self->operation == SOCK_RECV_INTO) {
+        PyBuffer_Release(&self->view);
+    }
+    return usable;
 }
 
 /* asyncio's own coroutine: loop.<operation>(*args, **kwnames). */

@@ -15,10 +15,11 @@
            elif size <= limit: loop.defer(self._flush)
            else: self._flush()
 
-   So what one callback or task step writes leaves in one sendmsg() when that ends: a head and a body are one packet.  Nobody
-   can tell from Python, because the limit is at most the high-water mark (the protocol would not have been paused), and
-   whatever asks for the size of the buffer, closes or ends the stream flushes first.  Outside of a callback nothing is
-   deferred.
+   So what one callback or task step writes leaves in one sendmsg() when that ends: a head and a body are one packet.  The
+   protocol is called as by asyncio, because the limit is at most the high-water mark (it would not have been paused), and
+   whatever asks for the size of the buffer, closes or ends the stream flushes first, as do a fork and a nested run.  What
+   ends the process in the same callback (os._exit(), execv()) or blocks in it comes before the data.  Outside of a callback
+   nothing is deferred.
 
    Invariants: `waiting` means that the loop watches for writability, and then there are chunks; `deferred` is linked only if
    there are chunks and `waiting` is false. */

@@ -156,6 +156,19 @@ freelist_new(struct freelist *freelist, PyTypeObject *type)
     return self;
 }
 
+PyObject *
+freelist_alloc(struct freelist *freelist, PyTypeObject *exact, PyTypeObject *type)
+{
+    if (type != exact) {
+        return type->tp_alloc(type, 0);
+    }
+    PyObject *self = freelist_new(freelist, type);
+    if (self != NULL) {
+        PyObject_GC_Track(self);
+    }
+    return self;
+}
+
 void
 freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self)
 {

@@ -184,6 +184,10 @@ int state_register_stock(struct state *state, PyTypeObject *type, PyObject *stoc
 /* A new, untracked object of the exact `type`: from the freelist or the allocator.  Zeroed behind the head. */
 PyObject *freelist_new(struct freelist *freelist, PyTypeObject *type);
 
+/* For a tp_new: as the allocator would, a tracked object; of the exact type from the freelist, or else each object made by a
+   call of the type would end in the freelist and none come out again. */
+PyObject *freelist_alloc(struct freelist *freelist, PyTypeObject *exact, PyTypeObject *type);
+
 /* The end of a tp_dealloc: keeps the memory if `self` is of the exact `type`, or frees it.  Needs: untracked, cleared. */
 void freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self);
 

@@ -198,6 +198,22 @@ def test_what_is_no_context_is_never_used_as_one(ours, stock):
     assert seen(ours) == seen(stock) == ([True] * 3, ["callback"] * 3)
 
 
+def test_whatever_can_run_is_a_context(loop):
+    calls = []
+
+    class Context:
+        def run(self, callback, *args):
+            calls.append(("run", *args))
+            return callback(*args)
+
+    context = Context()
+    loop.call_soon(calls.append, 1, context=context)
+    loop.call_soon(lambda *args: calls.append(args), 1, 2, 3, 4, 5, context=context)
+    loop.call_later(0, calls.append, 2, context=context)
+    support.run_once(loop, 3)
+    assert calls == [("run", 1), 1, ("run", 1, 2, 3, 4, 5), (1, 2, 3, 4, 5), ("run", 2), 2]
+
+
 def unused_contexts(loop):
     """Return the contexts without variables that the garbage collector shows, among them ours that waits for its next use."""
     loop.call_soon(int)

@@ -1,6 +1,8 @@
 """gather: results, duplicates, exceptions, cancellation, the future it returns."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -454,3 +456,27 @@ def test_hash_and_equality_of_arguments_are_the_users(impl, loop):
             impl.gather(Unhashable())
 
     loop.run_until_complete(main())
+
+
+@pytest.mark.skipif(
+    support.PY314, reason="from 3.14 on, gather() of asyncio itself holds its task, for the call graph"
+)
+def test_a_pending_gather_does_not_keep_the_task_that_made_it(impl, loop):
+    """Otherwise the report of the task's unretrieved exception waits for the gather, too."""
+    kept = []
+
+    async def start_and_end():
+        kept.append(impl.gather(value(impl, 1), loop.create_future()))
+
+    async def main():
+        task = weakref.ref(impl.create_task(start_and_end()))
+        await impl.sleep(0)
+        gc.disable()
+        try:
+            await impl.sleep(0)
+            return task()
+        finally:
+            gc.enable()
+
+    assert loop.run_until_complete(main()) is None
+    kept.pop().cancel()

@@ -388,3 +388,21 @@ def test_watches_do_not_keep_the_loop_alive(loop, pair):
     assert loop.remove_reader(left) is False
     with pytest.raises(RuntimeError, match="Event loop is closed"):
         loop.add_reader(left, print)
+
+
+def test_removing_what_was_closed_before_the_last_turn(loop, pair):
+    """poll(2) has noticed by then that the descriptor is closed."""
+    left, right = socket.socketpair()
+    number = left.fileno()
+    loop.add_reader(number, int)
+    left.close()
+    support.run_once(loop, 2)
+    assert loop.remove_reader(number) is True
+    assert loop.remove_reader(number) is False
+    if right.fileno() != number:
+        os.dup2(right.fileno(), number, inheritable=False)
+        right.close()
+        right = socket.socket(fileno=number)
+    with right:
+        loop.add_writer(number, int)
+        assert loop.remove_writer(number) is True

@@ -726,3 +726,35 @@ async def test_sendall_cancelled_after_the_socket_was_closed(loop, pair):
     sock.close()
     await cancelled(task)
     support.collect()
+
+
+async def test_another_file_under_the_number_of_a_living_socket(loop):
+    """sock_recv() may keep its interest in the socket; remove_reader() ends it."""
+    first, first_peer = socket.socketpair()
+    second, second_peer = socket.socketpair()
+    with first, first_peer, second, second_peer:
+        first.setblocking(False)
+        waiting = loop.create_task(loop.sock_recv(first, 10))
+        await turns(3)
+        first_peer.send(b"first")
+        assert await waiting == b"first"
+        assert loop.remove_reader(first) is False
+        os.dup2(second.fileno(), first.fileno())
+        os.set_blocking(first.fileno(), False)
+        waiting = loop.create_task(loop.sock_recv(first, 10))
+        await turns(3)
+        second_peer.send(b"second")
+        assert await waiting == b"second"
+
+
+async def test_the_buffer_of_recv_into_may_change_its_size_meanwhile(loop):
+    sock, peer = socket.socketpair()
+    with sock, peer:
+        sock.setblocking(False)
+        buffer = bytearray(2)
+        waiting = loop.create_task(loop.sock_recv_into(sock, buffer))
+        await turns(3)
+        buffer.extend(b"....")
+        peer.send(b"answer")
+        assert await waiting == 6
+        assert buffer == b"answer"

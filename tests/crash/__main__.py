@@ -1,0 +1,64 @@
+"""Run cases: python -m tests.crash IMPLEMENTATION [CASE...]
+
+Imports everything once and forks a child for each case, in which the case runs and Python then ends as it always does.
+Prints a line of JSON for each: [name, exit status or minus the signal, output]. With `--here CASE` runs that one in this
+process, under whatever debugger.
+"""
+
+import faulthandler
+import gc
+import json
+import os
+import signal
+import sys
+import tempfile
+
+from tests.unit import support
+
+from . import in_callbacks, in_processes, in_protocols, in_tasks, with_numbers  # noqa: F401
+from .table import CASES
+
+GUARD_SECONDS = 60
+
+
+def in_child(name, impl, output):
+    """Become the process of one case."""
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    faulthandler.enable()
+    # No thread of faulthandler's: a fork would lose it.
+    faulthandler.register(signal.SIGALRM, chain=True)
+    signal.alarm(GUARD_SECONDS)
+    CASES[name].function(impl)
+    gc.collect()
+
+
+def run(name, impl):
+    """Return the status and the output of a case; in the child, return None and be at the end of the program."""
+    with tempfile.TemporaryFile() as file:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            in_child(name, impl, os.dup(file.fileno()))
+            return None
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        file.seek(0)
+        return status, file.read().decode(errors="replace")
+
+
+def main():
+    implementation, *names = sys.argv[1:]
+    impl = support.load(implementation)
+    if names[:1] == ["--here"]:
+        CASES[names[1]].function(impl)
+        return
+    for name in names or CASES:
+        result = run(name, impl)
+        if result is None:
+            return
+        print(json.dumps([name, *result]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Whatever a program does in its callbacks, Python raises an exception or goes on; it never dies."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit import support
+
+from . import __main__, table
+
+# Freed memory is overwritten, so that using it is noticed.
+ENVIRONMENT = {"PYTHONMALLOC": "debug", "MALLOC_PERTURB_": "165"}
+
+
+@pytest.fixture(scope="module", params=support.NAMES)
+def outcomes(request):
+    """`{case: (status, output)}` of all cases on one implementation."""
+    command = [sys.executable, "-m", "tests.crash", request.param]
+    with subprocess.Popen(
+        command, env=os.environ | ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        results = [json.loads(line) for line in process.stdout]
+    assert process.returncode == 0
+    return request.param, {name: (status, output) for name, status, output in results}
+
+
+@pytest.mark.parametrize("name", table.CASES)
+def test_survives(outcomes, name):
+    implementation, results = outcomes
+    case = table.CASES[name]
+    if implementation == "asyncio" and case.stock:
+        pytest.skip(f"stock asyncio: {case.stock}")
+    status, output = results[name]
+    assert status == (1 if case.raises else 0), output
+    if case.raises:
+        assert case.raises in output
+
+
+def test_table_is_complete():
+    assert len(table.CASES) > 100
+    assert __main__.GUARD_SECONDS > 0

@@ -1,0 +1,41 @@
+"""The comparison of implementations: equal traces, or an error that shows the program and the difference."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from . import execution
+
+
+class Difference(AssertionError):
+    """Two implementations disagree about a program."""
+
+
+def compare(
+    program: Any,
+    clock: Any,
+    variants: Iterable[str] = execution.OURS,
+    run: type[execution.Run] = execution.Run,
+) -> None:
+    """Run a program on asyncio and on each of `variants`; raise Difference unless all leave the same trace."""
+    expected = lines(run(program, "asyncio", clock).trace())
+    for variant in variants:
+        got = lines(run(program, variant, clock).trace())
+        if got != expected and not recursed(expected):
+            # Not a difference if asyncio itself does not repeat it.
+            again = lines(run(program, "asyncio", clock).trace())
+            kind = "differs from asyncio" if again == expected else "cannot be judged: asyncio varies"
+            diff = "\n".join(difflib.unified_diff(expected, got, "asyncio", variant, lineterm="", n=4))
+            raise Difference(f"{variant} {kind}\n\n{program.source()}\n{diff}")
+
+
+def lines(trace: tuple[list[execution.Event], list[str]]) -> list[str]:
+    events, late = trace
+    return [*(" ".join(map(str, event)) for event in events), "when deleted:", *late]
+
+
+def recursed(trace: list[str]) -> bool:
+    """Whether asyncio reached the limit of recursion, whose place in the order of events is the interpreter's affair."""
+    return any("RecursionError" in line for line in trace)

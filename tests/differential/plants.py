@@ -1,0 +1,71 @@
+"""Differences planted on purpose, each of which a campaign has to find: small ones, as real ones are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncio_c
+
+from . import execution
+
+
+class Wrong(asyncio_c.Loop):
+    """A loop with one mistake; derived classes override one method."""
+
+
+def order() -> None:
+    """A callback that is scheduled for the future with no delay comes a turn late."""
+
+    class Late(Wrong):
+        def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+            return super().call_later(delay or 1e-6, callback, *args, context=context)
+
+    _plant(Late)
+
+
+def context() -> None:
+    """A callback runs in the context of its caller itself, not in a copy of it."""
+
+    class Shared(Wrong):
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+            return super().call_soon(callback, *args, context=context or execution.contextvars.copy_context())
+
+        def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+            return self.call_soon(callback, *args, context=execution.contextvars.Context())
+
+    _plant(Shared)
+
+
+def message() -> None:
+    """The exception handler is told another message."""
+
+    class Wordy(Wrong):
+        def call_exception_handler(self, context: dict[str, Any]) -> None:
+            super().call_exception_handler({**context, "message": context["message"] + "."})
+
+    _plant(Wordy)
+
+
+def cancel() -> None:
+    """Cancellation loses its message if it comes before the first step of a task."""
+
+    class Task(asyncio_c.Task):
+        def cancel(self, msg: Any = None) -> bool:
+            return super().cancel(msg if self._fut_waiter is not None else None)
+
+    class Forgetful(Wrong):
+        def create_task(self, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+            if self.get_task_factory() is not None:
+                return super().create_task(coroutine, **options)
+            return Task(coroutine, loop=self, **options)
+
+    _plant(Forgetful)
+
+
+def _plant(loop: Any) -> None:
+    loop.__name__ = loop.__qualname__ = "Loop"
+    execution.VARIANTS["loop_only"] = (loop, asyncio, False)
+
+
+PLANTS = {plant.__name__: plant for plant in (order, context, message, cancel)}

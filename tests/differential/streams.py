@@ -1,0 +1,288 @@
+"""Random programs for byte streams: both ends of a loopback pair, in one loop, and what each end sees.
+
+A program is lines of Python here, too. Chunks of data that arrive in the same phase, between two waits of the program, are one event, since where
+one ends and the next begins is the kernel's affair; so is how much of a large write gets through before something breaks
+the connection, so programs with large writes have nothing in them that loses data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+import zlib
+from typing import Any
+
+from hypothesis import strategies as st
+
+from . import compare, execution
+from .grammar import attempts, each
+from .program import Body, printed
+
+REACTIONS = ["nothing", "echo", "pause", "write_eof"]
+LOSSY_REACTIONS = ["close", "abort", "raise"]
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """One end: the kind of protocol, what it does when the first data comes, what eof_received() returns."""
+
+    kind: str
+    reaction: str
+    keep_open: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamProgram:
+    family: str
+    debug: bool
+    ends: tuple[End, End]
+    steps: Body
+
+    def source(self) -> str:
+        head = [
+            f"# over {self.family}, debug={self.debug}",
+            *(f"# {n}: {e}" for n, e in zip("ab", self.ends)),
+        ]
+        return "\n".join([*head, "async def main():", *printed(self.steps, 1)]) + "\n"
+
+    def __repr__(self) -> str:
+        return f"the program\n\n{self.source()}"
+
+
+# ---- the strategies ----
+
+
+def _steps(sizes: list[str], lossy: bool, streams: bool) -> list[list[str]]:
+    ends = ["a", "b"]
+    # From 3.12 on, asyncio keeps an empty chunk at the end of writelines() in its buffer and tries for ever to send it.
+    chunks = [size for size in sizes if size != "0"]
+    lists = [
+        attempts(
+            *each("?.write(data(?))", ends, sizes),
+            *each("?.write(bytearray(data(?)))", ends, sizes),
+            *each("?.writelines([data(?), data(?)])", ends, chunks, chunks),
+            *each("?.write(?)", ends, ["'text'", "None", "memoryview(data(9))"]),
+        ),
+        ["await settle()"],
+        attempts(
+            *each(
+                "?.?()", ends, ["pause_reading", "resume_reading", "is_reading", "is_closing", "write_eof"]
+            ),
+            *each("?.?()", ends, ["can_write_eof", "get_write_buffer_limits"]),
+            *each(
+                "?.set_write_buffer_limits(?)", ends, ["high=0", "low=0", "high=10", "low=5", "low=9, high=3"]
+            ),
+            *each("?.set_protocol(new_protocol(?))", ends, ["'protocol'", "'buffered'"]),
+            *each("type(?.get_extra_info(?))", ends, ["'socket'", "'peername'", "'nothing'"]),
+        ),
+    ]
+    if lossy:
+        lists.append(attempts(*each("?.?()", ends, ["close", "abort"])))
+    if streams:
+        reads = ["read(1)", "read()", "readline()", "readexactly(5)", "readuntil(b'c')", "readexactly(0)"]
+        lists.append(
+            [
+                *each('log("?", await within(r.?))', reads, reads)[:: len(reads) + 1],
+                'log("drain", await within(w.drain()))',
+                'log("wait_closed", await within(w.wait_closed()))' if lossy else "await settle()",
+                *attempts("r.at_eof()", "w.is_closing()", "w.write(data(1000))", "w.can_write_eof()"),
+            ]
+        )
+    return lists
+
+
+def _programs(large: bool, streams: bool) -> st.SearchStrategy[StreamProgram]:
+    sizes = ["1", "0", "10", "1000", *(["1_000_000"] if large else [])]
+    reactions = REACTIONS + ([] if large else LOSSY_REACTIONS)
+    kinds = ["protocol", "buffered"]
+    end = st.builds(End, st.sampled_from(kinds), st.sampled_from(reactions), st.booleans())
+    other = st.just(End("streams", "nothing", True)) if streams else end
+    steps = st.one_of(*map(st.sampled_from, _steps(sizes, not large, streams)))
+    return st.builds(
+        StreamProgram,
+        st.sampled_from(["unix", "tcp"]),
+        st.sampled_from([False, False, False, True]),
+        st.tuples(end, other),
+        st.lists(steps, min_size=2, max_size=14).map(tuple),
+    )
+
+
+programs = st.one_of(
+    _programs(False, False), _programs(False, True), _programs(True, False), _programs(True, True)
+)
+
+
+# ---- running one ----
+
+
+class Events:
+    """What one end saw: events with the phase of the program, adjoining data of one phase as one."""
+
+    def __init__(self, run: StreamRun) -> None:
+        self.run = run
+        self.events: list[list[Any]] = []
+
+    def __call__(self, *event: Any) -> None:
+        self.events.append([self.run.phase, *map(execution.described, event)])
+
+    def data(self, data: bytes) -> None:
+        phase = self.run.phase
+        last = self.events[-1] if self.events else [None, None]
+        if last[:2] == [phase, "data"]:
+            last[2] += len(data)
+            last[3] = zlib.crc32(data, last[3])
+        else:
+            self.events.append([phase, "data", len(data), zlib.crc32(data)])
+
+
+class _Common:
+    def __init__(self, run: StreamRun, name: str, end: End) -> None:
+        self.run = run
+        self.log = run.ends[name]
+        self.end = end
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.log("connection_made")
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self.log("connection_lost", type(error).__name__)
+
+    def pause_writing(self) -> None:
+        self.log("pause_writing")
+
+    def resume_writing(self) -> None:
+        self.log("resume_writing")
+
+    def eof_received(self) -> bool:
+        self.log("eof_received")
+        return self.end.keep_open
+
+    def received(self, data: bytes) -> None:
+        self.log.data(data)
+        reaction, self.end = self.end.reaction, dataclasses.replace(self.end, reaction="nothing")
+        if reaction == "echo":
+            self.transport.write(data[:100])
+        elif reaction == "pause":
+            self.transport.pause_reading()
+        elif reaction == "raise":
+            raise execution.Boom("received")
+        elif reaction != "nothing":
+            getattr(self.transport, reaction)()
+
+
+class RecordingProtocol(_Common, asyncio.Protocol):
+    def data_received(self, data: bytes) -> None:
+        self.received(data)
+
+
+class BufferedRecordingProtocol(_Common, asyncio.BufferedProtocol):
+    def __init__(self, run: StreamRun, name: str, end: End) -> None:
+        super().__init__(run, name, end)
+        self.buffer = bytearray(4096)
+
+    def get_buffer(self, hint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, count: int) -> None:
+        self.received(bytes(self.buffer[:count]))
+
+
+KINDS = {"protocol": RecordingProtocol, "buffered": BufferedRecordingProtocol}
+
+
+class StreamTrace(execution.Trace):
+    """The results of the program's calls and what the exception handler was told, without the time."""
+
+    def _circumstances(self) -> execution.Event:
+        return ()
+
+
+class StreamRun(execution.Run):
+    """One run of a stream program on one implementation."""
+
+    grace_ms = 2  # TCP on loopback may arrive a moment later
+    ready_ms = 1  # a broken connection may be ready for ever
+    new_trace = StreamTrace
+    phase = 0  # how often the program has waited
+
+    def _run(self) -> None:
+        self.loop = loop = self.loop_type()
+        loop.set_debug(self.program.debug)
+        loop.set_exception_handler(self.log.handle)
+        self.ends = {"a": Events(self), "b": Events(self)}
+        names: dict[str, Any] = {}
+        try:
+            with self._alarm():
+                loop.run_until_complete(self._main(names))
+        finally:
+            names.clear()
+            loop.close()
+        for name, events in self.ends.items():
+            self.log.events += [(name, *event) for event in events.events]
+
+    async def _main(self, names: dict[str, Any]) -> None:
+        names |= {
+            "log": self.log,
+            "attempt": execution.attempt,
+            "data": data,
+            "settle": self._settle,
+            "within": self._within,
+            "new_protocol": lambda kind: KINDS[kind](self, "a", End(kind, "nothing", True)),
+        }
+        for name, end, sock in zip("ab", self.program.ends, connected(self.program.family)):
+            if end.kind == "streams":
+                names["r"], names["w"] = await asyncio.open_connection(sock=sock, limit=100)
+                names[name] = names["w"].transport
+            else:
+                protocol = KINDS[end.kind](self, name, end)
+                names[name], _ = await self.loop.create_connection(lambda p=protocol: p, sock=sock)
+        exec(self.code, names)
+        try:
+            await names["main"]()
+        except Exception as error:
+            self.log("main raised", error)
+        for _ in range(3):
+            await self._settle()
+        for name in "ab":
+            self.log(name, names[name].is_closing(), names[name].get_write_buffer_size() > 0)
+            names[name].abort()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until nothing happens any more, for only then a virtual second passes."""
+        self.phase += 1
+        await asyncio.sleep(1)
+        self.phase += 1
+
+    async def _within(self, awaitable: Any) -> Any:
+        """Return the result of what ends within a virtual second, or its exception."""
+        try:
+            return await asyncio.wait_for(awaitable, 1)
+        except Exception as error:
+            return type(error).__name__, str(error)
+        finally:
+            await self._settle()
+
+
+def data(size: int) -> bytes:
+    return (b"abcdefghi\n" * (size // 10 + 1))[:size]
+
+
+def connected(family: str) -> tuple[socket.socket, socket.socket]:
+    """Return a connected pair of sockets that do not block."""
+    if family == "unix":
+        pair = socket.socketpair()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            pair = ours, listener.accept()[0]
+    for sock in pair:
+        sock.setblocking(False)
+    return pair
+
+
+def check(program: StreamProgram, clock: Any) -> None:
+    compare.compare(program, clock, ["loop_only"], StreamRun)

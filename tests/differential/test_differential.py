@@ -1,0 +1,52 @@
+"""Campaigns of random programs, always the same ones; `make differential N=10000` runs others."""
+
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("hypothesis", reason="the differential tests make their programs with hypothesis")
+
+from . import virtual_clock  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def clock_library(tmp_path_factory):
+    """The library of the virtual clock, for the processes that run programs."""
+    if shutil.which(virtual_clock.compiler()[0]) is None:
+        pytest.skip("the virtual clock needs a C compiler")
+    return virtual_clock.build(tmp_path_factory.mktemp("clock"))
+
+
+def run(clock_library, *arguments):
+    """Run a campaign in a process with the virtual clock; return its exit status and what it printed."""
+    process = subprocess.run(
+        virtual_clock.command(*arguments),
+        env=virtual_clock.environment(clock_library),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    return process.returncode, process.stdout
+
+
+def test_programs(clock_library):
+    status, output = run(clock_library, "programs", "--count", "1000")
+    assert status == 0, output
+    assert "1000 programs, no difference" in output
+
+
+def test_programs_on_the_other_poller(clock_library, monkeypatch):
+    monkeypatch.setenv("ASYNCIO_C_POLLER", "poll")
+    status, output = run(clock_library, "programs", "--count", "100", "--seed", "1")
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("plant", ["order", "context", "message", "cancel"])
+def test_a_planted_difference_is_found(clock_library, plant):
+    """Otherwise the campaigns above would prove nothing."""
+    status, output = run(clock_library, "programs", "--count", "500", "--plant", plant)
+    assert status == 1, output
+    assert "differs from asyncio" in output
+    assert "async def main():" in output

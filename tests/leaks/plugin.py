@@ -1,0 +1,140 @@
+"""Pytest plugin that repeats each test and fails it if repeating costs references, memory or descriptors.
+
+A test is repeated until two repetitions in a row cost nothing: the first ones fill caches and freelists. It leaks if something
+has grown in each of the last repetitions of many; growth that stops, or goes back and forth, is nobody's leak.
+
+    refs     all references of the process, sys.gettotalrefcount(): debug interpreters only
+    blocks   the interpreter's memory blocks, sys.getallocatedblocks()
+    bytes    what malloc() has given out: the memory of the C core's own structures; exact in `environment()` only
+    fds      open descriptors
+"""
+
+import array
+import ctypes
+import gc
+import os
+import pathlib
+import sys
+import tempfile
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+REPETITIONS = 14
+GROWING = 6  # so many repetitions in a row, the last ones
+FLAT = 2
+
+has_refs = hasattr(sys, "gettotalrefcount")
+
+
+class _Mallinfo(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split())
+    ]
+
+
+def environment():
+    """Return the variables of a process whose malloc() accounts for each byte: what is in its caches counts as given out."""
+    return {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+
+
+_mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+if _mallinfo2 is not None:
+    _mallinfo2.restype = _Mallinfo
+
+
+def _malloc_bytes():
+    if _mallinfo2 is None:
+        return 0
+    info = _mallinfo2()
+    return info.uordblks + info.hblkhd
+
+
+MEASURES = {
+    "refs": sys.gettotalrefcount if has_refs else lambda: 0,
+    "blocks": sys.getallocatedblocks,
+    "bytes": _malloc_bytes,
+    "fds": lambda: len(os.listdir("/proc/self/fd")),
+}
+
+
+class Measurement:
+    """A table of what each repetition left, in memory that does not grow while it is filled."""
+
+    def __init__(self):
+        self.table = {name: array.array("q", [0] * (REPETITIONS + 1)) for name in MEASURES}
+        self.count = 0
+
+    def take(self):
+        for _ in range(3):
+            gc.collect()
+        if hasattr(sys, "_clear_internal_caches"):
+            sys._clear_internal_caches()
+        else:
+            sys._clear_type_cache()
+        for name, column in self.table.items():
+            column[self.count] = MEASURES[name]()
+        self.count += 1
+
+    def deltas(self, name):
+        values = self.table[name][: self.count]
+        return [after - before for before, after in zip(values, values[1:])]
+
+    def is_flat(self):
+        """Whether the last FLAT repetitions cost nothing."""
+        return self.count > FLAT and not any(any(self.deltas(name)[-FLAT:]) for name in MEASURES)
+
+    def leaks(self):
+        """Return a line for each measure that has grown in all of the last repetitions."""
+        lines = []
+        for name in MEASURES:
+            deltas = self.deltas(name)
+            if len(deltas) >= GROWING and all(delta > 0 for delta in deltas[-GROWING:]):
+                lines.append(f"{name} grow with each repetition: {deltas}")
+        return lines
+
+
+def _leaks_of(item):
+    measurement = Measurement()
+    measurement.take()
+    while measurement.count <= REPETITIONS and not measurement.is_flat():
+        reports = runtestprotocol(item, nextitem=item.parent, log=False)
+        if not all(report.passed for report in reports):
+            return ["fails when it is repeated:", *(str(r.longrepr) for r in reports if r.failed)]
+        del reports
+        measurement.take()
+    return measurement.leaks()
+
+
+def pytest_sessionstart(session):
+    # What the unit tests freeze for speed, their collections would not see: here, freezing is done once.
+    gc.collect()
+    gc.freeze()
+    gc.freeze = lambda: None
+
+
+@pytest.fixture
+def tmp_path():
+    """Stand in for pytest's own, which keeps something of each repetition."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield pathlib.Path(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    # With the item's parent as the next "item", what belongs to the item is torn down, and nothing else.
+    reports = runtestprotocol(item, nextitem=item.parent, log=False)
+    if all(report.passed for report in reports):
+        leaks = _leaks_of(item)
+        if leaks:
+            call = next(report for report in reports if report.when == "call")
+            call.outcome, call.longrepr = "failed", "\n".join(leaks)
+    item.session._setupstate.teardown_exact(nextitem)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
