@@ -3,9 +3,9 @@
    The public methods without the underscore are asyncio's, which look first whether a transport uses the descriptor.
 
    asyncio keeps the reader and the writer of a descriptor together, replaces and cancels the older handle, and queues the
-   handle itself each time the descriptor is ready: so do we.  It keeps the object that the descriptor was asked of, too, and
-   can so remove the reader of a socket that is closed by now and no longer knows its number.  The waker's descriptor is not one of ours, which `ready`
-   tells.
+   handle itself each time the descriptor is ready: so do we.  It also keeps the object that the descriptor was asked of,
+   and so can remove the reader of a socket that is closed by now and has no number any more.  The waker's descriptor is
+   not one of ours, which `ready` tells.
 
    Interest that is kept: sock_recv() wants to know of one event, and most often the same socket is asked again soon.  So
    when it is done the kernel is not told.  If the next sock_recv() comes first, there is nothing to tell either; if an
