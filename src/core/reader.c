@@ -3,8 +3,9 @@
    The public methods without the underscore are asyncio's, which look first whether a transport uses the descriptor.
 
    asyncio keeps the reader and the writer of a descriptor together, replaces and cancels the older handle, and queues the
-   handle itself each time the descriptor is ready: so do we.  The waker's descriptor is not one of ours, which `ready`
-   tells.
+   handle itself each time the descriptor is ready: so do we.  It also keeps the object that the descriptor was asked of,
+   and so can remove the reader of a socket that is closed by now and has no number any more.  The waker's descriptor is
+   not one of ours, which `ready` tells.
 
    Interest that is kept: sock_recv() wants to know of one event, and most often the same socket is asked again soon.  So
    when it is done the kernel is not told.  If the next sock_recv() comes first, there is nothing to tell either; if an
@@ -22,6 +23,7 @@
 struct reader {
     struct loop_watch base;
     Handle *handles[2]; /* owned; for POLLER_READ and POLLER_WRITE */
+    PyObject *file; /* owned or NULL: the object that was given for the descriptor, by which it is found when closed */
     PyObject
         *kept_for; /* owned or NULL: weak reference to the socket for which POLLER_READ is kept, without a handle */
 };
@@ -34,7 +36,8 @@ reader_wanted(const struct reader *reader)
     return (reader->handles[0] || reader->kept_for ? directions[0] : 0) | (reader->handles[1] ? directions[1] : 0);
 }
 
-/* Tells the kernel what is wanted after something has gone, and frees the reader if that is nothing.  Returns 0 or -1. */
+/* Tells the kernel what is wanted after something has gone, and frees the reader if that is nothing.  Returns 0 or -1.
+   Runs Python. */
 static int
 reader_update(Loop *loop, struct reader *reader)
 {
@@ -48,7 +51,10 @@ reader_update(Loop *loop, struct reader *reader)
     bool told = wanted != 0 && wanted == reader->base.watch.wanted;
     int result = told ? 0 : loop_set_watch(loop, &reader->base, wanted);
     if (wanted == 0 && result == 0) {
-        free(reader); /* a forked child may fail to leave the parent's poller: then it is still there */
+        /* A forked child may fail to leave the parent's poller: then it is still there. */
+        PyObject *file = reader->file;
+        free(reader);
+        Py_XDECREF(file);
     }
     return result;
 }
@@ -95,7 +101,21 @@ reader_find(Loop *loop, int fd)
     return base->ready == reader_ready ? AC_CONTAINER_OF(base, struct reader, base) : NULL;
 }
 
-/* An int, or what has a fileno(), as the selectors module takes it.  Returns -1 with an exception set. */
+/* The descriptor for which `object` was given, which is closed by now.  Returns -1 if there is none. */
+static int
+reader_find_file(Loop *loop, PyObject *object)
+{
+    size_t size = loop->closed ? 0 : loop->poller.watches_size;
+    for (size_t fd = 0; fd < size; fd++) {
+        struct reader *reader = reader_find(loop, (int)fd);
+        if (reader != NULL && reader->file == object) {
+            return (int)fd;
+        }
+    }
+    return -1;
+}
+
+/* An int, or what has a fileno(), as the selectors module takes it.  Returns -1 with an exception set.  Runs Python. */
 static int
 parse_fd(PyObject *object)
 {
@@ -108,7 +128,7 @@ parse_fd(PyObject *object)
             PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
             return -1;
         }
-        int fd = PyObject_AsFileDescriptor(number);
+        int fd = parse_fd(number);
         Py_DECREF(number);
         return fd;
     }
@@ -122,10 +142,10 @@ parse_fd(PyObject *object)
     return (int)fd;
 }
 
-/* Puts `handle` in its place, and cancels the one that was there.  `sock` is the socket of fd if that is known, or NULL.
-   Returns 0 or -1. */
+/* Puts `handle` in its place, and cancels the one that was there.  `sock` is the socket of fd if that is known, or NULL, and
+   `file` what shall be kept as the object of fd, or NULL.  Returns 0 or -1.  Runs Python. */
 static int
-reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock)
+reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock, PyObject *file)
 {
     /* Asked here and not earlier: fileno() and the collector may have closed the loop since. */
     if (loop_check_closed(loop) < 0) {
@@ -160,21 +180,27 @@ reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock)
     }
     Handle *replaced = reader->handles[direction];
     reader->handles[direction] = (Handle *)Py_NewRef(handle);
+    PyObject *replaced_file = NULL;
+    if (file != NULL) {
+        replaced_file = reader->file;
+        reader->file = Py_NewRef(file);
+    }
     int result = replaced ? handle_cancel(replaced) : 0;
     Py_XDECREF(replaced);
+    Py_XDECREF(replaced_file);
     return result;
 }
 
 static Handle *
-reader_add(Loop *loop, int fd, int direction, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
-           PyObject *context)
+reader_add(Loop *loop, int fd, int direction, PyObject *file, PyObject *callback, PyObject *const *args,
+           Py_ssize_t nargs, PyObject *context)
 {
     Handle *handle = handle_new(loop->state, (PyObject *)loop, callback, args, nargs, context);
     if (handle == NULL) {
         return NULL;
     }
     PyObject_GC_Track(handle); /* it stays here between its turns */
-    if (reader_set(loop, fd, direction, handle, NULL) < 0) {
+    if (reader_set(loop, fd, direction, handle, NULL, file) < 0) {
         Py_CLEAR(handle);
     }
     return handle;
@@ -186,7 +212,7 @@ reader_watch(Loop *loop, int fd, int direction, PyObject *callback, PyObject *co
     if (loop_check_closed(loop) < 0) {
         return -1;
     }
-    Handle *handle = reader_add(loop, fd, direction, callback, NULL, 0, context);
+    Handle *handle = reader_add(loop, fd, direction, NULL, callback, NULL, 0, context);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
 }
@@ -235,7 +261,7 @@ reader_wait_for_socket(Loop *loop, int fd, int direction, PyObject *sock, PyObje
     Handle *handle = handle_new(loop->state, (PyObject *)loop, callback, NULL, 0, NULL);
     if (handle != NULL) {
         PyObject_GC_Track(handle);
-        if (reader_set(loop, fd, direction, handle, sock) < 0) {
+        if (reader_set(loop, fd, direction, handle, sock, NULL) < 0) {
             Py_CLEAR(handle);
         }
     }
@@ -260,8 +286,14 @@ reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *ha
         Py_XSETREF(reader->kept_for, weakref);
     }
     reader->handles[direction] = NULL;
+    PyObject *file = NULL;
+    if (reader->handles[READER_WRITE] == NULL) {
+        file = reader->file; /* of a reader whose place this wait took: interest that is kept keeps no socket alive */
+        reader->file = NULL;
+    }
     int result = handle_cancel(handle);
     Py_DECREF(handle);
+    Py_XDECREF(file);
     return result;
 }
 
@@ -273,6 +305,7 @@ loop_traverse_readers(Loop *loop, visitproc visit, void *arg)
         if (reader != NULL) {
             Py_VISIT(reader->handles[0]);
             Py_VISIT(reader->handles[1]);
+            Py_VISIT(reader->file);
             Py_VISIT(reader->kept_for);
         }
     }
@@ -288,13 +321,14 @@ loop_close_readers(Loop *loop)
             continue;
         }
         Handle *handles[2] = { reader->handles[0], reader->handles[1] };
-        PyObject *kept_for = reader->kept_for;
+        PyObject *kept_for = reader->kept_for, *file = reader->file;
         loop->poller.watches[fd] = NULL; /* the poller is about to be closed: the kernel need not be told */
         loop->poller.watch_count--;
         free(reader);
         Py_XDECREF(handles[0]);
         Py_XDECREF(handles[1]);
         Py_XDECREF(kept_for);
+        Py_XDECREF(file);
     }
 }
 
@@ -315,7 +349,11 @@ add_method(Loop *self, int direction, PyObject *const *args, Py_ssize_t nargs, P
         return NULL;
     }
     int fd = parse_fd(args[0]);
-    return fd < 0 ? NULL : (PyObject *)reader_add(self, fd, direction, args[1], args + 2, nargs - 2, context);
+    if (fd < 0) {
+        return NULL;
+    }
+    PyObject *file = PyLong_Check(args[0]) ? NULL : args[0];
+    return (PyObject *)reader_add(self, fd, direction, file, args[1], args + 2, nargs - 2, context);
 }
 
 static PyObject *
@@ -324,7 +362,15 @@ remove_method(Loop *self, int direction, PyObject *object)
     if (self->closed) {
         Py_RETURN_FALSE;
     }
-    int fd = parse_fd(object), removed = fd < 0 ? -1 : reader_remove(self, fd, direction);
+    int fd = parse_fd(object);
+    if (fd < 0) {
+        fd = PyErr_ExceptionMatches(PyExc_ValueError) ? reader_find_file(self, object) : -1;
+        if (fd < 0) {
+            return NULL;
+        }
+        PyErr_Clear();
+    }
+    int removed = reader_remove(self, fd, direction);
     return removed < 0 ? NULL : PyBool_FromLong(removed);
 }
 

@@ -268,6 +268,50 @@ def test_removing_a_closed_descriptor(loop):
     support.run_once(loop)
 
 
+@pytest.mark.parametrize("direction", ["reader", "writer"])
+def test_removing_a_closed_socket(loop, direction):
+    add, remove = getattr(loop, f"add_{direction}"), getattr(loop, f"remove_{direction}")
+    left, right = socket.socketpair()
+    add(left, int)
+    left.close()
+    assert remove(left) is True
+    # Now it is forgotten, and has no number by which to ask.
+    with pytest.raises(ValueError, match="^Invalid file descriptor: -1$"):
+        remove(left)
+    right.close()
+    support.run_once(loop)
+
+
+def test_a_watched_socket_is_kept_alive(loop):
+    left, right = socket.socketpair()
+    seen = []
+    loop.add_reader(left, seen.append, "ready")
+    watched = weakref.ref(left)
+    del left
+    support.collect()
+    right.send(b"x")
+    support.run_once(loop)
+    assert seen == ["ready"]
+    loop.remove_reader(watched())
+    support.collect()
+    assert watched() is None
+    right.close()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_closed_loop_lets_go_of_watched_sockets(impl):
+    left, right = socket.socketpair()
+    loop = impl.new_event_loop()
+    loop.add_reader(left, int)
+    loop.add_writer(left, int)
+    watched = weakref.ref(left)
+    del left
+    loop.close()
+    support.collect()
+    assert watched() is None
+    right.close()
+
+
 def test_one_descriptor_in_several_loops(impl, pair):
     left, right = pair
     right.send(b"x")
