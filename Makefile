@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, unless PYTHON names another.
 ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
 
-.PHONY: build help test debug stress asan leaks conformance integration upstream bench check format newer clean
+.PHONY: build help test debug stress asan leaks conformance differential integration upstream bench check format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -41,6 +41,11 @@ leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and 
 
 conformance: build             ## CPython's own asyncio tests on the native types
 	$(PYTEST) tests/conformance
+
+N ?= 10000
+differential: build            ## N random programs on asyncio and on asyncio_c, others each time unless SEED is given
+	$(PYTHON) tests/differential/run.py programs --count $(N) $(addprefix --seed=,$(SEED))
+	$(PYTHON) tests/differential/run.py streams --count $(N) $(addprefix --seed=,$(SEED))
 
 integration: build             ## real programs, servers and the README's recipes
 	$(PYTHON) -m pip install -q -e '.[integration]'

@@ -89,6 +89,10 @@ _MASKS = (
     # A function in C has no line of its own that could have created something.
     (re.compile(r" created at (<program>|[^\s>:]+):\d+"), ""),
     (re.compile(r"\.\.\.[^\s>]*\.py:\d+>"), "...>"),
+    (re.compile(r"<\w+Transport (?=fd=|clos)"), "<Transport "),
+    (re.compile(r"\bfd=\d+"), "fd=N"),
+    # The order of a set is that of addresses.
+    (re.compile(r"\{<.*?>\}"), "{...}"),
     (re.compile(r"\nsource_traceback: Object created at .*\n(  .*\n?)*"), ""),
     (re.compile(r"/[\w./-]*/(?=\w+\.py)"), ""),
 )

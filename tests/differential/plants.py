@@ -68,4 +68,17 @@ def _plant(loop: Any) -> None:
     execution.VARIANTS["loop_only"] = (loop, asyncio, False)
 
 
-PLANTS = {plant.__name__: plant for plant in (order, context, message, cancel)}
+def bytes_lost() -> None:
+    """The last byte of a write is lost."""
+
+    class Lossy(Wrong):
+        def _make_socket_transport(self, *args: Any, **options: Any) -> Any:
+            transport = super()._make_socket_transport(*args, **options)
+            write = transport.write
+            transport.write = lambda data: write(data[:-1] if isinstance(data, bytes) else data)
+            return transport
+
+    _plant(Lossy)
+
+
+PLANTS = {plant.__name__: plant for plant in (order, context, message, cancel, bytes_lost)}

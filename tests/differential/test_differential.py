@@ -43,10 +43,17 @@ def test_programs_on_the_other_poller(clock_library, monkeypatch):
     assert status == 0, output
 
 
-@pytest.mark.parametrize("plant", ["order", "context", "message", "cancel"])
+def test_streams(clock_library):
+    status, output = run(clock_library, "streams", "--count", "300")
+    assert status == 0, output
+    assert "300 streams, no difference" in output
+
+
+@pytest.mark.parametrize("plant", ["order", "context", "message", "cancel", "bytes_lost"])
 def test_a_planted_difference_is_found(clock_library, plant):
     """Otherwise the campaigns above would prove nothing."""
-    status, output = run(clock_library, "programs", "--count", "500", "--plant", plant)
+    generator = "streams" if plant == "bytes_lost" else "programs"
+    status, output = run(clock_library, generator, "--count", "300", "--plant", plant)
     assert status == 1, output
-    assert "differs from asyncio" in output
+    assert "loop_only differs from asyncio" in output
     assert "async def main():" in output
