@@ -6,8 +6,10 @@ noticed. The version in the extra `integration` is the one that the document spe
 
 import asyncio
 import os
+import pathlib
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 
@@ -17,6 +19,7 @@ import asyncio_c
 
 uvloop = pytest.importorskip("uvloop", reason="compares with uvloop, which has no wheel for every Python")
 
+ROOT = pathlib.Path(__file__).parents[2]
 STOCK = asyncio.SelectorEventLoop
 
 
@@ -244,3 +247,29 @@ def test_stop_ends_with_the_turn_it_is_called_in():
     assert ran_after_stop(STOCK) == []
     assert ran_after_stop(asyncio_c.new_event_loop) == []
     assert ran_after_stop(uvloop.new_event_loop) == ["of the next turn"]
+
+
+NESTED = """
+import asyncio, sys, nest_asyncio
+
+async def main():
+    nest_asyncio.apply()
+    return asyncio.get_event_loop().run_until_complete(asyncio.sleep(0, "nested"))
+
+module = __import__(sys.argv[1])
+print(module.new_event_loop().run_until_complete(main()))
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="nest_asyncio was given up before Python 3.14")
+def test_nesting():
+    pytest.importorskip("nest_asyncio")
+
+    def last_line(module):
+        # In a process of its own: nothing takes back what apply() does to asyncio.
+        command = [sys.executable, "-W", "ignore", "-c", NESTED, module]
+        child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return (child.stdout + child.stderr).splitlines()[-1]
+
+    assert last_line("asyncio") == last_line("asyncio_c") == "nested"
+    assert last_line("uvloop").startswith("ValueError: Can't patch loop")

@@ -79,6 +79,16 @@ def test_loop_takes_no_selector(impl):
     assert ("selector" in inspect.signature(impl.Loop).parameters) != impl.native_loop
 
 
+@pytest.mark.parametrize("name", ["sleep", "wait"])
+def test_native_coroutines_have_neither_code_nor_frame(impl, loop, name):
+    coroutine = impl.sleep(0) if name == "sleep" else impl.wait([loop.create_future()])
+    assert asyncio.iscoroutine(coroutine)
+    native = impl.native_names
+    assert (coroutine.cr_frame is None) == native
+    assert hasattr(coroutine, "cr_code") == hasattr(coroutine, "cr_await") == (not native)
+    coroutine.close()
+
+
 @pytest.mark.skipif(not support.PY314, reason="call graphs came with Python 3.14")
 @pytest.mark.parametrize("waiting", ["await", "group"])
 def test_call_graph_shows_who_awaits_but_not_groups(impl, loop, waiting):
