@@ -230,45 +230,62 @@ future_add_callback(Future *self, PyObject *callback, PyObject *context)
     return 0;
 }
 
+/* Gives a future without entries those of `entries`, in an array that has room for `size` of them and becomes its own. */
+static void
+entries_restore_steal(Future *self, struct future_entry *entries, unsigned count, unsigned size)
+{
+    if (count == 0) {
+        PyMem_Free(entries);
+        return;
+    }
+    self->first = entries[0];
+    self->has_first = true;
+    memmove(entries, entries + 1, (count - 1) * sizeof(*entries));
+    self->rest = entries;
+    self->rest_count = count - 1;
+    self->rest_size = size;
+}
+
+/* 1 if the entry's callback equals `callback`, 0 or -1.  Runs Python. */
+static int
+entry_equals(struct future_entry *entry, PyObject *callback)
+{
+    PyObject *own = entry->callback ? Py_NewRef(entry->callback) : entry->native->ops->as_callback(entry->native);
+    int equal = own ? PyObject_RichCompareBool(own, callback, Py_EQ) : -1;
+    Py_XDECREF(own);
+    return equal;
+}
+
 /* Removes every entry whose callback equals `callback`.  The comparisons run Python, which may change the entries: the
-   work is done on a detached copy, and what was added meanwhile goes behind it.  Returns the number removed or -1. */
+   work is done on a detached copy, and what was added meanwhile goes behind it.  The memory to keep the others is there
+   before any is taken out: who waits must not be lost for the lack of it.  Returns the number removed or -1. */
 static Py_ssize_t
 future_remove_callback(Future *self, PyObject *callback)
 {
+    unsigned total = self->rest_count + self->has_first, kept_count = 0;
+    struct future_entry *kept = PyMem_Malloc((total + 1) * sizeof(*kept));
+    if (kept == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
     struct detached entries = entries_detach(self);
     Py_ssize_t removed = 0;
     bool failed = false;
-    struct detached added = { 0 };
-    unsigned total = entries.rest_count + entries.has_first;
-    struct future_entry *kept = PyMem_Malloc((total + 1) * sizeof(*kept));
-    unsigned kept_count = 0;
-    if (kept == NULL) {
-        failed = true;
-    }
     for (unsigned i = 0; i < total; i++) {
         struct future_entry *entry =
             i == 0 && entries.has_first ? &entries.first : &entries.rest[i - entries.has_first];
-        int equal = 0;
-        if (!failed) {
-            PyObject *own =
-                entry->callback ? Py_NewRef(entry->callback) : entry->native->ops->as_callback(entry->native);
-            equal = own ? PyObject_RichCompareBool(own, callback, Py_EQ) : -1;
-            Py_XDECREF(own);
-            failed = equal < 0;
-        }
+        int equal = failed ? 0 : entry_equals(entry, callback);
+        failed = failed || equal < 0;
         if (equal > 0) {
             removed++;
             entry_release(entry);
         }
-        else if (kept != NULL) {
-            kept[kept_count++] = *entry;
-        }
         else {
-            entry_release(entry);
+            kept[kept_count++] = *entry;
         }
     }
     PyMem_Free(entries.rest);
-    added = entries_detach(self);
+    struct detached added = entries_detach(self);
     if (self->future_state != FUTURE_PENDING) {
         /* It was finished by a comparison: what waited is told, as it would have been. */
         for (unsigned i = 0; i < kept_count; i++) {
@@ -278,13 +295,7 @@ future_remove_callback(Future *self, PyObject *callback)
         }
         kept_count = 0;
     }
-    for (unsigned i = 0; i < kept_count; i++) {
-        if (entry_append(self, kept[i]) < 0) {
-            entry_release(&kept[i]);
-            failed = true;
-        }
-    }
-    PyMem_Free(kept);
+    entries_restore_steal(self, kept, kept_count, total + 1);
     if (added.has_first && entry_append(self, added.first) < 0) {
         entry_release(&added.first);
         failed = true;
