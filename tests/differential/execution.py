@@ -92,7 +92,7 @@ _MASKS = (
     (re.compile(r"<\w+Transport (?=fd=|clos)"), "<Transport "),
     (re.compile(r"\bfd=\d+"), "fd=N"),
     # The order of a set is that of addresses.
-    (re.compile(r"\{<.*?>\}"), "{...}"),
+    (re.compile(r"\{[^{}]*\}"), "{...}"),
     (re.compile(r"\nsource_traceback: Object created at .*\n(  .*\n?)*"), ""),
     (re.compile(r"/[\w./-]*/(?=\w+\.py)"), ""),
 )
