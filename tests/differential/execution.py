@@ -536,4 +536,6 @@ def creation(task: Any) -> tuple[int, str]:
 
 @functools.lru_cache(maxsize=64)
 def compiled(source: str) -> types.CodeType:
-    return compile(source, PROGRAM, "exec")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a return in a finally block is what such programs are for
+        return compile(source, PROGRAM, "exec")
