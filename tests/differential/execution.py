@@ -91,6 +91,8 @@ _MASKS = (
     (re.compile(r"\.\.\.[^\s>]*\.py:\d+>"), "...>"),
     (re.compile(r"<\w+Transport (?=fd=|clos)"), "<Transport "),
     (re.compile(r"\bfd=\d+"), "fd=N"),
+    # A coroutine in C has no lines.
+    (re.compile(r"<(wait|sleep)\(\) [^<>]*>"), r"<\1()>"),
     # The order of a set is that of addresses.
     (re.compile(r"\{[^{}]*\}"), "{...}"),
     (re.compile(r"\nsource_traceback: Object created at .*\n(  .*\n?)*"), ""),
