@@ -453,9 +453,9 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self.call_exception_handler(context)
 
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
-        # A step of a task is shown as the task, also where its class derives from the native one alone.
+        # asyncio's function does not know a task of a class derived from the native one.
         task = getattr(handle._callback, "__self__", None)
-        text = repr(task) if isinstance(task, (tasks.Task, _core.Task)) else str(handle)
+        text = repr(task) if isinstance(task, _core.Task) else base_events._format_handle(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 

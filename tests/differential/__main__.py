@@ -15,7 +15,7 @@ from . import compare, grammar, plants, streams, virtual_clock
 GENERATORS = {"programs": (grammar.programs, compare.compare), "streams": (streams.programs, streams.check)}
 
 
-def campaign(generator: str, count: int, seed: int | None) -> None:
+def campaign(generator: str, count: int, seed: int | None, shrink: bool = True) -> None:
     """Run `count` programs of a generator; raise what the smallest failing one raises. Without a seed: always the same."""
     strategy, check = GENERATORS[generator]
     clock = virtual_clock.Clock()
@@ -27,7 +27,7 @@ def campaign(generator: str, count: int, seed: int | None) -> None:
         deadline=None,
         print_blob=False,
         report_multiple_bugs=False,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @hypothesis.given(strategy)
@@ -52,7 +52,7 @@ def main() -> int:
     warnings.simplefilter("ignore", hypothesis.errors.HypothesisWarning)
     started = time.perf_counter()
     try:
-        campaign(arguments.generator, arguments.count, arguments.seed)
+        campaign(arguments.generator, arguments.count, arguments.seed, not arguments.plant)
     except compare.Difference as difference:
         print(difference)
         return 1

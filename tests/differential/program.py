@@ -60,11 +60,13 @@ class Program:
         for number, body in enumerate(self.callbacks):
             lines += function(f"def b{number}(*args):", (f'log("b{number}", *args)', *body))
         for number, body in enumerate(self.coroutines):
-            lines += function(f"async def c{number}():", (f'log("c{number} starts")', *body))
+            lines += function(
+                f"async def c{number}():", (f"var.set({number + 1})", f'log("c{number} starts")', *body)
+            )
         starts = tuple(
             f't{n} = asyncio.create_task(c{n}(), name="t{n}")' for n in range(len(self.coroutines))
         )
-        lines += function("async def main():", (*starts, *self.disturbances, *self.main))
+        lines += function("async def main():", ("var.set(9)", *starts, *self.disturbances, *self.main))
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:

@@ -32,21 +32,21 @@ def run(clock_library, *arguments):
 
 
 def test_programs(clock_library):
-    status, output = run(clock_library, "programs", "--count", "1000")
+    status, output = run(clock_library, "programs", "--count", "600")
     assert status == 0, output
-    assert "1000 programs, no difference" in output
+    assert "600 programs, no difference" in output
 
 
 def test_programs_on_the_other_poller(clock_library, monkeypatch):
     monkeypatch.setenv("ASYNCIO_C_POLLER", "poll")
-    status, output = run(clock_library, "programs", "--count", "100", "--seed", "1")
+    status, output = run(clock_library, "programs", "--count", "60", "--seed", "1")
     assert status == 0, output
 
 
 def test_streams(clock_library):
-    status, output = run(clock_library, "streams", "--count", "300")
+    status, output = run(clock_library, "streams", "--count", "150")
     assert status == 0, output
-    assert "300 streams, no difference" in output
+    assert "150 streams, no difference" in output
 
 
 @pytest.mark.parametrize("plant", ["order", "context", "message", "cancel", "bytes_lost"])

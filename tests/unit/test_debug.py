@@ -179,6 +179,17 @@ def test_slow_callback_text(ours, stock, schedule):
     assert slow_callback_message(ours, schedule) == expected
 
 
+def test_slow_callback_text_of_a_derived_task(ours, stock):
+    def message(impl):
+        class Derived(impl.Task):
+            pass
+
+        return slow_callback_message(impl, lambda loop: Derived(plain_coroutine(), loop=loop, name="named"))
+
+    assert "Derived" in message(stock)[0]
+    assert message(ours) == message(stock)
+
+
 def test_slow_callback_threshold(debug_loop):
     assert debug_loop.slow_callback_duration == 0.1
     with support.recorded_logs() as logs:
