@@ -159,11 +159,17 @@ def run(impl, name, function, malloc, first=0, only=False):
         if status == ENDED or only or len(failures) >= 40:
             break
     kinds = {status: sum(1 for f in failures if f[1] == status) for status in {f[1] for f in failures}}
-    print(f"{'FAIL' if failures else 'ok  '} {name}: {number} allocations" + (f", {kinds}" if failures else ""))
+    print(
+        f"{'FAIL' if failures else 'ok  '} {name}: {number} allocations" + (f", {kinds}" if failures else "")
+    )
     seen = set()
     for number, status, output in failures:
         lines = output.strip().splitlines()
-        last = [line for line in lines if "Error" in line][-1:] if status == 1 else [f"signal {-status}", *lines[1:6]]
+        last = (
+            [line for line in lines if "Error" in line][-1:]
+            if status == 1
+            else [f"signal {-status}", *lines[1:6]]
+        )
         if str(last) not in seen:
             seen.add(str(last))
             print(f"     {name}:{number} {' | '.join(last)}")
