@@ -72,7 +72,9 @@ FutureIter_next(FutureIter *self)
 static PyObject *
 FutureIter_send(FutureIter *self, PyObject *Py_UNUSED(value))
 {
-    return FutureIter_next(self);
+    PyObject *result;
+    PySendResult outcome = FutureIter_am_send(self, Py_None, &result);
+    return send_result_as_method(outcome, result);
 }
 
 static PyObject *

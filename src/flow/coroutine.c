@@ -111,7 +111,7 @@ coroutine_send(Coroutine *self, PyObject *value)
 {
     PyObject *result;
     PySendResult outcome = coroutine_am_send(self, value, &result);
-    return send_result_as_next(outcome, result);
+    return send_result_as_method(outcome, result);
 }
 
 static PyObject *

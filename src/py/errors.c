@@ -39,6 +39,16 @@ refuse_delete(PyObject *value, const char *attribute, const char *class)
 PyObject *
 send_result_as_next(PySendResult outcome, PyObject *result)
 {
+    if (outcome == PYGEN_RETURN && result == Py_None) {
+        Py_DECREF(result);
+        return NULL;
+    }
+    return send_result_as_method(outcome, result);
+}
+
+PyObject *
+send_result_as_method(PySendResult outcome, PyObject *result)
+{
     if (outcome != PYGEN_RETURN) {
         return result;
     }

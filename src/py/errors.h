@@ -22,8 +22,10 @@ bool exception_leaves_loop(void);
 /* For setters: AttributeError where `value` is NULL, the attribute being deleted.  Returns 0 or -1. */
 int refuse_delete(PyObject *value, const char *attribute, const char *class);
 
-/* An outcome of am_send in the words of tp_iternext: a return becomes a StopIteration, made so that a tuple stays whole.
-   Takes `result`. */
+/* An outcome of am_send in the words of tp_iternext, and in those of a send() method: a return becomes a StopIteration, made
+   so that a tuple stays whole.  Only tp_iternext may end without one where None is returned, which matters: from 3.12 on
+   `await` asks tp_iternext, not am_send, and a StopIteration costs more than all the rest.  Take `result`. */
 PyObject *send_result_as_next(PySendResult outcome, PyObject *result);
+PyObject *send_result_as_method(PySendResult outcome, PyObject *result);
 
 #endif
