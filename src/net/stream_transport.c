@@ -793,10 +793,17 @@ StreamTransport_get_buffer(StreamTransport *self, void *Py_UNUSED(closure))
     return flush(self) < 0 ? NULL : chunks_list(&self->chunks);
 }
 
-static int
-StreamTransport_set_buffer(StreamTransport *Py_UNUSED(self), PyObject *Py_UNUSED(value), void *Py_UNUSED(closure))
+/* What asyncio's transport calls when there is something to read; None once it is closing, by which others know that. */
+static PyObject *
+StreamTransport_get_read_ready_cb(StreamTransport *self, void *Py_UNUSED(closure))
 {
-    return 0; /* asyncio's __init__ sets an empty one */
+    return self->closing ? Py_NewRef(Py_None) : PyObject_GetAttr((PyObject *)self, self->state->str__read_ready);
+}
+
+static int
+StreamTransport_ignore_setting(StreamTransport *Py_UNUSED(self), PyObject *Py_UNUSED(value), void *Py_UNUSED(closure))
+{
+    return 0; /* asyncio's methods set what is ours to know */
 }
 
 static int
@@ -912,8 +919,10 @@ static PyMethodDef StreamTransport_methods[] = {
 };
 
 static PyGetSetDef StreamTransport_getset[] = {
-    { "_buffer", (getter)StreamTransport_get_buffer, (setter)StreamTransport_set_buffer,
+    { "_buffer", (getter)StreamTransport_get_buffer, (setter)StreamTransport_ignore_setting,
       "The list of bytes objects that wait to be sent.", NULL },
+    { "_read_ready_cb", (getter)StreamTransport_get_read_ready_cb, (setter)StreamTransport_ignore_setting,
+      "What reads; None once the transport is closing.", NULL },
     { 0 },
 };
 
