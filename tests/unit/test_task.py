@@ -145,6 +145,19 @@ def test_default_names_count_up(new_task, loop):
     support.run_once(loop)
 
 
+def test_a_named_task_takes_a_number_up_to_3_11(impl, loop):
+    async def noop():
+        pass
+
+    async def main():
+        tasks = [impl.create_task(noop()), impl.create_task(noop(), name="named"), impl.create_task(noop())]
+        await impl.gather(*tasks)
+        first, last = (int(task.get_name().removeprefix("Task-")) for task in (tasks[0], tasks[2]))
+        return last - first
+
+    assert loop.run_until_complete(main()) == (1 if support.PY312 else 2)
+
+
 def test_default_names_are_stable(new_task, loop):
     task = new_task(returns())
     assert task.get_name() == task.get_name()
