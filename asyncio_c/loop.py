@@ -396,7 +396,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
                 self.call_exception_handler(details)
                 # The socket stays ready: look again when somebody may have closed something.
                 self._remove_reader(sock.fileno())
-                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, *given_context)
+                last = (context,) if sys.version_info >= (3, 15) else ()
+                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, *last)
                 self.call_later(constants.ACCEPT_RETRY_DELAY, self._start_serving, *arguments)
                 return
             if self._debug:

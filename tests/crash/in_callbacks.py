@@ -40,7 +40,7 @@ def callback_cancels_itself(impl):
                 turns(loop, 1)
 
 
-@case
+@case(stock="Python 3.13.0 forgets that it runs after it has refused to run again")
 def callback_runs_the_loop(impl):
     with new_loop(impl) as loop:
         coro = asyncio.sleep(0)

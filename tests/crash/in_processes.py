@@ -192,7 +192,7 @@ def thread_closes_the_loop(impl):
     loop.close()
 
 
-@case
+@case(stock="Python 3.13.0 forgets that it runs after it has refused to run again")
 def threads_run_one_loop(impl):
     with new_loop(impl) as loop:
         running = threading.Event()

@@ -235,6 +235,9 @@ def test_contexts_that_the_collector_shows_are_nobody_elses(loop):
     assert seen == ["inside"] + [0] * len(contexts)
 
 
+@pytest.mark.skipif(
+    support.PY314, reason="from Python 3.14 on the collector shows contexts that are entered, too"
+)
 def test_contexts_that_the_collector_shows_can_be_entered(loop):
     seen = []
 
@@ -249,6 +252,9 @@ def test_contexts_that_the_collector_shows_can_be_entered(loop):
     assert seen == ["entered"] * len(contexts)
 
 
+@pytest.mark.skipif(
+    support.PY314, reason="from Python 3.14 on the collector shows contexts that are entered, too"
+)
 def test_contexts_that_the_collector_shows_can_be_changed(loop):
     seen = []
     for context in unused_contexts(loop):
