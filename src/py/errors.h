@@ -9,13 +9,6 @@
 /* The one bridge from base and io: raises MemoryError for -ENOMEM and OSError(errno) for the rest.  Returns -1. */
 int raise_errno(int negative_errno);
 
-/* The end of a method that returns None: NULL where `failed` is -1. */
-static inline PyObject *
-none_unless(int failed)
-{
-    return failed < 0 ? NULL : Py_NewRef(Py_None);
-}
-
 /* Whether the exception that is set must leave the loop: SystemExit or KeyboardInterrupt. */
 bool exception_leaves_loop(void);
 
