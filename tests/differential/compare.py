@@ -8,7 +8,6 @@ from typing import Any
 
 from . import execution
 
-
 REPETITIONS = 8  # of asyncio, before a difference is believed
 
 
