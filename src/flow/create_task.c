@@ -29,8 +29,8 @@ create_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject 
     }
     PyObject *task = plain ? (PyObject *)task_new(state, (PyObject *)loop, args[0], name, context, false)
                            : PyObject_Vectorcall(state->asyncio_create_task, args, (size_t)nargs, kwnames);
-    if (!AC_PY312 && plain && task != NULL && name != NULL) {
-        state->next_task_number++; /* up to 3.11 asyncio names the task after it has been numbered */
+    if (!AC_PY313 && plain && task != NULL && name != NULL) {
+        state->next_task_number++; /* up to 3.12 asyncio names the task after it has been numbered */
     }
     Py_XDECREF(loop);
     return task;

@@ -145,7 +145,7 @@ def test_default_names_count_up(new_task, loop):
     support.run_once(loop)
 
 
-def test_a_named_task_takes_a_number_up_to_3_11(impl, loop):
+def test_a_named_task_takes_a_number_up_to_3_12(impl, loop):
     async def noop():
         pass
 
@@ -155,7 +155,7 @@ def test_a_named_task_takes_a_number_up_to_3_11(impl, loop):
         first, last = (int(task.get_name().removeprefix("Task-")) for task in (tasks[0], tasks[2]))
         return last - first
 
-    assert loop.run_until_complete(main()) == (1 if support.PY312 else 2)
+    assert loop.run_until_complete(main()) == (1 if support.PY313 else 2)
 
 
 def test_default_names_are_stable(new_task, loop):
