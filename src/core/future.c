@@ -531,6 +531,18 @@ future_set_exception(Future *self, PyObject *exception)
 }
 
 int
+future_without_memory(Future *self)
+{
+    if (self->future_state != FUTURE_PENDING || !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return -1;
+    }
+    PyObject *error = compat_exception_take();
+    int result = future_set_exception(self, error);
+    Py_DECREF(error);
+    return result;
+}
+
+int
 future_cancel(Future *self, PyObject *message)
 {
     self->log_traceback = false;
