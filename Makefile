@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, unless PYTHON names another.
 ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
 
-.PHONY: build help test debug stress asan leaks conformance differential integration upstream bench check format newer clean
+.PHONY: build help test debug stress asan leaks torture conformance differential integration upstream bench check format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -38,6 +38,9 @@ asan: $(ENVIRONMENT)           ## the debug build under the address and undefine
 leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and descriptors have to stay flat
 	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
 	$(PYTHON) -m tests.leaks
+
+torture: build                 ## fail each allocation of each operation once: an exception, and nothing worse
+	$(PYTHON) -m tests.torture
 
 conformance: build             ## CPython's own asyncio tests on the native types
 	$(PYTEST) tests/conformance

@@ -152,7 +152,19 @@ entries_drop(Future *self)
     PyMem_Free(entries.rest);
 }
 
-/* The future is done: everybody who waits gets a place in the queue.  After a failure the others are dropped. */
+/* After a failure the other entries are dropped, as with asyncio.  But if it was the memory that was lacking for one, there
+   may be enough for the others, who would wait for ever: `error` keeps the exception, and they have their turn. */
+AC_COLD static bool
+goes_on_without_memory(PyObject **error)
+{
+    if (!PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return false;
+    }
+    Py_XSETREF(*error, compat_exception_take());
+    return true;
+}
+
+/* The future is done: everybody who waits gets a place in the queue. */
 static int
 entries_queue(Future *self)
 {
@@ -160,22 +172,28 @@ entries_queue(Future *self)
         return 0;
     }
     struct detached entries = entries_detach(self);
-    int result = 0;
+    PyObject *error = NULL;
+    bool going = true;
     Py_INCREF(self);
-    if (entries.has_first) {
-        result = entry_queue_steal(self, &entries.first);
+    if (entries.has_first && entry_queue_steal(self, &entries.first) < 0) {
+        going = goes_on_without_memory(&error);
     }
     for (unsigned i = 0; i < entries.rest_count; i++) {
-        if (result == 0) {
-            result = entry_queue_steal(self, &entries.rest[i]);
-        }
-        else {
+        if (!going) {
             entry_release(&entries.rest[i]);
+        }
+        else if (entry_queue_steal(self, &entries.rest[i]) < 0) {
+            going = goes_on_without_memory(&error);
         }
     }
     PyMem_Free(entries.rest);
     Py_DECREF(self);
-    return result;
+    if (going && error != NULL) {
+        compat_exception_restore_steal(error);
+        return -1;
+    }
+    Py_XDECREF(error);
+    return going ? 0 : -1;
 }
 
 int
@@ -510,6 +528,18 @@ future_set_exception(Future *self, PyObject *exception)
     }
     self->log_traceback = true;
     return 0;
+}
+
+int
+future_without_memory(Future *self)
+{
+    if (self->future_state != FUTURE_PENDING || !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return -1;
+    }
+    PyObject *error = compat_exception_take();
+    int result = future_set_exception(self, error);
+    Py_DECREF(error);
+    return result;
 }
 
 int

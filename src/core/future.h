@@ -74,6 +74,10 @@ future_check(struct state *state, PyObject *object)
    called before the next turn, except by loops that are not native. */
 int future_set_result(Future *self, PyObject *result);
 int future_set_exception(Future *self, PyObject *exception);
+
+/* Where the code that would have finished a future has failed: ends it with the exception that is set if that is a
+   MemoryError, for otherwise it would wait for ever.  Any other exception stays.  Returns 0 or -1. */
+int future_without_memory(Future *self);
 /* Returns 1, 0 if it was done already, or -1.  `message` may be NULL. */
 int future_cancel(Future *self, PyObject *message);
 

@@ -27,6 +27,7 @@
 #include "py/errors.h"
 
 static int task_step(Task *self, PyObject *exception);
+static int task_schedule(Task *self, PyObject *exception);
 
 /* ---- TaskStep: a step as a callable ---- */
 
@@ -202,13 +203,27 @@ task_wakeup(PyObject *task, PyObject *future)
 
 static PyMethodDef task_wakeup_def = { "task_wakeup", task_wakeup, METH_O, NULL };
 
+/* Memory ran out before the coroutine could be resumed, or before the task could wait, so that nobody would ever resume it:
+   its next step throws the MemoryError that is set into the coroutine.  Any other exception stays.  Returns 0 or -1. */
+AC_COLD static int
+task_interrupt(Task *self)
+{
+    if (self->future_state != FUTURE_PENDING || !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return -1;
+    }
+    PyObject *error = compat_exception_take();
+    int result = task_schedule(self, error);
+    Py_DECREF(error);
+    return result;
+}
+
 /* One step, in the task's context.  Returns 0 or -1. */
 static int
 task_step_in_context(Task *self, PyObject *exception)
 {
     PyObject *context = Py_XNewRef(lazy_context_borrow(&self->context, self->state));
     if (context == NULL) {
-        return -1;
+        return task_interrupt(self);
     }
     int result = -1;
     if (PyContext_Enter(context) == 0) {
@@ -236,13 +251,13 @@ task_run(struct runnable *runnable, Loop *loop)
 {
     Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
     if (registry_enter(loop, (PyObject *)self) < 0) {
-        return -1;
+        return task_interrupt(self);
     }
     PyObject *exception = self->step_exception;
     self->step_exception = NULL;
     if (exception == NULL && self->fut_waiter != NULL
         && exception_of_future(self->state, self->fut_waiter, &exception) < 0) {
-        return -1;
+        return task_interrupt(self);
     }
     int result = task_step_in_context(self, exception);
     Py_XDECREF(exception);
@@ -322,7 +337,7 @@ AC_COLD static int
 task_complain_steal(Task *self, PyObject *message)
 {
     PyObject *error = message ? PyObject_CallOneArg(PyExc_RuntimeError, message) : NULL;
-    int result = error ? task_schedule(self, error) : -1;
+    int result = error ? task_schedule(self, error) : task_interrupt(self);
     Py_XDECREF(message);
     Py_XDECREF(error);
     return result;
@@ -389,7 +404,7 @@ task_await_native(Task *self, Future *future)
     }
     future->blocking = false;
     if (future_add_native(future, &self->runnable) < 0) {
-        return -1;
+        return task_interrupt(self);
     }
     return task_wait_for(self, (PyObject *)future);
 }
@@ -554,7 +569,7 @@ task_step(Task *self, PyObject *exception)
             made = exception = future_make_cancelled_error((Future *)self);
             if (made == NULL) {
                 Py_DECREF(coroutine);
-                return -1;
+                return task_interrupt(self);
             }
         }
         self->must_cancel = false;

@@ -129,11 +129,13 @@ static int
 slot_run(struct runnable *runnable, Loop *loop)
 {
     struct gather_slot *slot = AC_CONTAINER_OF(runnable, struct gather_slot, runnable);
-    if (registry_leave(loop) < 0) {
-        return -1;
-    }
+    GatheringFuture *self = (GatheringFuture *)runnable->owner;
+    int result = registry_leave(loop);
     /* The collector may have cleared the children of a gather that nobody can reach. */
-    return slot->child ? gather_child_done((GatheringFuture *)runnable->owner, slot->child) : 0;
+    if (result == 0 && slot->child != NULL) {
+        result = gather_child_done(self, slot->child);
+    }
+    return result < 0 ? future_without_memory((Future *)self) : 0;
 }
 
 static PyObject *

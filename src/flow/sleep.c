@@ -35,15 +35,13 @@ static int
 sleep_due(struct runnable *runnable, Loop *loop)
 {
     SleepCoroutine *self = AC_CONTAINER_OF(runnable, SleepCoroutine, runnable);
-    if (registry_leave(loop) < 0) {
-        return -1;
-    }
+    int result = registry_leave(loop);
     Future *future = (Future *)self->base.awaiting;
     if (future == NULL || future->future_state == FUTURE_CANCELLED) {
-        return 0;
+        return result;
     }
     Py_INCREF(future);
-    int result = future_set_result(future, self->result);
+    result = result == 0 ? future_set_result(future, self->result) : future_without_memory(future);
     Py_DECREF(future);
     return result;
 }

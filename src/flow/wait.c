@@ -62,6 +62,16 @@ wait_release(WaitCoroutine *self)
     return result;
 }
 
+/* The waiter ends with the MemoryError that is set.  Returns 0 or -1. */
+AC_COLD static int
+wait_without_memory(WaitCoroutine *self)
+{
+    Future *waiter = (Future *)Py_XNewRef(self->base.awaiting);
+    int result = waiter ? future_without_memory(waiter) : -1;
+    Py_XDECREF(waiter);
+    return result;
+}
+
 static int
 wait_one_done(WaitCoroutine *self, Future *future)
 {
@@ -83,10 +93,11 @@ static int
 slot_run(struct runnable *runnable, Loop *loop)
 {
     struct wait_slot *slot = AC_CONTAINER_OF(runnable, struct wait_slot, runnable);
+    WaitCoroutine *self = (WaitCoroutine *)runnable->owner;
     if (registry_leave(loop) < 0) {
-        return -1;
+        return wait_without_memory(self);
     }
-    return slot->future ? wait_one_done((WaitCoroutine *)runnable->owner, slot->future) : 0;
+    return slot->future ? wait_one_done(self, slot->future) : 0;
 }
 
 static PyObject *
@@ -146,7 +157,7 @@ static int
 timeout_due(struct runnable *runnable, Loop *loop)
 {
     WaitCoroutine *self = AC_CONTAINER_OF(runnable, WaitCoroutine, timeout_runnable);
-    return registry_leave(loop) < 0 ? -1 : wait_release(self);
+    return registry_leave(loop) < 0 ? wait_without_memory(self) : wait_release(self);
 }
 
 static PyObject *

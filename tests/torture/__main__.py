@@ -19,6 +19,10 @@ import sysconfig
 import tempfile
 import threading
 
+from tests.unit import support
+
+from .operations import OPERATIONS, LostWakeUpError
+
 GUARD_SECONDS = 5
 HERE = pathlib.Path(__file__).parent
 ENDED, FAILED_AS_IT_MAY = 0, 3  # exit statuses of a child: no allocation was left to fail; one has failed
@@ -32,7 +36,7 @@ def preload():
         command = [compiler, "-O1", "-shared", "-fPIC", "-o", library, HERE / "failing_malloc.c"]
         subprocess.run(command, check=True)
         environment = {"LD_PRELOAD": str(library), "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "165"}
-        again = [sys.executable, "-X", "faulthandler", "-m", "tests.torture", *sys.argv[1:]]
+        again = [sys.executable, "-X", "faulthandler", *sys.orig_argv[1:]]
         return subprocess.run(again, env=os.environ | environment).returncode
 
 
@@ -42,10 +46,14 @@ def open_descriptors():
 
 def check_loop(impl, loop):
     """The loop still does all that a loop does."""
+    import asyncio
     import socket
 
-    loop.set_debug(False)
+    # What asyncio's own `finally` does at the end of a run needs memory too.
+    asyncio._set_running_loop(None)
+    loop._thread_id = None
     loop._stopping = False  # where stop() was followed by a run that did not begin
+    loop.set_debug(False)
 
     async def main():
         ours, theirs = socket.socketpair()
@@ -87,7 +95,8 @@ def torture(impl, function, number, malloc):
         malloc.torture_arm(number)
         more = advance(steps)
         counted = malloc.torture_disarm()
-    except HangsError:
+    except (HangsError, LostWakeUpError):
+        malloc.torture_disarm()
         raise
     except BaseException as caught:
         counted = malloc.torture_disarm()
@@ -184,9 +193,6 @@ def main():
     options = parser.parse_args()
     if "failing_malloc" not in os.environ.get("LD_PRELOAD", ""):
         return preload()
-    from tests.unit import support
-
-    from .operations import OPERATIONS
 
     malloc = ctypes.CDLL(None)
     impl = support.load(options.implementation)
