@@ -80,7 +80,7 @@ def test_socket_of_a_transport(loop, pair):
     async def main():
         transport, protocol = await loop.create_connection(lambda: Recorder(loop), sock=pair[0])
         sock = transport.get_extra_info("socket")
-        assert type(sock) is trsock.TransportSocket
+        assert isinstance(sock, trsock.TransportSocket)
         assert sock.fileno() == pair[0].fileno() and sock.family == socket.AF_UNIX
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
         duplicate = sock.dup()
@@ -215,7 +215,7 @@ def test_server(loop):
     async def main():
         server = await loop.create_server(lambda: Recorder(loop), "127.0.0.1", 0)
         (sock,) = server.sockets
-        assert type(server.sockets) is tuple and type(sock) is trsock.TransportSocket
+        assert type(server.sockets) is tuple and isinstance(sock, trsock.TransportSocket)
         assert server._sockets is not None and server.is_serving() and server.get_loop() is loop
         client, protocol = await loop.create_connection(lambda: Recorder(loop), *sock.getsockname())
         peer = client.get_extra_info("peername")
@@ -246,7 +246,7 @@ def test_tls_transport(loop):
         ssl_object = transport.get_extra_info("ssl_object")
         assert isinstance(ssl_object, ssl.SSLObject)
         assert ssl_object.version() and ssl_object.cipher() and ssl_object.getpeercert(True)
-        assert type(transport.get_extra_info("socket")) is trsock.TransportSocket
+        assert isinstance(transport.get_extra_info("socket"), trsock.TransportSocket)
         for name in ("sslcontext", "cipher", "peername"):
             assert transport.get_extra_info(name) is not None
         transport.close()
