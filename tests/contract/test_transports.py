@@ -215,7 +215,7 @@ def test_server(loop):
     async def main():
         server = await loop.create_server(lambda: Recorder(loop), "127.0.0.1", 0)
         (sock,) = server.sockets
-        assert type(server.sockets) is tuple and type(sock) is trsock.TransportSocket
+        assert type(server.sockets) is tuple and isinstance(sock, trsock.TransportSocket)
         assert server._sockets is not None and server.is_serving() and server.get_loop() is loop
         client, protocol = await loop.create_connection(lambda: Recorder(loop), *sock.getsockname())
         peer = client.get_extra_info("peername")
