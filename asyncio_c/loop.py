@@ -454,9 +454,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self.call_exception_handler(context)
 
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
-        # asyncio's function does not know a task of a class derived from the native one.
+        # asyncio's function knows none of a class derived from the native one, and asyncio does not know its Task in Python
+        # for a task, which an instance of the native class is by registration only.
         task = getattr(handle._callback, "__self__", None)
-        text = repr(task) if isinstance(task, _core.Task) else base_events._format_handle(handle)
+        is_task = _core.Task in type(task).__mro__ or isinstance(task, tasks._CTask)  # type: ignore[attr-defined]
+        text = repr(task) if is_task else str(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 

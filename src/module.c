@@ -51,6 +51,7 @@ module_exec(PyObject *module)
         loop_register,
         future_iter_register,
         future_register,
+        awaited_by_register,
         task_register,
         sleep_register,
         gather_register,
