@@ -151,6 +151,16 @@ def select(suite: unittest.TestSuite, module: str, level: str) -> unittest.TestS
     return unittest.TestSuite(chosen)
 
 
+def ids(module: str, level: str) -> Iterator[str]:
+    """Yield the id of each test of a module."""
+    try:
+        suite = unittest.defaultTestLoader.loadTestsFromName(modules()[module])
+    except unittest.SkipTest:
+        return
+    for test in flat(suite):
+        yield id_of(test, module, level)
+
+
 def run(names: Iterable[str], module: str, level: str) -> bool:
     """Run the tests of these names; return whether all became what was expected of them."""
     try:
