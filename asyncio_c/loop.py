@@ -167,6 +167,12 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._close_pidfd(next(iter(self._pidfds)))
         self._close()
 
+    def __del__(self) -> None:
+        # Without __init__, which a wrong argument keeps from running, there is nothing to warn about, and nothing to close
+        # but what the C core closes.
+        if "_awaited" in self.__dict__:
+            super().__del__()
+
     def _add_callback(self, handle: events.Handle) -> None:
         """Queue a handle of asyncio's own."""
         if not handle._cancelled:
