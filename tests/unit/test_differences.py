@@ -64,6 +64,16 @@ def test_steps_and_callbacks_do_not_pass_through_handle_run(impl, loop, monkeypa
     assert bool(calls) != impl.native_loop
 
 
+def test_class_put_in_the_place_of_task_is_not_what_the_loop_makes(impl, loop, monkeypatch):
+    class Task(asyncio.Task):
+        pass
+
+    monkeypatch.setattr(asyncio.tasks, "Task", Task)
+    task = loop.create_task(asyncio.sleep(0))
+    assert (type(task) is Task) != impl.native_loop
+    loop.run_until_complete(task)
+
+
 def test_run_once_is_not_what_runs(impl):
     class Loop(impl.Loop):
         def _run_once(self):
