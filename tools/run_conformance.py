@@ -1,10 +1,11 @@
 """Run CPython's own asyncio tests on every supported Python, and print a table per Python and module.
 
-    python3 tools/run_conformance.py [--write] [--enter ENTER] [VERSION...]
+    python3 tools/run_conformance.py [--write] [--enter ENTER] [--results FOLDER] [VERSION...]
 
 Each Python gets a copy of the tree, with an environment of its own; 3.14 and 3.15, where they are not in PATH, run inside the
 root of ENTER, as tools/test-on-newer has it. A test that fails, or passes although expected.toml lists it, ends the run with
-status 1. --write puts the counts into docs/compatibility.md.
+status 1. --write puts the counts into docs/compatibility.md. With --results, counts that FOLDER has, as VERSION.json, are not
+made again, so that a long run can be done in pieces; "python -m tests.conformance --json FILE" makes such a file, too.
 """
 
 from __future__ import annotations
@@ -49,28 +50,28 @@ def find_interpreter(version: str) -> str | None:
     return None
 
 
-def run_here(interpreter: str, tree: pathlib.Path, options: list[str]) -> int:
+def run_here(interpreter: str, tree: pathlib.Path, options: list[str]) -> None:
     """Run on an interpreter of this machine."""
     subprocess.run([interpreter, "-m", "venv", tree / ".venv"], check=True)
     python = str(tree / ".venv" / "bin" / "python")
     environment = {**os.environ, "ASYNCIO_C_WERROR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     subprocess.run([python, "-m", "pip", "install", "-q", "-e", f"{tree}[test]"], check=True, env=environment)
-    return subprocess.run([python, *CONFORMANCE, *options], cwd=tree).returncode
+    subprocess.run([python, *CONFORMANCE, *options], cwd=tree)
 
 
-def run_inside(enter: str, version: str, tree: pathlib.Path, options: list[str]) -> int:
+def run_inside(enter: str, version: str, tree: pathlib.Path, options: list[str]) -> None:
     """Run inside the root of `enter`."""
     script = f'ASYNCIO_C_WERROR=1 python{version} setup.py -q build_ext --inplace; exec python{version} "$@"'
     command = [enter, "run", "-C", str(tree), "sh", "-euc", script, "sh", *CONFORMANCE, *options]
-    return subprocess.run(command).returncode
+    subprocess.run(command)
 
 
-def run_on(version: str, enter: str | None, options: list[str]) -> tuple[int, dict | None]:
-    """Run on one Python; return the exit status, and the counts if it came so far."""
+def run_on(version: str, enter: str | None, options: list[str]) -> dict | None:
+    """Run on one Python; return the counts, or None if it did not come so far."""
     interpreter = find_interpreter(version)
     if interpreter is None and (enter is None or version in VERSIONS[:3]):
         print(f"Python {version}: not found")
-        return 1, None
+        return None
     # Not in /tmp, of which a root has its own.
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     cache.mkdir(exist_ok=True)
@@ -79,11 +80,11 @@ def run_on(version: str, enter: str | None, options: list[str]) -> tuple[int, di
         shutil.copytree(ROOT, tree, ignore=LEFT_OUT, symlinks=True)
         print(f"\n=== Python {version}", flush=True)
         if interpreter is not None:
-            status = run_here(interpreter, tree, options)
+            run_here(interpreter, tree, options)
         else:
-            status = run_inside(str(enter), version, tree, options)
+            run_inside(str(enter), version, tree, options)
         record = tree / "conformance.json"
-        return status, json.loads(record.read_text()) if record.exists() else None
+        return json.loads(record.read_text()) if record.exists() else None
 
 
 def sums(runs: list[dict], key: str) -> dict[str, collections.Counter[str]]:
@@ -139,14 +140,21 @@ def main() -> int:
     parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(VERSIONS)}; default: all")
     parser.add_argument("--enter", help="the command that enters the root of the newer Pythons")
     parser.add_argument("--jobs", default="1", help="how many modules run at the same time")
+    parser.add_argument("--results", type=pathlib.Path, help="a folder that keeps the counts of each Python")
     parser.add_argument("--write", action="store_true", help="write the counts into docs/compatibility.md")
     arguments = parser.parse_args()
     results, bad = {}, []
     for version in arguments.versions or VERSIONS:
-        status, result = run_on(version, arguments.enter, ["--jobs", arguments.jobs])
+        kept = arguments.results / f"{version}.json" if arguments.results else None
+        if kept is not None and kept.exists():
+            result = json.loads(kept.read_text())
+        else:
+            result = run_on(version, arguments.enter, ["--jobs", arguments.jobs])
         if result is not None:
             results[version] = result
-        if status:
+            if kept is not None:
+                kept.write_text(json.dumps(result))
+        if result is None or any(run.get(outcome) for run in result["runs"] for outcome in OUTCOMES[4:]):
             bad.append(version)
     text = report(results)
     print(f"\n{text}")
