@@ -57,6 +57,7 @@ module_exec(PyObject *module)
         gather_register,
         wait_register,
         create_task_register,
+        task_group_register,
         stream_transport_register,
         datagram_transport_register,
         pipe_transport_register,

@@ -72,7 +72,7 @@ awaited_by_get(Future *self)
 
 /* ---- Told by asyncio ---- */
 
-static int
+int
 awaited_by_add(Future *self, PyObject *waiter)
 {
     PyObject *told = self->awaited_by;
@@ -95,7 +95,7 @@ awaited_by_add(Future *self, PyObject *waiter)
     return 0;
 }
 
-static int
+int
 awaited_by_discard(Future *self, PyObject *waiter)
 {
     PyObject *told = self->awaited_by;

@@ -121,6 +121,9 @@ int future_iter_register(PyObject *module);
 
 /* A frozenset of the tasks and futures that wait for it, or None: awaited_by.c.  New reference.  Runs Python. */
 PyObject *awaited_by_get(Future *self);
+/* Notes that `waiter` waits for it by other means than awaiting it, or does no more.  Return 0 or -1.  Run Python. */
+int awaited_by_add(Future *self, PyObject *waiter);
+int awaited_by_discard(Future *self, PyObject *waiter);
 int awaited_by_register(PyObject *module);
 
 int future_register(PyObject *module);

@@ -24,6 +24,7 @@
     X(SleepCoroutine, 1024)  \
     X(WaitCoroutine, 16)     \
     X(GatheringFuture, 64)   \
+    X(TaskGroup, 0)          \
     X(StreamTransport, 0)    \
     X(DatagramTransport, 0)  \
     X(ReadPipeTransport, 0)  \
@@ -41,6 +42,7 @@
     X(asyncio_Future, "_asyncio", "Future")                                           \
     X(asyncio_Task, "_asyncio", "Task")                                               \
     X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture")                   \
+    X(asyncio_TaskGroup, "asyncio.taskgroups", "TaskGroup")                           \
     X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")                               \
     X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                                     \
     X(asyncio_sleep, "asyncio.tasks", "sleep")                                        \
@@ -73,16 +75,23 @@
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
 /* Absent in some version, then NULL. */
-#define STATE_OPTIONAL_IMPORTS(X)                                                      \
-    X(current_tasks, "_asyncio", "_current_tasks")                     /* to 3.13 */   \
-    X(swap_current_task, "_asyncio", "_swap_current_task")             /* from 3.12 */ \
-    X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle") /* 3.14 */ \
-    X(asyncio_add_to_awaited_by, "_asyncio", "future_add_to_awaited_by") /* from 3.14 */ \
+#define STATE_OPTIONAL_IMPORTS(X)                                                                    \
+    X(current_tasks, "_asyncio", "_current_tasks")                                   /* to 3.13 */   \
+    X(swap_current_task, "_asyncio", "_swap_current_task")                           /* from 3.12 */ \
+    X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle")               /* 3.14 */      \
+    X(asyncio_add_to_awaited_by, "_asyncio", "future_add_to_awaited_by")             /* from 3.14 */ \
     X(asyncio_discard_from_awaited_by, "_asyncio", "future_discard_from_awaited_by") /* from 3.14 */
 
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
+    X(_aborting)                \
+    X(_entered)                 \
+    X(_exiting)                 \
     X(_loop)                    \
+    X(_on_completed_fut)        \
+    X(_parent_task)             \
+    X(_on_task_done)            \
+    X(_tasks)                   \
     X(_attach)                  \
     X(_call_connection_lost)    \
     X(_read_ready)              \

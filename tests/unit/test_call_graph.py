@@ -60,14 +60,17 @@ def test_a_future_knows_who_waits_for_it_and_forgets(impl, loop, way):
     assert loop.run_until_complete(main()) == (["waiter"], None)
 
 
-def test_task_group_waits_for_its_tasks(impl, loop):
+@pytest.mark.parametrize("named", [True, False])
+def test_task_group_waits_for_its_tasks(impl, loop, named):
     async def child(future):
         await future
 
     async def main():
         future = loop.create_future()
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(child(future), name=f"child {n}") for n in range(2)]
+        async with impl.TaskGroup() as group:
+            tasks = [group.create_task(child(future), **({"name": "child"} if named else {})) for n in range(2)]
+            for number, task in enumerate(tasks):
+                task.set_name(f"child {number}")
             asyncio.current_task().set_name("main")
             await settle()
             waiting = [awaiters(future), *map(awaiters, tasks)]
