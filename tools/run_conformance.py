@@ -102,7 +102,11 @@ def cell(counts: collections.Counter[str] | None) -> str:
         return "–"
     more = [
         f"{counts[outcome]} {short}"
-        for outcome, short in (("not applicable", "n/a"), ("known difference", "differ"), ("failed", "FAILED"))
+        for outcome, short in (
+            ("not applicable", "n/a"),
+            ("known difference", "differ"),
+            ("failed", "FAILED"),
+        )
         if counts[outcome]
     ]
     return ", ".join([f"{counts['passed']}/{counts.total()}", *more])
@@ -116,7 +120,10 @@ def report(results: dict[str, dict]) -> str:
         for way, counts in sums(result["runs"], "way").items():
             numbers = [counts.total(), *(counts[outcome] for outcome in OUTCOMES[:4])]
             lines.append(f"| {result['python']} | {WAYS[way]} | " + " | ".join(map(str, numbers)) + " |")
-    lines += ["", "By module, the three together, passed/run; skipped are tests for Windows or of a class that is"]
+    lines += [
+        "",
+        "By module, the three together, passed/run; skipped are tests for Windows or of a class that is",
+    ]
     lines += ["abstract there, by CPython itself.", ""]
     lines += ["| module | " + " | ".join(result["python"] for result in results.values()) + " |"]
     lines += ["|---" * (len(results) + 1) + "|"]
@@ -136,8 +143,12 @@ def write(text: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help=f"of {', '.join(VERSIONS)}; default: all")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "versions", nargs="*", metavar="VERSION", help=f"of {', '.join(VERSIONS)}; default: all"
+    )
     parser.add_argument("--enter", help="the command that enters the root of the newer Pythons")
     parser.add_argument("--jobs", default="1", help="how many modules run at the same time")
     parser.add_argument("--results", type=pathlib.Path, help="a folder that keeps the counts of each Python")

@@ -102,7 +102,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--way", action="append", choices=WAYS, help="one way only; may be given again")
     parser.add_argument("--bindings", action="store_true", help="a row for each binding of each module")
     parser.add_argument("--jobs", type=int, default=1, help="how many modules run at the same time")
-    parser.add_argument("--hang", type=float, default=120, help="seconds after which a test counts as crashed")
+    parser.add_argument(
+        "--hang", type=float, default=120, help="seconds after which a test counts as crashed"
+    )
     parser.add_argument("--json", type=pathlib.Path, help="a file for the counts, see report.py")
     parser.add_argument("--verbose", action="store_true", help="print the output of runs with failures")
     return parser.parse_args()

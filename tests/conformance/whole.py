@@ -22,8 +22,9 @@ import tempfile
 import time
 import unittest
 from collections.abc import Iterable, Iterator
-from test.support import os_helper
 from typing import Any
+
+from test.support import os_helper
 
 import asyncio_c
 

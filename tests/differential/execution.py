@@ -277,7 +277,9 @@ class Run:
                 gc.collect()
                 gc.enable()
                 self.clock.stop()
-        return self.log.events, sorted(_UNFINISHED.sub(r"\1>", _PLACES.sub("", text)) for text in self.log.late)
+        return self.log.events, sorted(
+            _UNFINISHED.sub(r"\1>", _PLACES.sub("", text)) for text in self.log.late
+        )
 
     @contextlib.contextmanager
     def _recorded(self) -> Any:

@@ -68,7 +68,9 @@ def test_task_group_waits_for_its_tasks(impl, loop, named):
     async def main():
         future = loop.create_future()
         async with impl.TaskGroup() as group:
-            tasks = [group.create_task(child(future), **({"name": "child"} if named else {})) for n in range(2)]
+            tasks = [
+                group.create_task(child(future), **({"name": "child"} if named else {})) for n in range(2)
+            ]
             for number, task in enumerate(tasks):
                 task.set_name(f"child {number}")
             asyncio.current_task().set_name("main")

@@ -397,7 +397,9 @@ def test_unclosed_loop_warns(impl):
     assert caught[0][1].startswith("unclosed event loop <")
 
 
-@pytest.mark.parametrize("wrong", [((1, 2), {}), ((), {"no_such_keyword": None})], ids=["positional", "keyword"])
+@pytest.mark.parametrize(
+    "wrong", [((1, 2), {}), ((), {"no_such_keyword": None})], ids=["positional", "keyword"]
+)
 def test_wrong_construction_is_a_type_error(impl, wrong):
     args, kwargs = wrong
     with support.recorded_unraisables() as unraisables, support.recorded_warnings() as warned:
