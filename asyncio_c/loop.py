@@ -463,7 +463,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         # asyncio's function knows none of a class derived from the native one, and asyncio does not know its Task in Python
         # for a task, which an instance of the native class is by registration only.
         task = getattr(handle._callback, "__self__", None)
-        is_task = _core.Task in type(task).__mro__ or isinstance(task, tasks._CTask)  # type: ignore[attr-defined]
+        is_task = _core.Task in type(task).__mro__ or isinstance(task, tasks._CTask)
         text = repr(task) if is_task else str(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
