@@ -24,8 +24,6 @@ import unittest
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from test.support import os_helper
-
 import asyncio_c
 
 from . import expected
@@ -162,6 +160,19 @@ def ids(module: str, level: str) -> Iterator[str]:
         yield id_of(test, module, level)
 
 
+def count_loops() -> list[int]:
+    """Return a list in which the number of loops of ours that this process has made is kept up to date."""
+    counted = [0]
+    initialize = asyncio_c.Loop.__init__
+
+    def count(loop: asyncio_c.Loop) -> None:
+        counted[0] += 1
+        initialize(loop)
+
+    asyncio_c.Loop.__init__ = count  # type: ignore[method-assign]
+    return counted
+
+
 def run(names: Iterable[str], module: str, level: str) -> bool:
     """Run the tests of these names; return whether all became what was expected of them."""
     try:
@@ -192,12 +203,16 @@ def main() -> int:
 
     getattr(asyncio_c, {"installed": "install", "patched": "patch"}[level])()
     full_name = modules()[module]
+    counted = count_loops()
+    from test.support import os_helper
+
     # The suite's scratch file is otherwise in the current folder, and stays there after a crash.
     with tempfile.TemporaryDirectory() as scratch:
         os_helper.TESTFN = os.path.join(scratch, "scratch")
         Result.hang = options.hang
         good = run((f"{full_name}.{name}" for name in names or [""]), module, level)
     record(finished=True)
+    print(f"{counted[0]} loops of asyncio_c")
     return 0 if good else 1
 
 
