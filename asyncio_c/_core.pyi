@@ -5,6 +5,7 @@ them, too. Spelled out is only what differs.
 """
 
 import asyncio
+import sys
 from asyncio import all_tasks as all_tasks
 from asyncio import create_task as create_task
 from asyncio import current_task as current_task
@@ -89,3 +90,7 @@ class DatagramTransport(asyncio.DatagramTransport):
 
 def _after_fork() -> None: ...
 def _native_tasks() -> list[asyncio.Task[Any]]: ...
+
+if sys.version_info >= (3, 14):
+    def future_add_to_awaited_by(fut: object, waiter: object, /) -> None: ...
+    def future_discard_from_awaited_by(fut: object, waiter: object, /) -> None: ...

@@ -167,6 +167,12 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._close_pidfd(next(iter(self._pidfds)))
         self._close()
 
+    def __del__(self) -> None:
+        # Without __init__, which a wrong argument keeps from running, there is nothing to warn about, and nothing to close
+        # but what the C core closes.
+        if "_awaited" in self.__dict__:
+            super().__del__()
+
     def _add_callback(self, handle: events.Handle) -> None:
         """Queue a handle of asyncio's own."""
         if not handle._cancelled:
@@ -454,9 +460,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self.call_exception_handler(context)
 
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
-        # asyncio's function does not know a task of a class derived from the native one.
+        # asyncio's function knows none of a class derived from the native one, and asyncio does not know its Task in Python
+        # for a task, which an instance of the native class is by registration only.
         task = getattr(handle._callback, "__self__", None)
-        text = repr(task) if isinstance(task, _core.Task) else base_events._format_handle(handle)
+        is_task = _core.Task in type(task).__mro__ or isinstance(task, tasks._CTask)
+        text = repr(task) if is_task else str(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 

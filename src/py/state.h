@@ -75,10 +75,12 @@
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
 /* Absent in some version, then NULL. */
-#define STATE_OPTIONAL_IMPORTS(X)                                                      \
-    X(current_tasks, "_asyncio", "_current_tasks")                     /* to 3.13 */   \
-    X(swap_current_task, "_asyncio", "_swap_current_task")             /* from 3.12 */ \
-    X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle") /* 3.14 */
+#define STATE_OPTIONAL_IMPORTS(X)                                                                    \
+    X(current_tasks, "_asyncio", "_current_tasks")                                   /* to 3.13 */   \
+    X(swap_current_task, "_asyncio", "_swap_current_task")                           /* from 3.12 */ \
+    X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle")               /* 3.14 */      \
+    X(asyncio_add_to_awaited_by, "_asyncio", "future_add_to_awaited_by")             /* from 3.14 */ \
+    X(asyncio_discard_from_awaited_by, "_asyncio", "future_discard_from_awaited_by") /* from 3.14 */
 
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
@@ -87,6 +89,7 @@
     X(_exiting)                 \
     X(_loop)                    \
     X(_on_completed_fut)        \
+    X(_parent_task)             \
     X(_on_task_done)            \
     X(_tasks)                   \
     X(_attach)                  \
