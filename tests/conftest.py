@@ -19,7 +19,7 @@ STRESS_SEED = int(os.environ.get("ASYNCIO_C_STRESS_SEED", "1"))
 def pytest_configure(config):
     config.addinivalue_line(
         "markers",
-        "whole_calls(reason): says how much a system call moves, or when; the stress build leaves them alone",
+        "whole_calls: it says how much a system call moves or when, which the stress build leaves alone here",
     )
 
 

@@ -72,6 +72,15 @@ shortened(size_t size)
     return stress_random(2) ? 1 : 1 + stress_random(size < UINT32_MAX ? (uint32_t)size : UINT32_MAX);
 }
 
+/* The same for a socket, of which only a stream's data may be cut. */
+static size_t
+shortened_for(int fd, size_t size)
+{
+    int type = 0;
+    socklen_t length = sizeof(type);
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM ? shortened(size) : size;
+}
+
 /* Cuts `vectors` short.  Returns how many are left. */
 static size_t
 shorten_vectors(struct iovec *vectors, size_t count)
@@ -86,7 +95,7 @@ shorten_vectors(struct iovec *vectors, size_t count)
 ssize_t
 sys_recv(int fd, void *buffer, size_t size, int flags)
 {
-    return fails() ? -1 : recv(fd, buffer, shortened(size), flags);
+    return fails() ? -1 : recv(fd, buffer, shortened_for(fd, size), flags);
 }
 
 ssize_t
@@ -98,13 +107,7 @@ sys_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *addr
 ssize_t
 sys_send(int fd, const void *data, size_t size, int flags)
 {
-    return fails() ? -1 : send(fd, data, shortened(size), flags);
-}
-
-ssize_t
-sys_send_datagram(int fd, const void *data, size_t size, int flags)
-{
-    return fails() ? -1 : send(fd, data, size, flags);
+    return fails() ? -1 : send(fd, data, shortened_for(fd, size), flags);
 }
 
 ssize_t

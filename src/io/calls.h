@@ -31,7 +31,6 @@ bool stress_interrupts(int64_t timeout_ns);
 ssize_t sys_recv(int fd, void *buffer, size_t size, int flags);
 ssize_t sys_recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *address, socklen_t *length);
 ssize_t sys_send(int fd, const void *data, size_t size, int flags);
-ssize_t sys_send_datagram(int fd, const void *data, size_t size, int flags);
 ssize_t sys_sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *address, socklen_t length);
 ssize_t sys_sendmsg(int fd, struct msghdr *message, int flags);
 ssize_t sys_read(int fd, void *buffer, size_t size);
@@ -44,7 +43,6 @@ ssize_t sys_writev(int fd, struct iovec *vectors, int count);
 #define sys_recv recv
 #define sys_recvfrom recvfrom
 #define sys_send send
-#define sys_send_datagram send
 #define sys_sendto sendto
 #define sys_sendmsg sendmsg
 #define sys_read read

@@ -304,10 +304,9 @@ send_directly(DatagramTransport *self, PyObject *data, const struct address *add
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return -1;
     }
-    ssize_t count = address == NULL
-                        ? sys_send_datagram(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
-                        : sys_sendto(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
-                                     (const struct sockaddr *)&address->storage, address->length);
+    ssize_t count = address == NULL ? sys_send(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                    : sys_sendto(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
+                                                 (const struct sockaddr *)&address->storage, address->length);
     int outcome = outcome_of(count);
     PyBuffer_Release(&view);
     return outcome;

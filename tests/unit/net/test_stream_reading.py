@@ -32,6 +32,7 @@ async def test_buffered_data_of_all_sizes(connect, size):
     assert await protocol.lost() is None
 
 
+@pytest.mark.whole_calls
 async def test_data_is_bytes_of_its_own(connect):
     """A protocol may keep what it was given: later reads do not change it."""
     kept = []
@@ -280,6 +281,7 @@ async def test_eof_without_data(connect):
 # ---- Protocols that change ----
 
 
+@pytest.mark.whole_calls
 async def test_set_protocol_in_data_received(connect):
     second = Recorder()
     transport, protocol, peer = await connect(
@@ -296,6 +298,7 @@ async def test_set_protocol_in_data_received(connect):
     assert second.events == ["data", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_set_protocol_from_protocol_to_buffered_and_back(connect):
     transport, first, peer = await connect(
         lambda: Recorder(data=lambda self, data: self.transport.set_protocol(second))
