@@ -562,6 +562,7 @@ async def test_unix_paths(loop, tmp_path):
     await finish(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_unix_pair(unix_pair):
     transport, protocol, sock = await unix_pair()
     transport.sendto(b"x")

@@ -699,6 +699,7 @@ async def test_a_duplicate_does_not_wake_the_next_owner_of_the_number(loop, pair
     assert calls == [b"y"]
 
 
+@pytest.mark.whole_calls
 def test_a_duplicate_does_not_keep_the_loop_from_waiting(loop, pair, tmp_path):
     """Not even if the number of another socket has become that of a regular file."""
     sock, peer = pair

@@ -275,6 +275,7 @@ async def test_reset_while_reading(connect):
     assert transport.is_closing() is True
 
 
+@pytest.mark.whole_calls
 async def test_peer_closes_with_unread_data(connect):
     """The kernel answers with a reset, on Unix sockets too."""
     transport, protocol, peer = await connect(Recorder)
