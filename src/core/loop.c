@@ -331,19 +331,18 @@ loop_run_deferred(Loop *loop)
     return run_deferred(loop, 0);
 }
 
-/* The stress build collects garbage before each callback and task step, unless the collector is disabled; where there is so
-   much that it takes long, before each hundredth. */
+/* The stress build collects garbage before each callback and task step, unless the collector is disabled; the less often, the
+   longer it takes. */
 static inline void
 stress_collect(void)
 {
 #ifdef ASYNCIO_C_STRESS
-    static _Thread_local int skipped;
-    if (skipped == 0) {
+    static _Thread_local int64_t skipped;
+    if (skipped-- <= 0) {
         int64_t start_ns = clock_now_ns();
         (void)PyGC_Collect();
-        skipped = clock_now_ns() - start_ns > 1000000 ? 100 : 1;
+        skipped = (clock_now_ns() - start_ns) / 50000;
     }
-    skipped--;
 #endif
 }
 

@@ -53,6 +53,7 @@ def main():
     if names[:1] == ["--here"]:
         CASES[names[1]].function(impl)
         return
+    gc.freeze()  # the children's collections look at what is theirs
     for name in names or CASES:
         result = run(name, impl)
         if result is None:
