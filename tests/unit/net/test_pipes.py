@@ -670,6 +670,7 @@ async def test_both_ends_on_one_loop(loop, pipes):
 async def test_debug_mode_tells_of_the_end(loop, pipes, end, caplog):
     caplog.set_level("DEBUG", "asyncio")
     loop.set_debug(True)
+    loop.slow_callback_duration = 1000
     pair = pipes("pipe")
     transport, protocol = await connecting(loop, end)(Recorder, pair[end])
     pair[1 - end].close()

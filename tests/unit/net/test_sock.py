@@ -577,6 +577,7 @@ OPERATIONS = list(everything(None, None))
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_blocking_socket_in_debug_mode(loop, operation):
     loop.set_debug(True)
+    loop.slow_callback_duration = 1000
     with socket.socket() as sock:
         with pytest.raises(ValueError) as caught:
             await everything(loop, sock)[operation]()
