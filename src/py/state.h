@@ -54,6 +54,7 @@
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
     X(socket_type, "socket", "socket")                                                \
+    X(socket_base, "_socket", "socket")                                               \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
     X(get_running_loop, "_asyncio", "_get_running_loop")                              \
@@ -100,10 +101,13 @@
     X(context)                  \
     X(create_future)            \
     X(create_task)              \
+    X(connect)                  \
+    X(connect_ex)               \
     X(connection_made)          \
     X(data_received)            \
     X(datagram_received)        \
     X(exception)                \
+    X(family)                   \
     X(fileno)                   \
     X(get_buffer)               \
     X(get_debug)                \
@@ -115,12 +119,14 @@
     X(msg)                      \
     X(name)                     \
     X(peername)                 \
+    X(proto)                    \
     X(result)                   \
     X(socket)                   \
     X(sockname)                 \
     X(source_traceback)         \
     X(throw)                    \
     X(time)                     \
+    X(type)                     \
     X(value)                    \
     X(eager_start)              \
     X(eof_received)
