@@ -37,18 +37,6 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
     Mirrors what loop.create_connection() returns ("Transports and Protocols").
     """
 
-    def __init__(
-        self,
-        loop: Any,
-        sock: Any,
-        protocol: Any,
-        waiter: Any = None,
-        extra: Any = None,
-        server: Any = None,
-        context: Any = None,
-    ) -> None:
-        self._open(loop, sock, protocol, waiter, extra, server, context)
-
     def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
         return _TransportSocket(sock, self)
 

@@ -52,9 +52,10 @@ struct Loop {
     /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
        Decided by loop_decide_fused() alone. */
     bool fused;
-    bool time_overridden;        /* time() is somebody else's clock */
-    bool create_task_overridden; /* by a subclass or on the instance */
-    bool debug_overridden;       /* get_debug() is */
+    bool time_overridden;           /* time() is somebody else's clock */
+    bool create_task_overridden;    /* by a subclass or on the instance */
+    bool debug_overridden;          /* get_debug() is */
+    bool make_transport_overridden; /* _make_socket_transport() is */
     bool initialized;
     bool closed;
     bool stopping;

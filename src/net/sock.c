@@ -14,6 +14,7 @@
    is passed on to asyncio's own coroutine.  sock_attempt.c has the attempts. */
 #include "net/net.h"
 #include "net/sock.h"
+#include "net/transport.h"
 #include "py/args.h"
 
 static const char *
@@ -343,14 +344,5 @@ sock_register(PyObject *module)
     if (state_add_type(module, &state->SockCoroutine_type, &SockCoroutine_spec, NULL) < 0) {
         return -1;
     }
-    /* Methods of the loop, which core may not know. */
-    for (size_t i = 0; i < AC_ARRAY_SIZE(methods); i++) {
-        PyObject *method = PyDescr_NewMethod(state->Loop_type, &methods[i]);
-        int result = method ? PyObject_SetAttrString((PyObject *)state->Loop_type, methods[i].ml_name, method) : -1;
-        Py_XDECREF(method);
-        if (result < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return loop_add_methods(state, methods, AC_ARRAY_SIZE(methods));
 }

@@ -24,6 +24,7 @@
     X(SleepCoroutine, 1024)  \
     X(WaitCoroutine, 16)     \
     X(GatheringFuture, 64)   \
+    X(FdMap, 0)              \
     X(StreamTransport, 0)    \
     X(DatagramTransport, 0)  \
     X(ReadPipeTransport, 0)  \
@@ -53,6 +54,7 @@
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")                   \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
+    X(asyncio_SocketTransport, "asyncio.selector_events", "_SelectorSocketTransport") \
     X(socket_type, "socket", "socket")                                                \
     X(socket_base, "_socket", "socket")                                               \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
@@ -81,9 +83,14 @@
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
     X(_loop)                    \
+    X(__del__)                  \
     X(_attach)                  \
     X(_call_connection_lost)    \
+    X(_detach)                  \
+    X(_make_socket_transport)   \
+    X(_open_accepted)           \
     X(_read_ready)              \
+    X(_read_ready__on_eof)      \
     X(_start_reading)           \
     X(_transports)              \
     X(_repr_info)               \
@@ -103,6 +110,7 @@
     X(create_task)              \
     X(connect)                  \
     X(connect_ex)               \
+    X(connection_lost)          \
     X(connection_made)          \
     X(data_received)            \
     X(datagram_received)        \
@@ -152,9 +160,10 @@ struct state {
 #define X(name, limit) struct freelist name##_freelist;
     STATE_TYPES(X)
 #undef X
-    PyObject *context_kwnames; /* ("context",) */
-    PyObject *minus_one;       /* get_buffer(-1) */
-    PyObject *running_key;     /* 3.11: compat_running_holder_borrow() */
+    PyObject *stream_transport_class; /* owned; asyncio_c.transports.StreamTransport, NULL until it is needed */
+    PyObject *context_kwnames;        /* ("context",) */
+    PyObject *minus_one;              /* get_buffer(-1) */
+    PyObject *running_key;            /* 3.11: compat_running_holder_borrow() */
     PyObject *no_variables;    /* the variables of a new context; NULL: contexts are copied at once (context.h) */
     PyObject *spare_context;   /* or NULL */
     struct Loop *running_loop; /* borrowed: the native loop that polled or started last, if it still runs */
