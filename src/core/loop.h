@@ -63,7 +63,9 @@ struct Loop {
     bool running_entries;   /* a callback or step runs, after which what it deferred is done */
     volatile bool sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work writes to the waker */
     unsigned passes;        /* turns since the last poll */
-    int64_t polled_ns;      /* when it was */
+    unsigned
+        single_accepts; /* how many of the next wake-ups of listening sockets accept one connection: net/listener.c */
+    int64_t polled_ns;  /* when it was */
     uint64_t fork_generation;
     unsigned long thread_id; /* of the thread that runs it; 0: none */
 
