@@ -1,7 +1,7 @@
 """Transports: asyncio's own, with their reading and writing in C.
 
-The C type comes first in the order of inheritance, as in the loop: it has what runs for each read and write. Opening,
-errors and the end of a connection are asyncio's, as this Python does them.
+The C type comes first in the order of inheritance, as in the loop: it has what runs for each read and write, and for a
+stream's opening and end. Errors and the rest are asyncio's, as this Python does them.
 """
 
 from __future__ import annotations

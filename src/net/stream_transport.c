@@ -1,8 +1,8 @@
 /* StreamTransport: reading and writing of a connected socket.  Layer: net.
 
    The Python class asyncio_c.transports.StreamTransport derives from this type first and from asyncio's own socket
-   transport second.  Here is what runs for each read and write; opening, the reports of errors and the end of a connection
-   are asyncio's, of the Python at hand, and work on the attributes that this type has in common with it.
+   transport second.  Here is what runs for each read and write; stream_lifecycle.c opens and ends; the reports of errors and
+   what is rare are asyncio's, of the Python at hand, and work on the attributes that this type has in common with it.
 
    Reading: the loop has one scratch buffer; a read copies what has come into a bytes object of that size.
 
