@@ -25,6 +25,7 @@
     X(WaitCoroutine, 16)     \
     X(GatheringFuture, 64)   \
     X(FdMap, 0)              \
+    X(TaskGroup, 0)          \
     X(StreamTransport, 0)    \
     X(DatagramTransport, 0)  \
     X(ReadPipeTransport, 0)  \
@@ -42,6 +43,7 @@
     X(asyncio_Future, "_asyncio", "Future")                                           \
     X(asyncio_Task, "_asyncio", "Task")                                               \
     X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture")                   \
+    X(asyncio_TaskGroup, "asyncio.taskgroups", "TaskGroup")                           \
     X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")                               \
     X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                                     \
     X(asyncio_sleep, "asyncio.tasks", "sleep")                                        \
@@ -83,8 +85,14 @@
 
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
+    X(_aborting)                \
+    X(_entered)                 \
+    X(_exiting)                 \
     X(_loop)                    \
     X(__del__)                  \
+    X(_on_completed_fut)        \
+    X(_on_task_done)            \
+    X(_tasks)                   \
     X(_attach)                  \
     X(_call_connection_lost)    \
     X(_detach)                  \
