@@ -77,6 +77,11 @@ poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
     }
     /* The kernel first: it refuses a number that is no descriptor, for which the table would grow without bounds. */
     int error = poller->backend->set(poller, watch, wanted);
+    if (error < 0 && known != NULL && (wanted & ~watch->wanted) == 0) {
+        /* What the kernel goes on telling is not wanted, and does not get through. */
+        watch->wanted = wanted;
+        return 0;
+    }
     if (error < 0) {
         return error;
     }

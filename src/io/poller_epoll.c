@@ -178,6 +178,10 @@ epoll_backend_collect(struct poller *poller, int count)
         if (ready != 0) {
             poller->events[kept++] = (struct poll_event){ watch->fd, ready };
         }
+        else {
+            /* The kernel would not be told that less is wanted.  It is, by a new epoll. */
+            poller->haunted = true;
+        }
     }
     return kept;
 }

@@ -34,6 +34,21 @@ transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObj
 }
 
 int
+transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *exception, PyObject *context,
+                   bool *closing, int *conn_lost)
+{
+    bool was_closing = *closing;
+    *closing = true;
+    ++*conn_lost;
+    int result = transport_call_soon(state, object, loop, state->str__call_connection_lost, exception, context);
+    if (AC_UNLIKELY(result < 0) && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        *closing = was_closing;
+        --*conn_lost;
+    }
+    return result;
+}
+
+int
 transport_call_handling(PyObject *object, const char *method, const char *message)
 {
     PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();

@@ -6,10 +6,6 @@
 int
 raise_errno(int negative_errno)
 {
-    if (negative_errno == -ENOMEM) {
-        PyErr_NoMemory();
-        return -1;
-    }
     errno = -negative_errno;
     PyErr_SetFromErrno(PyExc_OSError);
     return -1;

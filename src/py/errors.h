@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-/* The one bridge from base and io: raises MemoryError for -ENOMEM and OSError(errno) for the rest.  Returns -1. */
+/* The bridge from system calls and io: raises OSError(errno), also for ENOMEM, which is the kernel's lack of memory.
+   Returns -1. */
 int raise_errno(int negative_errno);
 
 /* Whether the exception that is set must leave the loop: SystemExit or KeyboardInterrupt. */
