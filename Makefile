@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, unless PYTHON names another.
 ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
 
-.PHONY: build help test debug stress asan leaks torture conformance differential integration upstream bench check format newer clean
+.PHONY: build help test debug stress asan leaks torture faults conformance differential integration upstream bench check format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -41,6 +41,10 @@ leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and 
 
 torture: build                 ## fail each allocation of each operation once: an exception, and nothing worse
 	$(PYTHON) -m tests.torture
+
+faults: build                  ## fail each system call of each operation, on both pollers: an exception, and nothing worse
+	$(PYTHON) -m tests.faults
+	ASYNCIO_C_POLLER=poll $(PYTHON) -m tests.faults
 
 conformance: build             ## CPython's own asyncio tests on the native types
 	$(PYTEST) tests/conformance

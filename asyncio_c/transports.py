@@ -97,6 +97,13 @@ class ReadPipeTransport(_ResumeReading, _core.ReadPipeTransport, unix_events._Un
     Mirrors what loop.connect_read_pipe() returns ("Transports and Protocols").
     """
 
+    def _add_reader(self, fd: int, callback: Any) -> None:
+        try:
+            super()._add_reader(fd, callback)
+        except (OSError, MemoryError) as error:
+            # asyncio would leave a transport that nobody ever hears of again.
+            self._fatal_error(error, "Fatal read error on pipe transport")
+
 
 class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTransport):  # type: ignore[name-defined,misc]
     """Transport of the writing end of a pipe.

@@ -725,11 +725,9 @@ def subprocess(impl, loop):
         processes.append(process)
         return (await process.communicate(b"x"))[0]
 
-    async def end():
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def end(task):
+        task.cancel()
+        await asyncio.wait([task])
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -737,12 +735,14 @@ def subprocess(impl, loop):
             process._transport.close()
         await impl.sleep(0)
 
+    task = loop.create_task(main())
+
     def armed():
         # A process takes its time, so this waits for it; the alarm ends a wait that is in vain.
-        assert loop.run_until_complete(main()) == b"x"
+        assert loop.run_until_complete(task) == b"x"
 
     yield armed
-    loop.run_until_complete(end())
+    loop.run_until_complete(end(task))
     turns(loop)
     if sys.version_info < (3, 12):
         asyncio.get_child_watcher().close()
