@@ -33,7 +33,9 @@ from . import _core, _registry, nesting, transports
 
 _registry.register()
 
-_KIND_OF_SOCKET = [getattr(socket.SocketType, name) for name in ("family", "type", "proto")]
+_FAMILY, _KIND, _PROTO = (
+    getattr(socket.SocketType, name).__get__ for name in ("family", "type", "proto")
+)
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # Its name has lost its publicity with Python 3.14.
@@ -486,9 +488,13 @@ def _accept(sock: socket.socket) -> tuple[socket.socket, Any]:
         connection, address = sock.accept()
     else:
         # As accept() does, but the kind of the new socket as plain numbers, without the detour over their enumerations.
+        family, kind, number = _FAMILY(sock), _KIND(sock), _PROTO(sock)
         fd, address = sock._accept()
-        family, kind, number = (attribute.__get__(sock) for attribute in _KIND_OF_SOCKET)
-        connection = socket.socket(family, kind, number, fd)
+        try:
+            connection = socket.socket(family, kind, number, fd)
+        except MemoryError:
+            os.close(fd)
+            raise
     connection.setblocking(False)
     return connection, address
 

@@ -250,7 +250,7 @@ loop_report(Loop *loop, struct runnable *runnable)
     if (exception_leaves_loop()) {
         return -1;
     }
-    PyObject *exception = compat_exception_take();
+    PyObject *exception = exception_of_failure();
     PyObject *handle = runnable->ops->as_handle(runnable, loop);
     PyObject *result =
         handle ? PyObject_CallMethod((PyObject *)loop, "_report_callback_error", "OO", exception, handle) : NULL;

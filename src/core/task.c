@@ -509,7 +509,7 @@ take_stop_value(struct state *state)
 AC_COLD static int
 task_handle_exception(Task *self)
 {
-    PyObject *error = compat_exception_take();
+    PyObject *error = exception_of_failure();
     int result = 0;
     task_finish(self);
     if (PyErr_GivenExceptionMatches(error, self->state->CancelledError)) {

@@ -1,6 +1,8 @@
 /* Between C's errors and Python's exceptions; errors.h is the manual.  Layer: py. */
 #include "py/errors.h"
 
+#include "base/macros.h"
+
 #include <errno.h>
 
 int
@@ -9,6 +11,15 @@ raise_errno(int negative_errno)
     errno = -negative_errno;
     PyErr_SetFromErrno(PyExc_OSError);
     return -1;
+}
+
+PyObject *
+exception_of_failure(void)
+{
+    if (AC_UNLIKELY(PyErr_Occurred() == NULL)) {
+        PyErr_SetString(PyExc_SystemError, "a call failed without an exception");
+    }
+    return compat_exception_take();
 }
 
 bool
