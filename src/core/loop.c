@@ -16,6 +16,7 @@
 #include "core/registry.h"
 #include "io/waker.h"
 #include "py/errors.h"
+#include "py/running.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ void
 loop_wake(Loop *loop)
 {
     if (loop->sleeping) {
+        loop->sleeping = false; /* once is enough, though it may be long until the loop's thread has the GIL */
         waker_wake(loop->waker.watch.fd);
     }
 }
@@ -492,21 +494,29 @@ loop_scheduled_list(Loop *loop)
     return list;
 }
 
-Loop *
-loop_running_fused(struct state *state)
+/* What asyncio._get_running_loop() returns: None if there is no such loop. */
+static PyObject *
+running_loop(struct state *state)
 {
-    PyObject *running = NULL;
     if (!AC_PY312 && state->running_loop != NULL) {
         PyObject *holder = compat_running_holder_borrow(state->running_key);
         if (holder != NULL && holder == state->running_loop->running_holder) {
-            running = Py_NewRef((PyObject *)state->running_loop);
+            return Py_NewRef((PyObject *)state->running_loop);
         }
     }
+    struct compat_running *place = running_place(state);
+    if (place != NULL) {
+        return Py_NewRef(place->loop ? place->loop : Py_None);
+    }
+    return PyObject_CallNoArgs(state->get_running_loop);
+}
+
+Loop *
+loop_running_fused(struct state *state)
+{
+    PyObject *running = running_loop(state);
     if (running == NULL) {
-        running = PyObject_CallNoArgs(state->get_running_loop);
-        if (running == NULL) {
-            return NULL;
-        }
+        return NULL;
     }
     Loop *loop = loop_cast(state, running);
     if (loop == NULL || !loop->fused || loop->closed) {

@@ -60,7 +60,7 @@ struct Loop {
     bool stopping;
     bool debug;
     bool running_entries;   /* a callback or step runs, after which what it deferred is done */
-    volatile bool sleeping; /* in a poll without the GIL: whoever adds work writes to the waker */
+    volatile bool sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work writes to the waker */
     unsigned passes;        /* turns since the last poll */
     int64_t polled_ns;      /* when it was */
     uint64_t fork_generation;

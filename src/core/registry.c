@@ -1,31 +1,45 @@
 /* The lazy half of asyncio's _enter_task/_leave_task; registry.h says why it is right.  Layer: core. */
 #include "core/registry.h"
 
-/* swap(loop, None or task) of 3.12 and later; up to 3.13 the dictionary is public enough to be written at once. */
+#include "py/running.h"
+
+/* What asyncio's functions do, up to 3.13 with a public enough dictionary, and from 3.14 on with a reference of the thread.
+   `task` is NULL to take back what is published. */
+static int
+publish_in_dictionary(Loop *loop, PyObject *task)
+{
+    struct state *state = loop->state;
+    if (task != NULL) {
+        return PyDict_SetItem(state->current_tasks, (PyObject *)loop, task);
+    }
+    /* None would do for current_task(), but stock tasks want to find the place empty. */
+    if (PyDict_DelItem(state->current_tasks, (PyObject *)loop) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+            return -1;
+        }
+        PyErr_Clear();
+    }
+    return 0;
+}
+
 static int
 swap(Loop *loop, PyObject *task)
 {
     struct state *state = loop->state;
     if (state->current_tasks != NULL) {
-        if (task != Py_None) {
-            return PyDict_SetItem(state->current_tasks, (PyObject *)loop, task);
-        }
-        /* None would do for current_task(), but stock tasks want to find the place empty. */
-        if (PyDict_DelItem(state->current_tasks, (PyObject *)loop) < 0) {
-            if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
-                return -1;
-            }
-            PyErr_Clear();
-        }
+        return publish_in_dictionary(loop, task);
+    }
+    struct compat_running *place = running_place(state);
+    if (AC_LIKELY(place != NULL && place->loop == (PyObject *)loop)) {
+        PyObject *previous = place->task;
+        place->task = Py_XNewRef(task);
+        Py_XDECREF(previous); /* the loop holds it, too */
         return 0;
     }
-    PyObject *args[] = { (PyObject *)loop, task };
+    PyObject *args[] = { (PyObject *)loop, task ? task : Py_None };
     PyObject *previous = PyObject_Vectorcall(state->swap_current_task, args, 2, NULL);
-    if (previous == NULL) {
-        return -1;
-    }
-    Py_DECREF(previous);
-    return 0;
+    Py_XDECREF(previous);
+    return previous ? 0 : -1;
 }
 
 int
@@ -49,7 +63,7 @@ registry_withdraw(Loop *loop)
 {
     PyObject *previous = loop->entered_task;
     loop->entered_task = NULL;
-    int result = swap(loop, Py_None);
+    int result = swap(loop, NULL);
     Py_DECREF(previous);
     return result;
 }

@@ -1,7 +1,8 @@
 /* What differs between the CPythons that we build for, and every use of a private name.  Layer: py.
 
    The only file that asks for PY_VERSION_HEX.  The AC_PYnnn constants are for plain `if`s in the code that follows a
-   version's behaviour.  Private: the layout of a context (compat_context). */
+   version's behaviour.  Private: the layout of a context (compat_context), and where a thread keeps its running loop and
+   current task (compat_running). */
 #ifndef AC_PY_COMPAT_H
 #define AC_PY_COMPAT_H
 
@@ -46,6 +47,27 @@ compat_running_holder_borrow(PyObject *Py_UNUSED(key))
     return NULL;
 }
 #endif
+
+/* Private: the references that a thread's asyncio keeps behind the public part of its thread state, the loop from 3.13 on and
+   the task from 3.14 on.  The public way to them is a call from module to module for each change of task and each sleep().
+   py/running.c looks for the place, in as many words as the structure has at least, and tries it before anybody uses it;
+   where there is no such place the functions are called. */
+struct compat_running {
+    PyObject *loop;
+    PyObject *task;
+};
+
+enum {
+#if PY_VERSION_HEX >= 0x03100000 || PY_VERSION_HEX < 0x030D0000
+    COMPAT_RUNNING_WORDS = 0,
+#elif PY_VERSION_HEX >= 0x030F0000
+    COMPAT_RUNNING_WORDS = 20,
+#elif PY_VERSION_HEX >= 0x030E0000
+    COMPAT_RUNNING_WORDS = 8,
+#else
+    COMPAT_RUNNING_WORDS = 1,
+#endif
+};
 
 /* Private: the head of the structure of a contextvars.Context, the same from 3.11 to 3.15.  py/context.c reads the immutable
    mapping that a context points to, and gives a context which it made itself another one; there is no public way to do

@@ -53,13 +53,28 @@ send_result_as_next(PySendResult outcome, PyObject *result)
     return send_result_as_method(outcome, result);
 }
 
+/* StopIteration(value), made without the tuple of arguments being taken apart again, as a call of the type would: from 3.12 on
+   `await` of whatever is not a coroutine in Python ends this way.  Returns NULL with MemoryError set. */
+static PyObject *
+stop_iteration_new(PyObject *value)
+{
+    PyObject *args = PyTuple_Pack(1, value);
+    PyObject *stop = args ? ((PyTypeObject *)PyExc_StopIteration)->tp_new((PyTypeObject *)PyExc_StopIteration, args, NULL)
+                          : NULL;
+    if (stop != NULL) {
+        Py_XSETREF(((PyStopIterationObject *)stop)->value, Py_NewRef(value));
+    }
+    Py_XDECREF(args);
+    return stop;
+}
+
 PyObject *
 send_result_as_method(PySendResult outcome, PyObject *result)
 {
     if (outcome != PYGEN_RETURN) {
         return result;
     }
-    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+    PyObject *stop = stop_iteration_new(result);
     Py_DECREF(result);
     if (stop != NULL) {
         PyErr_SetObject(PyExc_StopIteration, stop);

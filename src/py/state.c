@@ -2,6 +2,7 @@
 #include "py/state.h"
 
 #include "py/context.h"
+#include "py/running.h"
 
 #include <string.h>
 
@@ -53,7 +54,10 @@ state_init(struct state *state)
     state->context_kwnames = PyTuple_Pack(1, state->str_context);
     state->running_key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
     state->minus_one = PyLong_FromLong(-1);
-    return state->context_kwnames && state->minus_one && state->running_key ? lazy_context_probe(state) : -1;
+    if (state->context_kwnames == NULL || state->minus_one == NULL || state->running_key == NULL) {
+        return -1;
+    }
+    return lazy_context_probe(state) < 0 ? -1 : running_probe(state);
 }
 
 int

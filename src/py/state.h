@@ -57,6 +57,7 @@
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
     X(get_running_loop, "_asyncio", "_get_running_loop")                              \
+    X(set_running_loop, "_asyncio", "_set_running_loop")                              \
     X(enter_task, "_asyncio", "_enter_task")                                          \
     X(leave_task, "_asyncio", "_leave_task")                                          \
     X(iscoroutine, "asyncio.coroutines", "iscoroutine")                               \
@@ -151,6 +152,7 @@ struct state {
     PyObject *running_key;     /* 3.11: compat_running_holder_borrow() */
     PyObject *no_variables;    /* the variables of a new context; NULL: contexts are copied at once (context.h) */
     PyObject *spare_context;   /* or NULL */
+    size_t running_offset;     /* of struct compat_running in a thread state; 0: not known (running.h) */
     struct Loop *running_loop; /* borrowed: the native loop that polled or started last, if it still runs */
     struct list_node tasks;    /* every native task that is not done: registry.h */
     int debug_loops;           /* how many native loops are in debug mode */
