@@ -730,11 +730,16 @@ StreamTransport__open(StreamTransport *self, PyObject *args)
         return NULL;
     }
     Py_DECREF(set);
-    self->fd = (int)PyLong_AsLong(fd);
+    long number = PyLong_AsLong(fd);
     Py_DECREF(fd);
-    if (self->fd == -1 && PyErr_Occurred()) {
+    if (number == -1 && PyErr_Occurred()) {
         return NULL;
     }
+    if (number < INT_MIN || number > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "fileno() returned what is no file descriptor");
+        return NULL;
+    }
+    self->fd = (int)number;
     /* From here on the transport owns the socket. */
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server));

@@ -70,7 +70,9 @@ transport_fatal_error(PyObject *self, const char *message)
 int
 transport_count_lost_write(struct state *state, int *conn_lost, const char *warning)
 {
-    if ((*conn_lost)++ < TRANSPORT_WARN_AFTER_WRITES) {
+    int count = *conn_lost;
+    *conn_lost = count < INT_MAX ? count + 1 : count; /* 0 would say that the connection is there */
+    if (count < TRANSPORT_WARN_AFTER_WRITES) {
         return 0;
     }
     PyObject *result = PyObject_CallMethod(state->asyncio_logger, "warning", "s", warning);

@@ -643,9 +643,9 @@ def datagrams(impl, loop):
             turns(loop, 5)
 
         yield armed
-        if not protocol.lost:
-            peer.sendto(b"last", ours)
-            wait_for(loop, lambda: protocol.received[-1:] == [b"last"])
+        assert not protocol.lost
+        peer.sendto(b"last", ours)
+        wait_for(loop, lambda: protocol.received[-1:] == [b"last"])
         abort(transport, protocol)
         wait_for(loop, lambda: protocol.lost)
 
