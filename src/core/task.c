@@ -590,6 +590,13 @@ task_step(Task *self, PyObject *exception)
     }
     Py_DECREF(coroutine);
     Py_XDECREF(made);
+    if (AC_UNLIKELY(self->loop == NULL)) {
+        /* Its own coroutine has called its __init__(), which failed. */
+        Py_XDECREF(result);
+        PyErr_Clear();
+        PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
+        return -1;
+    }
     if (AC_LIKELY(outcome == PYGEN_NEXT)) {
         int handled = task_handle_yield(self, result);
         Py_DECREF(result);

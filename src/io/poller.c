@@ -130,8 +130,9 @@ poller_reopen(struct poller *poller)
         watch->wanted = 0;
         error = fresh.backend->set(&fresh, watch, wanted);
         watch->wanted = wanted;
-        /* What the child has closed, or replaced by a regular file, stays among the watches until its owner looks. */
-        if (error < 0 && error != -EBADF && error != -EPERM) {
+        /* What the child has closed, or replaced by a regular file, or whose number the new poller itself has got (EINVAL),
+           stays among the watches until its owner looks. */
+        if (error < 0 && error != -EBADF && error != -EPERM && error != -EINVAL) {
             fresh.backend->close(&fresh);
             free(fresh.events);
             return error;

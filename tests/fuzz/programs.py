@@ -346,6 +346,7 @@ def run(seed, steps, verbose=False):
             except StepTooLong:
                 pass
     asyncio._set_running_loop(None)
+    program.depth = LIMIT_OF_DEPTH
     program.pool.clear()
     gc.collect()
     if program.systemerrors:
