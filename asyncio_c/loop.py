@@ -33,9 +33,7 @@ from . import _core, _registry, nesting, transports
 
 _registry.register()
 
-_FAMILY, _KIND, _PROTO = (
-    getattr(socket.SocketType, name).__get__ for name in ("family", "type", "proto")
-)
+_FAMILY, _KIND, _PROTO = (getattr(socket.SocketType, name).__get__ for name in ("family", "type", "proto"))
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # Its name has lost its publicity with Python 3.14.
@@ -308,7 +306,9 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._pidfds.add(pidfd)
 
     def _watch_process_in_thread(self, transport: Any) -> None:
-        _ThreadedChildWatcher().add_child_handler(transport.get_pid(), self._child_watcher_callback, transport)
+        _ThreadedChildWatcher().add_child_handler(
+            transport.get_pid(), self._child_watcher_callback, transport
+        )
 
     def _process_ended(self, pidfd: int, transport: Any) -> None:
         self._remove_reader(pidfd)

@@ -42,7 +42,7 @@ class _ResumeReading:
         try:
             super().resume_reading()  # type: ignore[misc]
         except BaseException:
-            self._paused = paused
+            self._paused = paused  # type: ignore[misc]
             raise
 
 

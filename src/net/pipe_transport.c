@@ -194,8 +194,8 @@ end_soon(WritePipeTransport *self, PyObject *exception)
         return -1;
     }
     self->closing = self->ending = true;
-    int result = transport_call_soon(self->state, (PyObject *)self, self->loop,
-                                     self->state->str__call_connection_lost, exception, NULL);
+    int result = transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
+                                     exception, NULL);
     if (AC_UNLIKELY(result < 0) && PyErr_ExceptionMatches(PyExc_MemoryError)) {
         self->closing = self->ending = false;
     }

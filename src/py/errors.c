@@ -59,8 +59,8 @@ static PyObject *
 stop_iteration_new(PyObject *value)
 {
     PyObject *args = PyTuple_Pack(1, value);
-    PyObject *stop = args ? ((PyTypeObject *)PyExc_StopIteration)->tp_new((PyTypeObject *)PyExc_StopIteration, args, NULL)
-                          : NULL;
+    PyObject *stop =
+        args ? ((PyTypeObject *)PyExc_StopIteration)->tp_new((PyTypeObject *)PyExc_StopIteration, args, NULL) : NULL;
     if (stop != NULL) {
         Py_XSETREF(((PyStopIterationObject *)stop)->value, Py_NewRef(value));
     }

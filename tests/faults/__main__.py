@@ -25,7 +25,17 @@ SHIM = pathlib.Path(__file__).with_name("failing_syscalls.c")
 HARMLESS = ("EINTR", "EAGAIN")
 # What a process that is out of something goes on failing with.
 PERSISTENT = ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ENOSPC")
-ACQUIRING = ("accept4", "epoll_create1", "epoll_ctl", "eventfd", "pidfd_open", "pipe2", "send", "socket", "socketpair")
+ACQUIRING = (
+    "accept4",
+    "epoll_create1",
+    "epoll_ctl",
+    "eventfd",
+    "pidfd_open",
+    "pipe2",
+    "send",
+    "socket",
+    "socketpair",
+)
 
 # What each function may fail with, EAGAIN and EINTR only where it may be called without anything there.
 ERRORS = {
@@ -131,7 +141,10 @@ def run(impl, name, shim, limit):
         if (target, words) not in seen:
             seen.add((target, words))
             lines.append(f"     {name}:{target}:{error}:{number}{'+' if times < 0 else ''} {words}")
-    print(f"{'FAIL' if failures else 'ok  '} {name}: {total} faults" + (f", {failures} fail" if failures else ""))
+    print(
+        f"{'FAIL' if failures else 'ok  '} {name}: {total} faults"
+        + (f", {failures} fail" if failures else "")
+    )
     print(*lines, sep="\n", end="\n" if lines else "")
     sys.stdout.flush()
     return failures
@@ -149,7 +162,9 @@ def run_one(impl, chosen, shim):
 def main():
     parser = argparse.ArgumentParser(description="Fail each system call of each operation.")
     parser.add_argument("--implementation", default="native", choices=("asyncio", "loop_only", "native"))
-    parser.add_argument("--limit", type=int, default=30, help="of calls of each function that fail, for each operation")
+    parser.add_argument(
+        "--limit", type=int, default=30, help="of calls of each function that fail, for each operation"
+    )
     parser.add_argument("operations", nargs="*", metavar="OPERATION[:FUNCTION:ERROR:N]")
     options = parser.parse_args()
     if not harness.is_preloaded(SHIM):

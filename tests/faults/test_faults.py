@@ -32,7 +32,7 @@ def test_notices_what_is_wrong(tmp_path):
     assert "ok   planted_nothing: 6 faults" in done.stdout
 
 
-PLANTED = '''
+PLANTED = """
 import os
 import socket
 import sys
@@ -94,4 +94,4 @@ def planted_nothing(impl, loop):
 
 sys.argv[1:] = [name for name in operations.OPERATIONS if name.startswith("planted")]
 sys.exit(main.main())
-'''
+"""

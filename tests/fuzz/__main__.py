@@ -68,7 +68,9 @@ def main():
     parser = argparse.ArgumentParser(description="Call every method of every type with anything.")
     parser.add_argument("--seconds", type=float, help="how long; by default, until --count programs have run")
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=None, help="of the first program; by default another each time")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of the first program; by default another each time"
+    )
     parser.add_argument("--steps", type=int, default=300, help="of each program")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="print each step")

@@ -51,7 +51,18 @@ NUMBERS = [
     *(-1, 0, 1, 2, 3, 7, 20, 255, 1000, 2**16, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**63, -(2**63), 10**30),
     *(0.0, -0.0, 0.001, -1.5, 1e300, -1e300, float("inf"), float("-inf"), float("nan"), True, False),
 ]
-KEYWORDS = ["context", "name", "loop", "msg", "timeout", "return_when", "return_exceptions", "data", "addr", "eager_start"]
+KEYWORDS = [
+    "context",
+    "name",
+    "loop",
+    "msg",
+    "timeout",
+    "return_when",
+    "return_exceptions",
+    "data",
+    "addr",
+    "eager_start",
+]
 
 
 class StepTooLong(BaseException):  # noqa: N818 - no error
@@ -66,11 +77,30 @@ class Program:
         self.systemerrors = []
         self.pool = []
         self.types = [
-            value for value in vars(_core).values() if isinstance(value, type) and not issubclass(value, BaseException)
+            value
+            for value in vars(_core).values()
+            if isinstance(value, type) and not issubclass(value, BaseException)
         ] + [asyncio_c.Loop, asyncio_c.Task, asyncio_c.Future]
-        self.functions = [asyncio_c.sleep, asyncio_c.gather, asyncio_c.wait, asyncio_c.current_task, asyncio_c.all_tasks]
-        self.functions += [asyncio.shield, asyncio.wait_for, asyncio.ensure_future, asyncio.timeout, iter, repr, hash, bool]
-        self.functions += [value for name, value in vars(_core).items() if callable(value) and not isinstance(value, type)]
+        self.functions = [
+            asyncio_c.sleep,
+            asyncio_c.gather,
+            asyncio_c.wait,
+            asyncio_c.current_task,
+            asyncio_c.all_tasks,
+        ]
+        self.functions += [
+            asyncio.shield,
+            asyncio.wait_for,
+            asyncio.ensure_future,
+            asyncio.timeout,
+            iter,
+            repr,
+            hash,
+            bool,
+        ]
+        self.functions += [
+            value for name, value in vars(_core).items() if callable(value) and not isinstance(value, type)
+        ]
         self.functions = [f for f in self.functions if getattr(f, "__name__", "") not in NEVER]
 
     # ---- Values ----
@@ -111,13 +141,17 @@ class Program:
         if kind < 7:
             return self.random.choice(NUMBERS)
         makers = [
-            lambda: self.random.choice([None, "", "x", b"", b"data" * 10, (), [], {}, bytearray(10), memoryview(b"abc")]),
+            lambda: self.random.choice(
+                [None, "", "x", b"", b"data" * 10, (), [], {}, bytearray(10), memoryview(b"abc")]
+            ),
             lambda: [self.random.choice(self.pool) for _ in range(self.random.randrange(4))],
             self.callback,
             self.coroutine,
             lambda: Hostile(self),
             lambda: self.random.choice(self.types),
-            lambda: self.random.choice([ValueError("x"), ValueError, StopIteration(1), asyncio.CancelledError()]),
+            lambda: self.random.choice(
+                [ValueError("x"), ValueError, StopIteration(1), asyncio.CancelledError()]
+            ),
             lambda: bytes(self.random.choice([1, 1000, 300_000])),
         ]
         return self.random.choice(makers)()
@@ -159,7 +193,8 @@ class Program:
 
     def step(self):
         action = self.random.choices(
-            [self.call, self.call_unbound, self.make, self.read, self.write, self.forget, self.run], [50, 5, 10, 8, 4, 6, 17]
+            [self.call, self.call_unbound, self.make, self.read, self.write, self.forget, self.run],
+            [50, 5, 10, 8, 4, 6, 17],
         )[0]
         try:
             result = action()
@@ -178,7 +213,9 @@ class Program:
             self.keep(locals().get("result"))
 
     def keep(self, result):
-        ours = type(result).__module__.startswith(("asyncio", "_asyncio")) or hasattr(type(result), "__await__")
+        ours = type(result).__module__.startswith(("asyncio", "_asyncio")) or hasattr(
+            type(result), "__await__"
+        )
         if ours or (result is not None and self.random.random() < 0.02):
             self.pool.append(result)
 
@@ -192,7 +229,9 @@ class Program:
         return value if simple else f"<{type(value).__name__} {id(value):x}>"
 
     def method_of(self, kind):
-        names = [name for name in dir(kind) if name not in NEVER and not name.startswith("__") or name in DUNDERS]
+        names = [
+            name for name in dir(kind) if name not in NEVER and not name.startswith("__") or name in DUNDERS
+        ]
         return self.random.choice(names)
 
     def call(self):
@@ -261,7 +300,18 @@ class Program:
 
 # After these most of what follows is refused.
 ENDS = {"close", "_close", "_run_forever_cleanup"}
-DUNDERS = {"__await__", "__iter__", "__next__", "__repr__", "__del__", "__init__", "__call__", "__eq__", "__hash__", "__lt__"}
+DUNDERS = {
+    "__await__",
+    "__iter__",
+    "__next__",
+    "__repr__",
+    "__del__",
+    "__init__",
+    "__call__",
+    "__eq__",
+    "__hash__",
+    "__lt__",
+}
 
 
 class Hostile:
@@ -311,7 +361,9 @@ class BufferedProtocol(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint):
         self.program.nested()
-        return self.program.random.choice([self.buffer, self.buffer, memoryview(self.buffer), b"", None, bytearray()])
+        return self.program.random.choice(
+            [self.buffer, self.buffer, memoryview(self.buffer), b"", None, bytearray()]
+        )
 
     def buffer_updated(self, count):
         self.program.nested()
