@@ -370,7 +370,7 @@ def loop_is_made_anew_after_close(impl):
     loop = impl.new_event_loop()
     loop.close()
     attempt(loop.__init__)
-    loop.call_soon(loop.stop)
+    attempt(loop.call_soon, loop.stop)
     attempt(loop.run_forever)
     attempt(loop.call_later, 0, loop.stop)
     attempt(loop.run_forever)

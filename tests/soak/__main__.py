@@ -241,9 +241,8 @@ def main():
     needed = 2 * options.connections + 200
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < needed:
-        hard = needed if os.geteuid() == 0 else hard
-        options.connections = min(options.connections, (hard - 200) // 2)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard) if hard > 0 else needed, hard))
+        options.connections, needed = (hard - 200) // 2, hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     soak, end, number, peak, checked = Soak(options), time.monotonic() + options.seconds, 0, 0, 0
     with asyncio.Runner(loop_factory=asyncio_c.new_event_loop) as runner:
