@@ -32,6 +32,7 @@ from .loop import Loop, allow_nesting
 from .patch import NATIVE as _NATIVE
 from .patch import install, patch, uninstall, unpatch
 from .runners import Runner, new_event_loop, run
+from .taskgroups import TaskGroup
 
 if TYPE_CHECKING:
     # What __getattr__ finds; the explicit imports above come first.
@@ -48,6 +49,7 @@ __all__ = [
     "Loop",
     "Runner",
     "Task",
+    "TaskGroup",
     "TimerHandle",
     "all_tasks",
     "allow_nesting",

@@ -9,5 +9,6 @@ int sleep_register(PyObject *module);
 int gather_register(PyObject *module);
 int wait_register(PyObject *module);
 int create_task_register(PyObject *module);
+int task_group_register(PyObject *module);
 
 #endif

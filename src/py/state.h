@@ -24,6 +24,7 @@
     X(SleepCoroutine, 1024)  \
     X(WaitCoroutine, 16)     \
     X(GatheringFuture, 64)   \
+    X(TaskGroup, 0)          \
     X(StreamTransport, 0)    \
     X(DatagramTransport, 0)  \
     X(ReadPipeTransport, 0)  \
@@ -41,6 +42,7 @@
     X(asyncio_Future, "_asyncio", "Future")                                           \
     X(asyncio_Task, "_asyncio", "Task")                                               \
     X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture")                   \
+    X(asyncio_TaskGroup, "asyncio.taskgroups", "TaskGroup")                           \
     X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")                               \
     X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                                     \
     X(asyncio_sleep, "asyncio.tasks", "sleep")                                        \
@@ -80,7 +82,13 @@
 
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
+    X(_aborting)                \
+    X(_entered)                 \
+    X(_exiting)                 \
     X(_loop)                    \
+    X(_on_completed_fut)        \
+    X(_on_task_done)            \
+    X(_tasks)                   \
     X(_attach)                  \
     X(_call_connection_lost)    \
     X(_read_ready)              \

@@ -561,7 +561,7 @@ async def shield_keeps_the_inner_task(impl, loop, log):
 
 @scenario
 async def task_group(impl, loop, log):
-    async with asyncio.TaskGroup() as group:
+    async with impl.TaskGroup() as group:
         for n in range(3):
             group.create_task(worker(impl, log, f"w{n}", steps=n + 1))
         log("body ends")
@@ -571,7 +571,7 @@ async def task_group(impl, loop, log):
 @scenario
 async def task_group_with_errors(impl, loop, log):
     try:
-        async with asyncio.TaskGroup() as group:
+        async with impl.TaskGroup() as group:
             group.create_task(worker(impl, log, "slow", steps=9))
             group.create_task(worker(impl, log, "bad", steps=2, error=ValueError("bad")))
             group.create_task(worker(impl, log, "sleeper", delay=20))
@@ -584,13 +584,13 @@ async def task_group_with_errors(impl, loop, log):
 @scenario
 async def task_group_nested_and_cancelled(impl, loop, log):
     async def inner():
-        async with asyncio.TaskGroup() as group:
+        async with impl.TaskGroup() as group:
             group.create_task(worker(impl, log, "a", steps=9))
             group.create_task(worker(impl, log, "b", delay=9))
 
     async def outer():
         try:
-            async with asyncio.TaskGroup() as group:
+            async with impl.TaskGroup() as group:
                 group.create_task(inner())
                 group.create_task(worker(impl, log, "c", steps=9))
         finally:

@@ -26,6 +26,7 @@ NAMES_WITH_NATIVE_TWIN = (
     "gather",
     "wait",
     "create_task",
+    "TaskGroup",
     "current_task",
     "all_tasks",
 )

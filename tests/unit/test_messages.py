@@ -689,7 +689,7 @@ def run_errors(impl, loop):
 def task_group_and_timeout_errors(impl, loop):
     async def main():
         try:
-            async with asyncio.TaskGroup() as group:
+            async with impl.TaskGroup() as group:
                 group.create_task(failing(ValueError("x")), name="a")
                 group.create_task(impl.sleep(1000), name="b")
         except ExceptionGroup as exc:

@@ -1,0 +1,15 @@
+"""TaskGroup: asyncio's, with the work for each task in C."""
+
+from __future__ import annotations
+
+from asyncio import taskgroups
+
+from . import _core
+
+
+class TaskGroup(_core.TaskGroup, taskgroups.TaskGroup):  # type: ignore[misc]
+    """Asynchronous context manager that waits for the tasks which it has created, and cancels them if one fails.
+
+    Mirrors asyncio.TaskGroup ("Coroutines and Tasks", "Task Groups"). Leaving it raises an ExceptionGroup of what the
+    tasks have raised.
+    """
