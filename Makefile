@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, unless PYTHON names another.
 ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
 
-.PHONY: build help test debug stress asan tsan valgrind leaks torture conformance differential integration upstream bench check format newer clean
+.PHONY: build help test debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -60,6 +60,17 @@ leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and 
 
 torture: build                 ## fail each allocation of each operation once: an exception, and nothing worse
 	$(PYTHON) -m tests.torture
+
+faults: build                  ## fail each system call of each operation, on both pollers: an exception, and nothing worse
+	$(PYTHON) -m tests.faults
+	ASYNCIO_C_POLLER=poll $(PYTHON) -m tests.faults
+
+SECONDS ?= 60
+fuzz: build                    ## random calls of every method of every type for SECONDS=60
+	$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+
+soak: build                    ## everything under load for SECONDS=60: memory, descriptors and bytes are accounted for
+	$(PYTHON) -m tests.soak --seconds $(SECONDS)
 
 conformance:                   ## CPython's own asyncio tests on every Python; WRITE=--write updates docs/compatibility.md
 	python3 tools/run_conformance.py --enter $(NEWER) $(WRITE)

@@ -10,6 +10,7 @@ Environment variables:
 import glob
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,11 @@ CFLAGS = [
     "-Wno-missing-field-initializers",
 ]
 CFLAGS += ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
+# Hardening that costs the core's loops nothing, counted in instructions. _FORTIFY_SOURCE needs optimisation.
+CFLAGS += ["-fstack-protector-strong"]
+CFLAGS += [] if DEBUG else ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+CFLAGS += ["-fcf-protection"] if platform.machine() in ("x86_64", "AMD64") else []
+LDFLAGS = ["-Wl,-z,relro,-z,now"]
 CFLAGS += ["-Werror"] if WERROR else []
 CFLAGS += ["-DASYNCIO_C_STRESS"] if STRESS else []
 
@@ -140,6 +146,7 @@ setup(
             depends=sorted(glob.glob("src/**/*.h", recursive=True)),
             include_dirs=["src"],
             extra_compile_args=CFLAGS,
+            extra_link_args=LDFLAGS,
         )
     ],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy, "editable_wheel": EditableWheel},

@@ -287,10 +287,20 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         except OSError:
             # An old kernel, a sandbox that forbids it, no descriptor left, or the process is gone already because the
             # program ignores SIGCHLD: asyncio's way is then a thread that waits for this process.
-            _ThreadedChildWatcher().add_child_handler(pid, self._child_watcher_callback, transport)
+            self._watch_process_in_thread(transport)
+            return
+        try:
+            self._add_reader(pidfd, self._process_ended, pidfd, transport)
+        except OSError:
+            os.close(pidfd)
+            self._watch_process_in_thread(transport)
             return
         self._pidfds.add(pidfd)
-        self._add_reader(pidfd, self._process_ended, pidfd, transport)
+
+    def _watch_process_in_thread(self, transport: Any) -> None:
+        _ThreadedChildWatcher().add_child_handler(
+            transport.get_pid(), self._child_watcher_callback, transport
+        )
 
     def _process_ended(self, pidfd: int, transport: Any) -> None:
         self._remove_reader(pidfd)

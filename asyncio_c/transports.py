@@ -31,7 +31,22 @@ class _TransportSocket(trsock.TransportSocket):
         super().shutdown(how)
 
 
-class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
+class _ResumeReading:
+    """asyncio's resume_reading(), after whose failure, for lack of descriptors or memory, it can be called again."""
+
+    __slots__ = ()
+    _paused: bool
+
+    def resume_reading(self) -> None:
+        paused = self._paused
+        try:
+            super().resume_reading()  # type: ignore[misc]
+        except BaseException:
+            self._paused = paused  # type: ignore[misc]
+            raise
+
+
+class StreamTransport(_ResumeReading, _core.StreamTransport, selector_events._SelectorSocketTransport):  # type: ignore[misc,name-defined]
     """Transport of a connected stream socket.
 
     Mirrors what loop.create_connection() returns ("Transports and Protocols").
@@ -64,11 +79,18 @@ class DatagramTransport(
         asyncio_init(self, loop, sock, protocol, address, waiter, extra)
 
 
-class ReadPipeTransport(_core.ReadPipeTransport, unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
+class ReadPipeTransport(_ResumeReading, _core.ReadPipeTransport, unix_events._UnixReadPipeTransport):  # type: ignore[name-defined,misc]
     """Transport of the reading end of a pipe.
 
     Mirrors what loop.connect_read_pipe() returns ("Transports and Protocols").
     """
+
+    def _add_reader(self, fd: int, callback: Any) -> None:
+        try:
+            super()._add_reader(fd, callback)
+        except (OSError, MemoryError) as error:
+            # asyncio would leave a transport that nobody ever hears of again.
+            self._fatal_error(error, "Fatal read error on pipe transport")
 
 
 class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTransport):  # type: ignore[name-defined,misc]

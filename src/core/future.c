@@ -65,8 +65,8 @@ entry_append(Future *self, struct future_entry entry)
         return 0;
     }
     if (self->rest_count == self->rest_size) {
-        unsigned size = self->rest_size ? self->rest_size * 2 : 4;
-        struct future_entry *rest = PyMem_Realloc(self->rest, size * sizeof(*rest));
+        unsigned size = self->rest_size ? self->rest_size * 2 : 4; /* 0: more than can be counted */
+        struct future_entry *rest = size ? PyMem_Realloc(self->rest, size * sizeof(*rest)) : NULL;
         if (rest == NULL) {
             PyErr_NoMemory();
             return -1;
@@ -281,7 +281,7 @@ static Py_ssize_t
 future_remove_callback(Future *self, PyObject *callback)
 {
     unsigned total = self->rest_count + self->has_first, kept_count = 0;
-    struct future_entry *kept = PyMem_Malloc((total + 1) * sizeof(*kept));
+    struct future_entry *kept = PyMem_Malloc(((size_t)total + 1) * sizeof(*kept));
     if (kept == NULL) {
         PyErr_NoMemory();
         return -1;

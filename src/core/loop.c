@@ -106,7 +106,11 @@ leave_parent(Loop *loop)
     if (error < 0) {
         return raise_errno(error);
     }
+    /* The child may have closed what is still watched; its number is not the waker's to take. */
     int fd = waker_open();
+    while (fd >= 0 && poller_find(&loop->poller, fd) != NULL) {
+        fd = waker_move_up(fd);
+    }
     if (fd < 0) {
         return raise_errno(fd);
     }
@@ -176,7 +180,8 @@ static int
 loop_poll(Loop *loop)
 {
     int64_t timeout_ns;
-    if (check_forked(loop) < 0) {
+    /* The C half may be closed while the Python half is not, or be closed by a callback of this run. */
+    if (loop_check_closed(loop) < 0 || check_forked(loop) < 0) {
         return -1;
     }
     /* Everything that may run Python comes before the last look at the queue: letting go of the current task may end it,
@@ -252,7 +257,7 @@ loop_report(Loop *loop, struct runnable *runnable)
     if (exception_leaves_loop()) {
         return -1;
     }
-    PyObject *exception = compat_exception_take();
+    PyObject *exception = exception_of_failure();
     PyObject *handle = runnable->ops->as_handle(runnable, loop);
     PyObject *result =
         handle ? PyObject_CallMethod((PyObject *)loop, "_report_callback_error", "OO", exception, handle) : NULL;

@@ -305,6 +305,15 @@ Loop_set_bool(Loop *self, PyObject *value, void *closure)
     return 0;
 }
 
+/* A loop that has let go of its poller stays closed, also when its __init__() is called again. */
+static int
+Loop_set_closed(Loop *self, PyObject *value, void *closure)
+{
+    int result = Loop_set_bool(self, value, closure);
+    self->closed = self->closed || self->poller.backend == NULL;
+    return result;
+}
+
 /* Debug mode turns the fused paths off, and sleep() and wait() into asyncio's own. */
 static int
 Loop_set_debug_attribute(Loop *self, PyObject *value, void *closure)
@@ -564,7 +573,7 @@ static PyMethodDef Loop_methods[] = {
     { name, (getter)Loop_get_object, (setter)Loop_set_object, doc, (void *)offsetof(Loop, field) }
 
 static PyGetSetDef Loop_getset[] = {
-    BOOL_PROPERTY("_closed", closed, NULL),
+    { "_closed", (getter)Loop_get_bool, (setter)Loop_set_closed, NULL, (void *)offsetof(Loop, closed) },
     BOOL_PROPERTY("_stopping", stopping, NULL),
     { "_debug", (getter)Loop_get_bool, (setter)Loop_set_debug_attribute, NULL, (void *)offsetof(Loop, debug) },
     OBJECT_PROPERTY("_task_factory", task_factory, NULL),

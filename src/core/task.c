@@ -509,7 +509,7 @@ take_stop_value(struct state *state)
 AC_COLD static int
 task_handle_exception(Task *self)
 {
-    PyObject *error = compat_exception_take();
+    PyObject *error = exception_of_failure();
     int result = 0;
     task_finish(self);
     if (PyErr_GivenExceptionMatches(error, self->state->CancelledError)) {
@@ -590,6 +590,13 @@ task_step(Task *self, PyObject *exception)
     }
     Py_DECREF(coroutine);
     Py_XDECREF(made);
+    if (AC_UNLIKELY(self->loop == NULL)) {
+        /* Its own coroutine has called its __init__(), which failed. */
+        Py_XDECREF(result);
+        PyErr_Clear();
+        PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
+        return -1;
+    }
     if (AC_LIKELY(outcome == PYGEN_NEXT)) {
         int handled = task_handle_yield(self, result);
         Py_DECREF(result);

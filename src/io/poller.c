@@ -78,6 +78,11 @@ poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
     }
     /* The kernel first: it refuses a number that is no descriptor, for which the table would grow without bounds. */
     int error = poller->backend->set(poller, watch, wanted);
+    if (error < 0 && known != NULL && (wanted & ~watch->wanted) == 0) {
+        /* What the kernel goes on telling is not wanted, and does not get through. */
+        watch->wanted = wanted;
+        return 0;
+    }
     if (error < 0) {
         return error;
     }
@@ -147,8 +152,9 @@ poller_reopen(struct poller *poller)
         watch->wanted = 0;
         error = fresh.backend->set(&fresh, watch, wanted);
         watch->wanted = wanted;
-        /* What the child has closed, or replaced by a regular file, stays among the watches until its owner looks. */
-        if (error < 0 && error != -EBADF && error != -EPERM) {
+        /* What the child has closed, or replaced by a regular file, or whose number the new poller itself has got (EINVAL),
+           stays among the watches until its owner looks. */
+        if (error < 0 && error != -EBADF && error != -EPERM && error != -EINVAL) {
             fresh.backend->close(&fresh);
             free(fresh.events);
             return error;

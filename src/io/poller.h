@@ -67,7 +67,8 @@ int poller_open(struct poller *poller, const char *name);
 /* Frees everything; watches are forgotten, no descriptor but the poller's own is closed. */
 void poller_close(struct poller *poller);
 
-/* Changes what `watch` wants; the first call announces it and the last, with 0, forgets it.  Forgetting cannot fail. */
+/* Changes what `watch` wants; the first call announces it and the last, with 0, forgets it.  To want less cannot
+   fail. */
 int poller_set(struct poller *poller, struct watch *watch, unsigned wanted);
 
 /* For the child of a fork: a new poller with the same watches, without touching the one that the parent goes on using.

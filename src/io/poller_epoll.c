@@ -123,9 +123,10 @@ leave_ghosts(struct poller *poller)
         if (wanted == 0) {
             continue;
         }
-        /* What was closed behind our back, and perhaps replaced by a regular file, is not worth staying for. */
+        /* What was closed behind our back, and perhaps replaced by a regular file or this epoll (EINVAL), is not worth
+           staying for. */
         int error = control(poller, EPOLL_CTL_ADD, watch, wanted);
-        if (error < 0 && error != -EBADF && error != -EPERM) {
+        if (error < 0 && error != -EBADF && error != -EPERM && error != -EINVAL) {
             close(fd);
             poller->fd = old;
             return;
@@ -172,6 +173,10 @@ epoll_backend_collect(struct poller *poller, int count)
         ready &= watch->wanted;
         if (ready != 0) {
             poller->events[kept++] = (struct poll_event){ watch->fd, ready };
+        }
+        else {
+            /* The kernel would not be told that less is wanted.  It is, by a new epoll. */
+            poller->haunted = true;
         }
     }
     return kept;

@@ -2,6 +2,7 @@
 #include "io/waker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -11,6 +12,14 @@ waker_open(void)
 {
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return fd < 0 ? -errno : fd;
+}
+
+int
+waker_move_up(int fd)
+{
+    int above = fcntl(fd, F_DUPFD_CLOEXEC, fd + 1), error = errno;
+    close(fd);
+    return above < 0 ? -error : above;
 }
 
 void

@@ -6,6 +6,9 @@
 int waker_open(void);
 void waker_close(int fd);
 
+/* Gives it another, higher number, which is returned, or -errno; then it is closed. */
+int waker_move_up(int fd);
+
 /* Makes `fd` readable.  Safe in any thread and in a signal handler. */
 void waker_wake(int fd);
 

@@ -96,10 +96,10 @@ or_none(PyObject *field)
 }
 
 static int
-call_connection_lost_soon(DatagramTransport *self, PyObject *exception)
+end_soon(DatagramTransport *self, PyObject *exception)
 {
-    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
-                               exception, self->context);
+    return transport_end_soon(self->state, (PyObject *)self, self->loop, exception, self->context, &self->closing,
+                              &self->conn_lost);
 }
 
 /* Whether the system calls are made here. */
@@ -582,15 +582,14 @@ DatagramTransport_close(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
     if (loop == NULL) {
         return NULL;
     }
-    self->closing = true;
     if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
         return NULL;
     }
     if (ring_count(&self->queue) > 0) {
+        self->closing = true;
         Py_RETURN_NONE;
     }
-    self->conn_lost++;
-    return transport_none_unless(stop_waiting(self) < 0 ? -1 : call_connection_lost_soon(self, Py_None));
+    return transport_none_unless(stop_waiting(self) < 0 ? -1 : end_soon(self, Py_None));
 }
 
 static PyObject *
@@ -603,14 +602,11 @@ DatagramTransport__force_close(DatagramTransport *self, PyObject *exception)
     if (loop == NULL) {
         return NULL;
     }
-    self->conn_lost++;
-    bool was_closing = self->closing;
-    self->closing = true;
-    if (stop_waiting(self) < 0 || (!was_closing && reader_unwatch(loop, self->fd, READER_READ) < 0)) {
+    if (stop_waiting(self) < 0 || (!self->closing && reader_unwatch(loop, self->fd, READER_READ) < 0)) {
         return NULL;
     }
     drop_queue(self);
-    return transport_none_unless(call_connection_lost_soon(self, exception));
+    return transport_none_unless(end_soon(self, exception));
 }
 
 static PyObject *

@@ -92,11 +92,14 @@ end_of_file(ReadPipeTransport *self, Loop *loop)
         Py_XDECREF(logged);
     }
     self->closing = true;
-    if (log < 0 || reader_unwatch(loop, self->fd, READER_READ) < 0
-        || transport_call_soon(state, self->protocol, self->loop, state->str_eof_received, NULL, NULL) < 0) {
+    if (log < 0 || transport_call_soon(state, self->protocol, self->loop, state->str_eof_received, NULL, NULL) < 0
+        || transport_call_soon(state, (PyObject *)self, self->loop, state->str__call_connection_lost, Py_None, NULL)
+               < 0) {
+        /* Without memory for it, it is found again in the next turn. */
+        self->closing = !PyErr_ExceptionMatches(PyExc_MemoryError);
         return -1;
     }
-    return transport_call_soon(state, (PyObject *)self, self->loop, state->str__call_connection_lost, Py_None, NULL);
+    return reader_unwatch(loop, self->fd, READER_READ);
 }
 
 /* Reads once and tells the protocol.  Returns 0, or -1 with what the protocol raised, which is the loop's to report. */
@@ -182,7 +185,8 @@ control_flow(WritePipeTransport *self, const char *method)
     return result ? 0 : -1;
 }
 
-/* Stops watching for the end of the reader, and has connection_lost(exception) called.  Returns 0 or -1. */
+/* Stops watching for the end of the reader, and has connection_lost(exception) called.  Where memory lacks for that, it can be
+   tried again.  Returns 0 or -1. */
 static int
 end_soon(WritePipeTransport *self, PyObject *exception)
 {
@@ -190,9 +194,13 @@ end_soon(WritePipeTransport *self, PyObject *exception)
     if (loop == NULL || reader_unwatch(loop, self->fd, READER_READ) < 0) {
         return -1;
     }
-    self->ending = true;
-    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
-                               exception, NULL);
+    self->closing = self->ending = true;
+    int result = transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
+                                     exception, NULL);
+    if (AC_UNLIKELY(result < 0) && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        self->closing = self->ending = false;
+    }
+    return result;
 }
 
 /* All has been written.  Returns 0 or -1. */
@@ -296,8 +304,11 @@ WritePipeTransport_write_eof(WritePipeTransport *self, PyObject *Py_UNUSED(ignor
     if (self->closing) {
         Py_RETURN_NONE;
     }
+    if (chunks_empty(&self->chunks)) {
+        return transport_none_unless(end_soon(self, Py_None));
+    }
     self->closing = true;
-    return transport_none_unless(chunks_empty(&self->chunks) ? end_soon(self, Py_None) : 0);
+    Py_RETURN_NONE;
 }
 
 static PyObject *

@@ -13,6 +13,7 @@
 #include "py/args.h"
 #include "py/errors.h"
 
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -213,11 +214,16 @@ open_transport(StreamTransport *self, PyObject *loop, PyObject *sock, PyObject *
         return -1;
     }
     PyObject *fd = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
-    self->fd = fd ? (int)PyLong_AsLong(fd) : -1;
+    long number = fd ? PyLong_AsLong(fd) : -1;
     Py_XDECREF(fd);
-    if (self->fd == -1 && PyErr_Occurred()) {
+    if (number == -1 && PyErr_Occurred()) {
         return -1;
     }
+    if (number < INT_MIN || number > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "fileno() returned what is no file descriptor");
+        return -1;
+    }
+    self->fd = (int)number;
     /* From here on the transport owns the socket. */
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server ? server : Py_None));

@@ -46,11 +46,26 @@ loop_borrow(StreamTransport *self)
     return transport_loop_borrow(self->state, self->loop);
 }
 
+/* Has connection_lost(exception) called soon, and stops reading.  Where memory lacks for that, nothing has happened: what is
+   ready to read may try it again, and so may close().  Returns 0 or -1.  Runs Python. */
 static int
-call_connection_lost_soon(StreamTransport *self, PyObject *exception)
+end_soon(StreamTransport *self, PyObject *exception)
 {
-    return transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
-                               exception, self->context);
+    PyObject *loop = Py_NewRef(self->loop);
+    int result = transport_end_soon(self->state, (PyObject *)self, loop, exception, self->context, &self->closing,
+                                    &self->conn_lost);
+    if (self->conn_lost && transport_is_set(self->sock)) {
+        PyObject *raised = result < 0 ? compat_exception_take() : NULL;
+        int stopped = reader_unwatch((Loop *)loop, self->fd, READER_READ);
+        if (raised == NULL) {
+            result = stopped;
+        }
+        else {
+            compat_exception_restore_steal(raised); /* in place of whatever that has raised */
+        }
+    }
+    Py_DECREF(loop);
+    return result;
 }
 
 static int
@@ -83,22 +98,26 @@ stop_waiting(StreamTransport *self)
     return loop ? reader_unwatch(loop, self->fd, READER_WRITE) : -1;
 }
 
-/* After a send failed with -error: the connection is lost.  Returns 0 or -1. */
+/* The connection is lost by the exception that is set.  Returns 0 or -1. */
 static int
-write_failed(StreamTransport *self, int error)
+write_failed(StreamTransport *self)
 {
+    PyObject *exception = compat_exception_take();
     if (self->waiting && stop_waiting(self) < 0) {
+        Py_DECREF(exception);
         return -1;
     }
     chunks_clear(&self->chunks);
-    raise_errno(error);
-    PyObject *exception = compat_exception_take();
     compat_exception_restore_steal(Py_NewRef(exception));
     int result = fatal_error(self, "Fatal write error on socket transport");
     if (result == 0 && transport_is_set(self->empty_waiter)) {
         PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_exception", "O", exception);
         Py_XDECREF(done);
         result = done ? 0 : -1;
+    }
+    if (result < 0 && !self->conn_lost) {
+        /* Memory lacked.  Nothing may follow the gap in what was sent: the reader finds the end of the stream. */
+        (void)shutdown(self->fd, SHUT_RDWR);
     }
     Py_DECREF(exception);
     return result;
@@ -134,15 +153,19 @@ wait_for_room(StreamTransport *self)
 
 /* write_failed() after the callback that wrote has ended, in the context that it had. */
 AC_COLD static int
-write_failed_later(StreamTransport *self, int error)
+write_failed_later(StreamTransport *self)
 {
+    PyObject *exception = compat_exception_take();
     PyObject *context = Py_XNewRef(lazy_context_borrow(&self->write_context, self->state));
     if (context == NULL || PyContext_Enter(context) < 0) {
         Py_XDECREF(context);
-        return -1;
+        PyErr_Clear(); /* then it is the loop's */
+        compat_exception_restore_steal(exception);
+        return write_failed(self);
     }
-    int result = write_failed(self, error);
-    PyObject *exception = result < 0 ? compat_exception_take() : NULL;
+    compat_exception_restore_steal(exception);
+    int result = write_failed(self);
+    exception = result < 0 ? compat_exception_take() : NULL;
     if (PyContext_Exit(context) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
@@ -162,11 +185,18 @@ flush_chunks(StreamTransport *self, bool later)
         return 0;
     }
     int error = send_chunks(self), result = 0;
-    if (AC_UNLIKELY(error < 0)) {
-        result = later ? write_failed_later(self, error) : write_failed(self, error);
+    bool lost = error < 0;
+    if (AC_UNLIKELY(lost)) {
+        raise_errno(error);
     }
     else if (!chunks_empty(&self->chunks) && !self->waiting) {
         result = wait_for_room(self) < 0 ? -1 : maybe_pause_protocol(self);
+        /* What can neither be sent nor waited for is the end: some of it may have been sent. */
+        lost = result < 0 && !self->waiting
+               && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_MemoryError));
+    }
+    if (AC_UNLIKELY(lost)) {
+        result = later ? write_failed_later(self) : write_failed(self);
     }
     if (loop_undefer(&self->deferred)) {
         Py_DECREF(self);
@@ -485,6 +515,25 @@ StreamTransport_write_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* Everything has been sent by a transport that is closing.  Returns 0 or -1.  Runs Python. */
+static int
+end_now(StreamTransport *self)
+{
+    self->conn_lost++;
+    PyObject *lost = PyObject_CallMethod((PyObject *)self, "_call_connection_lost", "O", Py_None);
+    if (lost == NULL && PyErr_ExceptionMatches(PyExc_MemoryError) && transport_is_set(self->sock)) {
+        /* It could not even be called: again in the next turn, or by the next close(). */
+        self->conn_lost--;
+        PyObject *exception = compat_exception_take();
+        if (wait_for_room(self) < 0) {
+            PyErr_Clear();
+        }
+        compat_exception_restore_steal(exception);
+    }
+    Py_XDECREF(lost);
+    return lost ? 0 : -1;
+}
+
 /* The socket has room again. */
 static PyObject *
 StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
@@ -494,7 +543,8 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     }
     int error = send_chunks(self);
     if (error < 0) {
-        return transport_none_unless(write_failed(self, error));
+        raise_errno(error);
+        return transport_none_unless(write_failed(self));
     }
     if (self->protocol_paused && (Py_ssize_t)self->chunks.size_bytes <= self->low_water) {
         PyObject *resumed = PyObject_CallMethod((PyObject *)self, "_maybe_resume_protocol", NULL);
@@ -517,8 +567,7 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
         Py_DECREF(done);
     }
     if (self->closing && !self->conn_lost) {
-        self->conn_lost++;
-        return PyObject_CallMethod((PyObject *)self, "_call_connection_lost", "O", Py_None);
+        return transport_none_unless(end_now(self));
     }
     if (self->eof && !self->closing) {
         return shut_down_writing(self);
@@ -560,31 +609,34 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     int result =
         reader_watch(loop, self->fd, READER_READ, ready, transport_is_set(self->context) ? self->context : NULL);
     Py_DECREF(ready);
+    if (result < 0 && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_MemoryError))) {
+        result = fatal_error(self, "Fatal read error on socket transport"); /* nobody would ever hear of its end */
+    }
     return transport_none_unless(result);
 }
 
 static PyObject *
 StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->closing) {
+    /* Once more where the end could not be scheduled for lack of memory. */
+    if (self->closing && (self->conn_lost || self->waiting || !chunks_empty(&self->chunks))) {
         Py_RETURN_NONE;
     }
     if (flush(self) < 0) {
         return NULL;
     }
-    Loop *loop = self->closing ? NULL : loop_borrow(self); /* a failed flush has closed it */
-    if (loop == NULL) {
-        return transport_none_unless(self->closing ? 0 : -1);
+    if (self->conn_lost) {
+        Py_RETURN_NONE; /* a failed flush has closed it */
     }
-    self->closing = true;
-    if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
+    Loop *loop = loop_borrow(self);
+    if (loop == NULL) {
         return NULL;
     }
     if (chunks_empty(&self->chunks)) {
-        self->conn_lost++;
-        return transport_none_unless(call_connection_lost_soon(self, Py_None));
+        return transport_none_unless(end_soon(self, Py_None));
     }
-    Py_RETURN_NONE;
+    self->closing = true;
+    return transport_none_unless(reader_unwatch(loop, self->fd, READER_READ));
 }
 
 static PyObject *
@@ -593,8 +645,7 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
     if (self->conn_lost) {
         Py_RETURN_NONE;
     }
-    Loop *loop = loop_borrow(self);
-    if (loop == NULL || flush(self) < 0) {
+    if (loop_borrow(self) == NULL || flush(self) < 0) {
         return NULL;
     }
     if (self->conn_lost) {
@@ -604,14 +655,7 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
         return NULL;
     }
     chunks_clear(&self->chunks);
-    if (!self->closing) {
-        self->closing = true;
-        if (reader_unwatch(loop, self->fd, READER_READ) < 0) {
-            return NULL;
-        }
-    }
-    self->conn_lost++;
-    return transport_none_unless(call_connection_lost_soon(self, exception));
+    return transport_none_unless(end_soon(self, exception));
 }
 
 static PyObject *

@@ -53,6 +53,21 @@ transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObj
 }
 
 int
+transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *exception, PyObject *context,
+                   bool *closing, int *conn_lost)
+{
+    bool was_closing = *closing;
+    *closing = true;
+    ++*conn_lost;
+    int result = transport_call_soon(state, object, loop, state->str__call_connection_lost, exception, context);
+    if (AC_UNLIKELY(result < 0) && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        *closing = was_closing;
+        --*conn_lost;
+    }
+    return result;
+}
+
+int
 transport_call_handling(PyObject *object, const char *method, const char *message)
 {
     PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
@@ -74,7 +89,9 @@ transport_fatal_error(PyObject *self, const char *message)
 int
 transport_count_lost_write(struct state *state, int *conn_lost, const char *warning)
 {
-    if ((*conn_lost)++ < TRANSPORT_WARN_AFTER_WRITES) {
+    int count = *conn_lost;
+    *conn_lost = count < INT_MAX ? count + 1 : count; /* 0 would say that the connection is there */
+    if (count < TRANSPORT_WARN_AFTER_WRITES) {
         return 0;
     }
     PyObject *result = PyObject_CallMethod(state->asyncio_logger, "warning", "s", warning);

@@ -28,6 +28,11 @@ Loop *transport_loop_borrow(struct state *state, PyObject *loop);
 int transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name,
                         PyObject *argument, PyObject *context);
 
+/* Has object._call_connection_lost(exception) called soon, and counts in *conn_lost that it will be.  Where memory lacks for
+   that, *closing and *conn_lost are as they were: it can be tried again.  Returns 0 or -1.  Runs Python. */
+int transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *exception, PyObject *context,
+                       bool *closing, int *conn_lost);
+
 /* object.method(exception), or object.method(exception, message) with a message, as if in an except block: the exception
    that is set is taken, and is being handled meanwhile.  Returns 0 or -1.  Runs Python. */
 int transport_call_handling(PyObject *object, const char *method, const char *message);

@@ -1,18 +1,25 @@
 /* Between C's errors and Python's exceptions; errors.h is the manual.  Layer: py. */
 #include "py/errors.h"
 
+#include "base/macros.h"
+
 #include <errno.h>
 
 int
 raise_errno(int negative_errno)
 {
-    if (negative_errno == -ENOMEM) {
-        PyErr_NoMemory();
-        return -1;
-    }
     errno = -negative_errno;
     PyErr_SetFromErrno(PyExc_OSError);
     return -1;
+}
+
+PyObject *
+exception_of_failure(void)
+{
+    if (AC_UNLIKELY(PyErr_Occurred() == NULL)) {
+        PyErr_SetString(PyExc_SystemError, "a call failed without an exception");
+    }
+    return compat_exception_take();
 }
 
 bool

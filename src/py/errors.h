@@ -6,8 +6,13 @@
 
 #include <stdbool.h>
 
-/* The one bridge from base and io: raises MemoryError for -ENOMEM and OSError(errno) for the rest.  Returns -1. */
+/* The bridge from system calls and io: raises OSError(errno), also for ENOMEM, which is the kernel's lack of memory.
+   Returns -1. */
 int raise_errno(int negative_errno);
+
+/* The exception that something which failed has set, taken.  Interpreters that lack memory forget to set one: then it is a
+   SystemError, and NULL only where not even that can be made. */
+PyObject *exception_of_failure(void);
 
 /* Whether the exception that is set must leave the loop: SystemExit or KeyboardInterrupt. */
 bool exception_leaves_loop(void);

@@ -362,3 +362,24 @@ def repr_raises_in_a_report(impl):
         attempt(future.set_result, Raises())
         attempt(repr, future)
         turns(loop)
+
+
+@case
+def loop_is_made_anew_after_close(impl):
+    """__init__() of a closed loop says that it is open; whatever becomes of that."""
+    loop = impl.new_event_loop()
+    loop.close()
+    attempt(loop.__init__)
+    attempt(loop.call_soon, loop.stop)
+    attempt(loop.run_forever)
+    attempt(loop.call_later, 0, loop.stop)
+    attempt(loop.run_forever)
+    loop.close()
+
+
+@case
+def core_of_the_loop_is_closed_by_a_callback(impl):
+    with new_loop(impl) as loop:
+        loop.call_soon(lambda: attempt(getattr(loop, "_close", loop.stop)))
+        loop.call_soon(loop.stop)
+        attempt(loop.run_forever)

@@ -518,3 +518,16 @@ def never_initialized(impl):
             del thing, attribute
     gc.collect()
     assert tried > 40
+
+
+@case
+def task_makes_itself_anew_in_vain(impl):
+    """__init__() of a task that runs, with what is no coroutine."""
+    with new_loop(impl) as loop:
+
+        async def main():
+            attempt(task.__init__, 2)
+            await impl.sleep(0)
+
+        task = loop.create_task(main())
+        turns(loop)

@@ -32,7 +32,8 @@ import sys
 
 sys.path.insert(0, os.getcwd())
 from tests.torture import __main__ as harness
-from tests.torture.operations import LostWakeUpError, operation
+from tests.torture.harness import LostWakeUpError
+from tests.torture.operations import operation
 
 
 @operation

@@ -6,6 +6,7 @@ import os
 import pickle
 import resource
 import socket
+import threading
 import warnings
 
 import pytest
@@ -217,3 +218,27 @@ def test_child_without_descriptors_to_spare(impl, loop):
         failures = in_child(child)
         loop.remove_reader(left)
     assert (failures > 0) is impl.native_loop
+
+
+def test_child_wakes_up_where_it_has_closed_what_is_watched(impl):
+    """The waker of the child's loop must not get the number of a descriptor whose reader is still there."""
+    loop = impl.new_event_loop()
+    pairs = [socket.socketpair() for _ in range(4)]
+    for ours, _ in pairs:
+        loop.add_reader(ours.fileno(), print)
+
+    def child():
+        for ours, theirs in pairs:
+            ours.close()
+            theirs.close()
+        called = loop.create_future()
+        thread = threading.Thread(target=lambda: loop.call_soon_threadsafe(called.set_result, 1))
+        loop.call_soon(thread.start)
+        return loop.run_until_complete(called)
+
+    assert in_child(child) == 1
+    for ours, theirs in pairs:
+        loop.remove_reader(ours.fileno())
+        ours.close()
+        theirs.close()
+    loop.close()

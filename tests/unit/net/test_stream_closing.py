@@ -194,6 +194,19 @@ async def test_write_and_close_in_data_received(connect):
     assert protocol.events.count("data") == 1
 
 
+async def test_the_count_of_lost_writes_has_no_end(connect, logged):
+    """Not even one at which the connection would seem to be there again."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.abort()
+    transport._conn_lost = 2**31 - 1
+    for _ in range(3):
+        transport.write(b"x")
+        assert transport._conn_lost > 2**31 - 2
+    assert logged == [WARNING] * 3
+    logged.clear()
+    await protocol.lost()
+
+
 async def test_write_in_connection_lost_is_dropped(connect):
     transport, protocol, peer = await connect(lambda: Recorder(lost=lambda self, exc: transport.write(b"x")))
     transport.close()

@@ -1,0 +1,266 @@
+"""Everything under load: python -m tests.soak [--seconds S] [--connections N] [--parts NAME...]
+
+In rounds, until the time is over, on loopback: many connections that echo messages; connecting and closing; timers set and
+cancelled; slow readers with megabytes behind the water marks; subprocesses; and peers that reset at random meanwhile. After
+each round all bytes are accounted for by checksums, no descriptor and no task is left, and memory has not grown since the first
+rounds.
+"""
+
+import argparse
+import asyncio
+import gc
+import hashlib
+import os
+import random
+import resource
+import socket
+import struct
+import sys
+import time
+
+import asyncio_c
+
+ROUNDS_TO_WARM_UP = 2
+GROWTH_KB = 24 * 1024  # what the allocator may keep of a round beside the ones before
+MESSAGE = 64
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def memory_kb():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() // 1024
+
+
+class Echo(asyncio.Protocol):
+    open = 0
+
+    def connection_made(self, transport):
+        Echo.open += 1
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+    def connection_lost(self, exc):
+        Echo.open -= 1
+
+
+class Client(asyncio.Protocol):
+    """Sends messages one after the other, and checks what comes back."""
+
+    def __init__(self, random, count):
+        self.random, self.left, self.expected = random, count, b""
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.send()
+
+    def send(self):
+        self.expected = self.random.randbytes(MESSAGE)
+        self.received = b""
+        self.transport.write(self.expected)
+
+    def data_received(self, data):
+        self.received += data
+        if len(self.received) < MESSAGE:
+            return
+        assert self.received == self.expected, "a byte is lost or changed"
+        self.left -= 1
+        self.send() if self.left else self.transport.close()
+
+    def connection_lost(self, exc):
+        if not self.done.done():
+            self.done.set_result(self.left)
+
+
+async def echoes(soak):
+    """All connections at once, each with a few messages."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=4096)
+    address = server.sockets[0].getsockname()
+    clients = []
+    for first in range(0, soak.connections, 500):
+        connecting = [
+            loop.create_connection(lambda: Client(soak.random, 5), *address)
+            for _ in range(min(500, soak.connections - first))
+        ]
+        clients += [client for _, client in await asyncio.gather(*connecting)]
+    assert await asyncio.gather(*[client.done for client in clients]) == [0] * len(clients)
+    await close(server)
+    return len(clients) * 5 * MESSAGE
+
+
+async def close(server):
+    server.close()
+    while Echo.open:
+        await asyncio.sleep(0)
+
+
+async def storms(soak):
+    """Connections that are closed, aborted or reset as soon as they are there, or before."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=1024)
+    address = server.sockets[0].getsockname()
+
+    async def one():
+        fate = soak.random.randrange(4)
+        connecting = asyncio.ensure_future(loop.create_connection(asyncio.Protocol, *address))
+        if fate == 0:
+            await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait([connecting])
+            if not connecting.cancelled():
+                connecting.result()[0].abort()
+            return
+        transport, _ = await connecting
+        if fate == 1:
+            linger = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.write(b"x" * 100)
+        transport.abort() if fate == 2 else transport.close()
+
+    for _ in range(5):
+        await asyncio.gather(*[one() for _ in range(200)])
+    await asyncio.sleep(0.01)
+    await close(server)
+    return 0
+
+
+async def timers(soak):
+    """Timers that are set and cancelled, and some that fire."""
+    loop = asyncio.get_running_loop()
+    fired = []
+    for _ in range(10):
+        handles = [
+            loop.call_later(soak.random.random() * 1000, fired.append, 1) for _ in range(soak.timers // 10)
+        ]
+        soak.random.shuffle(handles)
+        for handle in handles:
+            handle.cancel()
+        await asyncio.gather(*[asyncio.sleep(soak.random.random() / 1000) for _ in range(100)])
+    assert not fired
+    return 0
+
+
+async def slow_readers(soak):
+    """Megabytes behind the water marks; some readers are killed in the middle."""
+    size, count = 2 << 20, 8
+    data = soak.random.randbytes(size)
+    wanted = hashlib.sha256(data).digest()
+    total = 0
+
+    async def serve(reader, writer):
+        try:
+            for start in range(0, size, 10_000):
+                writer.write(data[start : start + 10_000])
+                await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        except OSError:
+            writer.close()  # the reader was killed
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+
+    async def read(killed):
+        nonlocal total
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        digest, received = hashlib.sha256(), 0
+        while chunk := await reader.read(50_000):
+            digest.update(chunk)
+            received += len(chunk)
+            if killed and received > size // 2:
+                writer.transport.abort()
+                return
+            await asyncio.sleep(0)
+        assert received == size and digest.digest() == wanted, "bytes are lost or changed"
+        total += received
+        writer.close()
+        await writer.wait_closed()
+
+    await asyncio.gather(*[read(n % 4 == 3) for n in range(count)])
+    server.close()
+    return total
+
+
+async def processes(soak):
+    data = soak.random.randbytes(100_000)
+
+    async def one(killed):
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec("/bin/cat", stdin=pipe, stdout=pipe)
+        if killed:
+            process.kill()
+            await process.communicate()
+            assert process.returncode == -9
+        else:
+            assert (await process.communicate(data))[0] == data
+
+    await asyncio.gather(*[one(n % 3 == 0) for n in range(12)])
+    return len(data) * 8
+
+
+PARTS = {function.__name__: function for function in (echoes, storms, timers, slow_readers, processes)}
+
+
+class Soak:
+    def __init__(self, options):
+        self.random = random.Random(options.seed)
+        self.connections, self.timers = options.connections, options.timers
+        self.reports = []
+
+    async def round(self, names):
+        """One round; what a part leaves is an error. Returns how many bytes were checked."""
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: self.reports.append(context))
+        before, total = descriptors(), 0
+        for name in names:
+            total += await PARTS[name](self)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert descriptors() <= before + 1, f"{name} leaves {descriptors() - before} descriptors"
+            assert len(asyncio.all_tasks()) == 1, f"{name} leaves tasks"
+            assert not self.reports, f"{name}: {self.reports[0]}"
+        await asyncio.gather(storms(self), slow_readers(self), processes(self), timers(self))
+        assert not self.reports, self.reports[0]
+        return total
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Everything under load.")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument(
+        "--connections", type=int, default=5000, help="at once, each with two descriptors here"
+    )
+    parser.add_argument("--timers", type=int, default=1_000_000, help="in each round")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    options = parser.parse_args()
+    needed = 2 * options.connections + 200
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        options.connections, needed = (hard - 200) // 2, hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+    soak, end, number, peak, checked = Soak(options), time.monotonic() + options.seconds, 0, 0, 0
+    with asyncio.Runner(loop_factory=asyncio_c.new_event_loop) as runner:
+        while number <= ROUNDS_TO_WARM_UP or time.monotonic() < end:
+            began = time.monotonic()
+            checked += runner.run(soak.round(options.parts))
+            gc.collect()
+            number += 1
+            memory = memory_kb()
+            seconds = time.monotonic() - began
+            print(f"round {number}: {memory} KiB, {descriptors()} descriptors, {seconds:.1f} s", flush=True)
+            if number <= ROUNDS_TO_WARM_UP:
+                peak = max(peak, memory)
+            assert memory < peak + GROWTH_KB, f"memory has grown from {peak} to {memory} KiB"
+    print(
+        f"{number} rounds, {options.connections} connections at once, {checked >> 20} MiB checked: all is well"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
