@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, unless PYTHON names another.
 ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
 
-.PHONY: build help test debug stress asan leaks torture conformance differential integration upstream bench check format newer clean
+.PHONY: build help test debug stress asan tsan valgrind leaks torture conformance differential integration upstream bench check format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -25,15 +25,34 @@ debug: $(ENVIRONMENT)          ## build in place with assertions and without opt
 	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
 	$(PYTEST)
 
-stress: $(ENVIRONMENT)         ## the debug build with tiny rings and heaps and no freelists, and test
+# SEED=2, 3, ... are other chances.  CPython's own tests count on whole system calls.
+stress: $(ENVIRONMENT)         ## the debug build that forces what is rare (tiny rings, short calls, collections), and test
 	ASYNCIO_C_STRESS=1 $(PYTHON) setup.py -q build_ext --inplace
-	$(PYTEST)
+	ASYNCIO_C_STRESS_SEED=$(or $(SEED),1) $(PYTEST) tests/unit tests/contract tests/crash
+	ASYNCIO_C_STRESS_SEED=0 $(PYTEST) tests/conformance
 
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
 asan: $(ENVIRONMENT)           ## the debug build under the address and undefined-behaviour sanitizers, and test
 	ASYNCIO_C_DEBUG=1 CFLAGS='$(SANITIZE)' LDFLAGS='$(SANITIZE)' $(PYTHON) setup.py -q build_ext --inplace
 	LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc $(PYTEST) tests/unit
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc \
+	$(PYTEST) tests/unit tests/contract tests/crash tests/conformance
+
+tsan: $(ENVIRONMENT)           ## what threads do to pollers and loops, under the thread sanitizer
+	mkdir -p build
+	$(CC) -std=c11 -D_DEFAULT_SOURCE -O1 -g -fsanitize=thread -pthread -Isrc tests/c/threads.c src/base/*.c src/io/*.c \
+	    -o build/threads
+	build/threads
+	ASYNCIO_C_DEBUG=1 CFLAGS=-fsanitize=thread LDFLAGS=-fsanitize=thread $(PYTHON) setup.py -q build_ext --inplace
+	LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" $(PYTEST) tests/unit/test_threads.py
+
+# Slow: the core's objects, and writing to a stream.  valgrind knows ppoll(), but not epoll_pwait2(), and says so each time.
+VALGRIND_TESTS = $(addprefix tests/unit/test_,cancel.py future.py gather.py wait.py sleep.py timers.py) \
+    tests/unit/net/test_stream_writing.py
+valgrind: $(ENVIRONMENT)       ## the debug build under valgrind's memcheck, and the tests of the core
+	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
+	PYTHONMALLOC=malloc ASYNCIO_C_POLLER=poll valgrind -q --leak-check=no --error-exitcode=9 \
+	    $(PYTEST) -p no:faulthandler -k 'native or epoll' $(VALGRIND_TESTS)
 
 leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and descriptors have to stay flat
 	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace

@@ -3,7 +3,7 @@
 Environment variables:
 
     ASYNCIO_C_DEBUG=1    no optimisation, debug symbols, assertions, warnings are errors
-    ASYNCIO_C_STRESS=1   the same, and what is rare happens at every occasion: tiny rings and heaps, no freelists
+    ASYNCIO_C_STRESS=1   the same, and what is rare happens often: tiny rings, no freelists, short system calls
     ASYNCIO_C_WERROR=1   warnings are errors
 """
 

@@ -4,6 +4,7 @@
 #include "core/loop.h"
 #include "core/task.h"
 #include "flow/flow.h"
+#include "io/calls.h"
 #include "net/net.h"
 
 /* Every native task that is not done, for the set that asyncio.all_tasks() iterates over. */
@@ -30,12 +31,31 @@ after_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+#ifdef ASYNCIO_C_STRESS
+static PyObject *
+stress(PyObject *Py_UNUSED(module), PyObject *seed)
+{
+    unsigned long long value = PyLong_AsUnsignedLongLongMask(seed);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    stress_seed(value);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(stress_doc, "_stress($module, seed, /)\n--\n\n"
+                         "Begin the chance of the stress build again, from a number; 0 has system calls left alone.");
+#endif
+
 PyDoc_STRVAR(native_tasks_doc, "_native_tasks($module, /)\n--\n\nReturn a list of every native task that is not done.");
 PyDoc_STRVAR(after_fork_doc, "_after_fork($module, /)\n--\n\nSay that this process is a fork's child.");
 
 static PyMethodDef functions[] = {
     { "_native_tasks", native_tasks, METH_NOARGS, native_tasks_doc },
     { "_after_fork", after_fork, METH_NOARGS, after_fork_doc },
+#ifdef ASYNCIO_C_STRESS
+    { "_stress", stress, METH_O, stress_doc },
+#endif
     { 0 },
 };
 

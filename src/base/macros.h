@@ -12,6 +12,13 @@
 
 #define AC_ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
+/* The stress build (make stress) begins with as little as it can, so that each test grows everything many times. */
+#ifdef ASYNCIO_C_STRESS
+#define AC_STRESS_OR(stress, other) (stress)
+#else
+#define AC_STRESS_OR(stress, other) (other)
+#endif
+
 /* Kept out of line, so that the hot function beside it stays small. */
 #define AC_COLD __attribute__((cold, noinline))
 

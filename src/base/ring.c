@@ -4,12 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* The stress build starts as small as it can, so that each test grows the ring many times. */
-#ifdef ASYNCIO_C_STRESS
-#define RING_FIRST_CAPACITY 1
-#else
-#define RING_FIRST_CAPACITY 64
-#endif
+enum { RING_FIRST_CAPACITY = AC_STRESS_OR(1, 64) };
 
 void
 ring_init(struct ring *ring)

@@ -2,6 +2,7 @@
 #include "io/poller.h"
 
 #include "base/macros.h"
+#include "io/calls.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -40,7 +41,7 @@ poller_close(struct poller *poller)
 static int
 reserve_watch(struct poller *poller, int fd)
 {
-    size_t size = poller->watches_size ? poller->watches_size : 16;
+    size_t size = poller->watches_size ? poller->watches_size : AC_STRESS_OR(1, 16);
     while (size <= (size_t)fd) {
         size *= 2;
     }
@@ -91,6 +92,27 @@ poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
         poller->watch_count++;
     }
     return 0;
+}
+
+int
+poller_wait(struct poller *poller, int64_t timeout_ns)
+{
+    return stress_interrupts(timeout_ns) ? -EINTR : poller->backend->wait(poller, timeout_ns);
+}
+
+int
+poller_collect(struct poller *poller, int count)
+{
+    count = poller->backend->collect(poller, count);
+#ifdef ASYNCIO_C_STRESS
+    for (int left = count; left > 1 && stress_is_on(); left--) {
+        struct poll_event *last = &poller->events[left - 1], *other = &poller->events[stress_random((uint32_t)left)];
+        struct poll_event event = *other;
+        *other = *last;
+        *last = event;
+    }
+#endif
+    return count;
 }
 
 int

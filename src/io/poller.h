@@ -81,17 +81,8 @@ poller_prepare(struct poller *poller)
     return poller->backend->prepare ? poller->backend->prepare(poller) : 0;
 }
 
-static inline int
-poller_wait(struct poller *poller, int64_t timeout_ns)
-{
-    return poller->backend->wait(poller, timeout_ns);
-}
-
-static inline int
-poller_collect(struct poller *poller, int count)
-{
-    return poller->backend->collect(poller, count);
-}
+int poller_wait(struct poller *poller, int64_t timeout_ns);
+int poller_collect(struct poller *poller, int count);
 
 /* The watch of `fd`, or NULL. */
 static inline struct watch *

@@ -25,12 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifdef ASYNCIO_C_STRESS
-enum { FIRST_BATCH = 1 };
-#else
-enum { FIRST_BATCH = 64 };
-#endif
-enum { LARGEST_BATCH = 4096 };
+enum { FIRST_BATCH = AC_STRESS_OR(1, 64), LARGEST_BATCH = 4096 };
 
 static int
 reserve(struct poller *poller, size_t size)

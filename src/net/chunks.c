@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-enum { CHUNKS_AT_ONCE = 64 };
+enum { CHUNKS_AT_ONCE = AC_STRESS_OR(2, 64) };
 
 void
 chunks_init(struct chunks *chunks)

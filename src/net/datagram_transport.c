@@ -33,6 +33,7 @@
 #include "base/ring.h"
 #include "core/loop.h"
 #include "core/reader.h"
+#include "io/calls.h"
 #include "net/address.h"
 #include "net/net.h"
 #include "net/transport.h"
@@ -177,7 +178,7 @@ receive(DatagramTransport *self, Loop *loop, PyObject **data, PyObject **name)
     }
     struct address address = { .length = sizeof(address.storage) };
     ssize_t count =
-        recvfrom(self->fd, scratch, READ_SIZE, MSG_DONTWAIT, (struct sockaddr *)&address.storage, &address.length);
+        sys_recvfrom(self->fd, scratch, READ_SIZE, MSG_DONTWAIT, (struct sockaddr *)&address.storage, &address.length);
     if (count < 0) {
         return errno == EAGAIN || errno == EINTR ? 0 : raise_errno(-errno);
     }
@@ -303,9 +304,9 @@ send_directly(DatagramTransport *self, PyObject *data, const struct address *add
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return -1;
     }
-    ssize_t count = address == NULL ? send(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
-                                    : sendto(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
-                                             (const struct sockaddr *)&address->storage, address->length);
+    ssize_t count = address == NULL ? sys_send(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                    : sys_sendto(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
+                                                 (const struct sockaddr *)&address->storage, address->length);
     int outcome = outcome_of(count);
     PyBuffer_Release(&view);
     return outcome;

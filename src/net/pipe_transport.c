@@ -30,6 +30,7 @@
    Invariants: if there are chunks, the loop watches for writability; `ending` means that connection_lost() is on its way or
    has been called. */
 #include "core/reader.h"
+#include "io/calls.h"
 #include "net/chunks.h"
 #include "net/net.h"
 #include "net/transport.h"
@@ -109,7 +110,7 @@ read_once(ReadPipeTransport *self, PyObject *protocol)
     }
     ssize_t count;
     Py_BEGIN_ALLOW_THREADS
-    count = read(self->fd, scratch, LOOP_SCRATCH_SIZE);
+    count = sys_read(self->fd, scratch, LOOP_SCRATCH_SIZE);
     Py_END_ALLOW_THREADS
     if (AC_UNLIKELY(count < 0)) {
         if (errno == EAGAIN || errno == EINTR) {
@@ -136,7 +137,7 @@ write_vectors(int fd, struct iovec *vectors, size_t count)
 {
     ssize_t written;
     Py_BEGIN_ALLOW_THREADS
-    written = count == 1 ? write(fd, vectors[0].iov_base, vectors[0].iov_len) : writev(fd, vectors, (int)count);
+    written = count == 1 ? sys_write(fd, vectors[0].iov_base, vectors[0].iov_len) : sys_writev(fd, vectors, (int)count);
     Py_END_ALLOW_THREADS
     return written;
 }

@@ -16,6 +16,7 @@
    The descriptor's blocking mode is not touched and does not matter: each attempt asks not to block. */
 #include "core/reader.h"
 #include "flow/coroutine.h"
+#include "io/calls.h"
 #include "net/net.h"
 #include "py/args.h"
 #include "py/errors.h"
@@ -76,7 +77,7 @@ try_recv(SockCoroutine *self, PyObject **result)
         if (scratch == NULL) {
             return -1;
         }
-        ssize_t count = recv(self->fd, scratch, (size_t)self->size, MSG_DONTWAIT);
+        ssize_t count = sys_recv(self->fd, scratch, (size_t)self->size, MSG_DONTWAIT);
         outcome = outcome_of(count);
         *result = outcome > 0 ? PyBytes_FromStringAndSize(scratch, count) : NULL;
         return outcome > 0 && *result == NULL ? -1 : outcome;
@@ -85,7 +86,7 @@ try_recv(SockCoroutine *self, PyObject **result)
     if (data == NULL) {
         return -1;
     }
-    ssize_t count = recv(self->fd, PyBytes_AS_STRING(data), (size_t)self->size, MSG_DONTWAIT);
+    ssize_t count = sys_recv(self->fd, PyBytes_AS_STRING(data), (size_t)self->size, MSG_DONTWAIT);
     outcome = outcome_of(count);
     if (outcome <= 0) {
         Py_DECREF(data);
@@ -105,7 +106,7 @@ try_recv_into(SockCoroutine *self, PyObject **result)
     if (PyObject_GetBuffer(self->argument, &view, PyBUF_WRITABLE) < 0) {
         return -1;
     }
-    ssize_t count = recv(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
+    ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
     int error = errno;
     PyBuffer_Release(&view);
     errno = error;
@@ -118,7 +119,7 @@ static int
 try_sendall(SockCoroutine *self, PyObject **result)
 {
     const char *rest = (const char *)self->view.buf + self->sent;
-    ssize_t count = send(self->fd, rest, (size_t)(self->view.len - self->sent), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t count = sys_send(self->fd, rest, (size_t)(self->view.len - self->sent), MSG_DONTWAIT | MSG_NOSIGNAL);
     int outcome = outcome_of(count);
     if (outcome > 0) {
         self->sent += count;

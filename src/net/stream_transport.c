@@ -24,6 +24,7 @@
    Invariants: `waiting` means that the loop watches for writability, and then there are chunks; `deferred` is linked only if
    there are chunks and `waiting` is false. */
 #include "core/reader.h"
+#include "io/calls.h"
 #include "net/chunks.h"
 #include "net/net.h"
 #include "net/transport.h"
@@ -95,8 +96,8 @@ static ssize_t
 send_vectors(int fd, struct iovec *vectors, size_t count)
 {
     struct msghdr message = { .msg_iov = vectors, .msg_iovlen = count };
-    return count == 1 ? send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
-                      : sendmsg(fd, &message, MSG_NOSIGNAL);
+    return count == 1 ? sys_send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
+                      : sys_sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
 static int
@@ -313,7 +314,7 @@ read_data(StreamTransport *self, PyObject *protocol)
     if (scratch == NULL) {
         return -1;
     }
-    ssize_t count = recv(self->fd, scratch, READ_SIZE, 0);
+    ssize_t count = sys_recv(self->fd, scratch, READ_SIZE, 0);
     int result = check_read(self, count);
     if (result <= 0) {
         return result;
@@ -367,7 +368,7 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         PyBuffer_Release(&view);
         return 0;
     }
-    ssize_t count = recv(self->fd, view.buf, (size_t)view.len, 0);
+    ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, 0);
     int error = errno;
     PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */
     errno = error;

@@ -51,6 +51,7 @@ def interpreters():
     return Interpreters()
 
 
+@pytest.mark.whole_calls
 def test_program_in_a_sub_interpreter(interpreters, native):
     """mod_wsgi, and concurrent.interpreters (3.14): a module either works there or refuses; ours works."""
     for _ in range(3):

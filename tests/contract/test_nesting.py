@@ -296,6 +296,7 @@ def test_refused_in_another_thread(loop_of_ours):
     assert errors == ["This event loop is already running"]
 
 
+@pytest.mark.whole_calls
 def test_what_was_written_is_sent_first(ours, loop_of_ours, pair):
     """What a callback writes is sent when it ends; in a nested run the answer may come before that."""
     loop = loop_of_ours

@@ -187,6 +187,7 @@ def test_pause_and_resume_are_idempotent(loop, pair):
     loop.run_until_complete(main())
 
 
+@pytest.mark.whole_calls
 def test_private_attributes_of_streams(loop, pair):
     """redis-py reads StreamReader._buffer; STARTTLS libraries replace _transport of reader and writer."""
 

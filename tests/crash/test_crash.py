@@ -15,6 +15,14 @@ from . import __main__, table
 ENVIRONMENT = {"PYTHONMALLOC": "debug", "MALLOC_PERTURB_": "165"}
 
 
+# Where a debug build of 3.11 ends by an assertion of its own, on asyncio too.
+ASSERTED_BY_311 = {
+    "write_of_released": "iterating a released memoryview asserts that no exception is set",
+    "exception_handler_recurses": "list.sort() asserts that comparing again, at the limit of recursion, says the same",
+}
+IS_DEBUG_311 = sys.version_info < (3, 12) and hasattr(sys, "gettotalrefcount")
+
+
 @pytest.fixture(scope="module", params=support.NAMES)
 def outcomes(request):
     """`{case: (status, output)}` of all cases on one implementation."""
@@ -33,6 +41,8 @@ def test_survives(outcomes, name):
     case = table.CASES[name]
     if implementation == "asyncio" and case.stock:
         pytest.skip(f"stock asyncio: {case.stock}")
+    if IS_DEBUG_311 and name in ASSERTED_BY_311:
+        pytest.skip(ASSERTED_BY_311[name])
     status, output = results[name]
     assert status == (1 if case.raises else 0), output
     if case.raises:

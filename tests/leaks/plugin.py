@@ -10,6 +10,7 @@ has grown in each of the last repetitions of many; growth that stops, or goes ba
 """
 
 import array
+import contextvars
 import ctypes
 import gc
 import os
@@ -101,7 +102,10 @@ def _leaks_of(item):
     measurement = Measurement()
     measurement.take()
     while measurement.count <= REPETITIONS and not measurement.is_flat():
-        reports = runtestprotocol(item, nextitem=item.parent, log=False)
+        # In a context of its own: what a test sets in that around it would stay there for ever.
+        context = contextvars.copy_context()
+        reports = context.run(runtestprotocol, item, nextitem=item.parent, log=False)
+        del context
         if not all(report.passed for report in reports):
             return ["fails when it is repeated:", *(str(r.longrepr) for r in reports if r.failed)]
         del reports

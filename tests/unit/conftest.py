@@ -20,6 +20,14 @@ def garbage_of_its_own():
     gc.collect()
 
 
+@pytest.fixture
+def collections_on_demand():
+    """Garbage is collected where the test says so, and nowhere else: texts name what has ended before what."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.fixture(params=support.NAMES)
 def impl(request):
     """One implementation: see `support.load`."""

@@ -717,7 +717,7 @@ def slow_callbacks(impl, loop):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_same_texts_as_stock(ours, stock, name):
+def test_same_texts_as_stock(ours, stock, name, collections_on_demand):
     function = CASES[name]
     run = lambda impl, loop: list(function(impl, loop) or [])  # noqa: E731
     assert texts_of(ours, run) == texts_of(stock, run)

@@ -282,6 +282,7 @@ def test_removing_a_closed_socket(loop, direction):
     support.run_once(loop)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_watched_socket_is_kept_alive(loop):
     left, right = socket.socketpair()
     seen = []

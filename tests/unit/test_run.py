@@ -70,10 +70,10 @@ def test_exception_while_cancelling_is_reported(impl):
     async def main():
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: contexts.append(context))
-        impl.create_task(left_over())
+        kept.append(impl.create_task(left_over()))
         await impl.sleep(0)
 
-    contexts = []
+    contexts, kept = [], []
     impl.run(main())
     [context] = contexts
     assert context["message"] == "unhandled exception during asyncio.run() shutdown"

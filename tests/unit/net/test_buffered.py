@@ -74,6 +74,7 @@ async def test_buffer_that_grows_between_reads(connect):
     await finish(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_buffer_of_wide_items(connect):
     """What is counted are bytes."""
     transport, protocol, peer = await connect(
@@ -89,6 +90,7 @@ async def test_buffer_of_wide_items(connect):
     await finish(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_data_is_in_the_buffer_when_buffer_updated_is_called(connect):
     seen = []
     transport, protocol, peer = await connect(
@@ -117,6 +119,7 @@ async def test_eof(connect, keep):
     assert protocol.events == ["made", "updated", "eof", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_pausing(connect):
     transport, protocol, peer = await connect(
         lambda: BufferedRecorder(4, updated=lambda self, nbytes: self.transport.pause_reading())
@@ -130,6 +133,7 @@ async def test_pausing(connect):
     await finish(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_pause_in_get_buffer(connect):
     """The read that asked is made; it is the last."""
 
@@ -162,6 +166,7 @@ async def test_end_in_get_buffer(connect, end):
     assert protocol.events.count("lost") == 1
 
 
+@pytest.mark.whole_calls
 async def test_set_protocol_in_get_buffer(connect):
     """The next read is the new protocol's; the connection is not disturbed."""
     second = Recorder()
@@ -179,6 +184,7 @@ async def test_set_protocol_in_get_buffer(connect):
     assert await second.lost() is None
 
 
+@pytest.mark.whole_calls
 async def test_set_protocol_in_buffer_updated(connect):
     second = BufferedRecorder(3)
     transport, protocol, peer = await connect(

@@ -62,6 +62,7 @@ async def test_connection(loop, listener):
         assert await peer.read_all() == b""
 
 
+@pytest.mark.whole_calls
 async def test_peer_that_speaks_first(loop, listener):
     connecting = asyncio.ensure_future(loop.create_connection(Recorder, *listener.getsockname()))
     conn, _ = await in_thread(listener.accept)

@@ -266,6 +266,7 @@ async def drain(sock, count):
             await turns(1)
 
 
+@pytest.mark.whole_calls
 async def test_pause_and_resume_writing(unix_pair):
     transport, protocol, sock = await unix_pair()
     count = await fill(transport, protocol)
@@ -561,6 +562,7 @@ async def test_unix_paths(loop, tmp_path):
     await finish(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_unix_pair(unix_pair):
     transport, protocol, sock = await unix_pair()
     transport.sendto(b"x")

@@ -209,6 +209,7 @@ async def test_exception_in_error_received_while_receiving(udp, reports):
     await finish(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_exception_in_error_received_while_sending(udp):
     def fail(self, exc):
         raise LookupError("error")
@@ -221,6 +222,7 @@ async def test_exception_in_error_received_while_sending(udp):
 
 
 @pytest.mark.parametrize("method", ("close", "abort"))
+@pytest.mark.whole_calls
 async def test_end_in_error_received_while_sending(udp, method):
     transport, protocol = await udp.endpoint(
         lambda: DatagramRecorder(error=lambda self, exc: getattr(self.transport, method)())

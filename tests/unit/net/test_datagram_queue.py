@@ -190,6 +190,7 @@ async def test_exception_in_flow_control(full, reports, failing):
 # ---- The end ----
 
 
+@pytest.mark.whole_calls
 async def test_farewell(udp):
     """Without a remote address, what is sent between close() and connection_lost() is sent."""
     sock = udp.new()

@@ -134,6 +134,7 @@ async def test_end_of_a_terminal(loop, pipes):
     assert type(exc) is OSError and exc.errno == errno.EIO
 
 
+@pytest.mark.whole_calls
 async def test_size_of_a_read(loop, pipes):
     """No more than 256 KiB at once, so that other callbacks get their turn."""
     sizes = []
@@ -209,6 +210,7 @@ async def test_close_in_callbacks(loop, pipes, callback):
     assert protocol.events == (["made", "lost"] if callback == "made" else ["made", callback, "lost"])
 
 
+@pytest.mark.whole_calls
 async def test_exception_in_data_received(loop, pipes, reports):
     """It is reported, and the pipe is read on: pipes are not as strict as sockets."""
 
@@ -313,6 +315,7 @@ async def test_buffers_changed_after_the_write(loop, pipes):
     await protocol.lost()
 
 
+@pytest.mark.whole_calls
 async def test_pause_and_resume_writing(loop, pipes):
     reading, writing = pipes("pipe")
     transport, protocol = await loop.connect_write_pipe(Recorder, writing)
@@ -357,6 +360,7 @@ async def test_reader_goes_away_with_data_pending(loop, pipes):
     assert protocol.events == ["made", "pause", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_reader_is_found_gone_by_a_write(loop, pipes, logged):
     """The write fails before the loop has had a chance to see it: no report, for that is how pipes end."""
     reading, writing = pipes("pipe")
@@ -380,6 +384,7 @@ async def test_socket_that_answers(loop, pipes):
     assert protocol.events == ["made", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_writes_are_not_put_off(loop, pipes):
     """Who else writes to the same pipe can rely on the order."""
     reading, writing = pipes("pipe")
@@ -409,6 +414,7 @@ async def test_many_small_writes_to_a_full_pipe(loop, pipes):
     assert protocol.events == ["made", "pause", "resume", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_limits(loop, pipes):
     reading, writing = pipes("pipe")
     transport, protocol = await loop.connect_write_pipe(Recorder, writing)
@@ -476,6 +482,7 @@ async def test_ended_twice(impl, loop, pipes, first):
 
 
 @pytest.mark.parametrize("writes", (True, False), ids=("writing", "reading"))
+@pytest.mark.whole_calls
 def test_descriptor_that_became_blocking(impl, writes):
     """Another process can take non-blocking mode away from a terminal or pipe. Other threads run on all the same.
 
@@ -567,6 +574,7 @@ async def test_write_after_close(loop, pipes, logged):
     assert await in_thread(reading.read, 1) == b""
 
 
+@pytest.mark.whole_calls
 async def test_writing_character_device(loop):
     transport, protocol = await loop.connect_write_pipe(Recorder, open("/dev/null", "wb", 0))
     transport.write(b"x" * 1_000_000)
@@ -662,6 +670,7 @@ async def test_both_ends_on_one_loop(loop, pipes):
 async def test_debug_mode_tells_of_the_end(loop, pipes, end, caplog):
     caplog.set_level("DEBUG", "asyncio")
     loop.set_debug(True)
+    loop.slow_callback_duration = 1000
     pair = pipes("pipe")
     transport, protocol = await connecting(loop, end)(Recorder, pair[end])
     pair[1 - end].close()

@@ -109,6 +109,7 @@ async def test_sock_sendfile_wrong_arguments(loop, pair, file, tmp_path):
 async def test_sock_sendfile_with_a_blocking_socket_in_debug_mode(loop, pair, file):
     sock, peer = pair
     loop.set_debug(True)
+    loop.slow_callback_duration = 1000
     sock.setblocking(True)
     with pytest.raises(ValueError) as caught:
         await loop.sock_sendfile(sock, file)

@@ -126,6 +126,7 @@ async def test_client_that_reset_before_it_was_accepted(serve):
     await stop(server)
 
 
+@pytest.mark.whole_calls
 async def test_client_that_left_before_it_was_accepted(serve):
     server, connect, protocols = await serve()
     peer = connect()

@@ -66,6 +66,7 @@ async def cancelled(task):
 # ---- sock_recv, sock_recv_into ----
 
 
+@pytest.mark.whole_calls
 async def test_recv_at_once(loop, pair):
     sock, peer = pair
     peer.send(b"abcdef")
@@ -73,6 +74,7 @@ async def test_recv_at_once(loop, pair):
     assert await loop.sock_recv(sock, 100) == b"ef"
 
 
+@pytest.mark.whole_calls
 async def test_recv_that_is_ready_does_not_suspend(loop, pair):
     sock, peer = pair
     peer.send(b"x")
@@ -84,6 +86,7 @@ async def test_recv_that_is_ready_does_not_suspend(loop, pair):
     assert order == ["received", "soon"]
 
 
+@pytest.mark.whole_calls
 async def test_recv_later(loop, pair):
     sock, peer = pair
     task = await started(loop.sock_recv(sock, 100))
@@ -136,6 +139,7 @@ async def test_recv_with_a_wrong_size(loop, pair, size):
         await loop.sock_recv(sock, size)
 
 
+@pytest.mark.whole_calls
 async def test_recv_into(loop, pair):
     sock, peer = pair
     buffer = bytearray(b"-" * 8)
@@ -299,6 +303,7 @@ async def test_sendall_both_ways_at_once(loop, pair):
 # ---- Cancellation ----
 
 
+@pytest.mark.whole_calls
 async def test_cancelled_recv_loses_nothing(loop, pair):
     sock, peer = pair
     for _ in range(3):
@@ -307,6 +312,7 @@ async def test_cancelled_recv_loses_nothing(loop, pair):
     assert await loop.sock_recv(sock, 100) == b"kept"
 
 
+@pytest.mark.whole_calls
 async def test_recv_cancelled_as_data_comes(loop, pair):
     """The data stays in the socket, or is returned: it is never lost."""
     sock, peer = pair
@@ -333,6 +339,7 @@ async def test_finished_waits_leave_no_watch(loop, pair):
     assert loop.remove_reader(sock) is False
 
 
+@pytest.mark.whole_calls
 async def test_cancelled_recv_into_writes_no_more(loop, pair):
     sock, peer = pair
     buffer = bytearray(b"untouched")
@@ -570,6 +577,7 @@ OPERATIONS = list(everything(None, None))
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_blocking_socket_in_debug_mode(loop, operation):
     loop.set_debug(True)
+    loop.slow_callback_duration = 1000
     with socket.socket() as sock:
         with pytest.raises(ValueError) as caught:
             await everything(loop, sock)[operation]()
@@ -625,6 +633,7 @@ async def test_sockets_used_by_a_transport(loop, family):
         await protocol.lost()
 
 
+@pytest.mark.whole_calls
 async def test_echo_by_many(loop, listener):
     """Fifty connections, each with its own coroutine, by sock_* alone."""
 
@@ -691,6 +700,7 @@ async def test_a_duplicate_does_not_wake_the_next_owner_of_the_number(loop, pair
     assert calls == [b"y"]
 
 
+@pytest.mark.whole_calls
 def test_a_duplicate_does_not_keep_the_loop_from_waiting(loop, pair, tmp_path):
     """Not even if the number of another socket has become that of a regular file."""
     sock, peer = pair
@@ -728,6 +738,7 @@ async def test_sendall_cancelled_after_the_socket_was_closed(loop, pair):
     support.collect()
 
 
+@pytest.mark.whole_calls
 async def test_another_file_under_the_number_of_a_living_socket(loop):
     """sock_recv() may keep its interest in the socket; remove_reader() ends it."""
     first, first_peer = socket.socketpair()
@@ -747,6 +758,7 @@ async def test_another_file_under_the_number_of_a_living_socket(loop):
         assert await waiting == b"second"
 
 
+@pytest.mark.whole_calls
 async def test_the_buffer_of_recv_into_may_change_its_size_meanwhile(loop):
     sock, peer = socket.socketpair()
     with sock, peer:

@@ -122,6 +122,7 @@ async def test_abort_after_close_with_pending_data(connect):
     assert protocol.events.count("lost") == 1
 
 
+@pytest.mark.whole_calls
 async def test_a_write_that_was_sent_survives_abort(connect):
     """What a finished callback has written and the socket has taken is not taken back."""
     transport, protocol, peer = await connect(Recorder)
@@ -177,6 +178,7 @@ async def test_end_in_buffered_callbacks(connect, end):
     assert protocol.events == ["made", "updated", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_write_and_close_in_data_received(connect):
     """The simplest server: answer and hang up."""
     answer = peers.payload(700_000)
@@ -273,6 +275,7 @@ async def test_reset_while_reading(connect):
     assert transport.is_closing() is True
 
 
+@pytest.mark.whole_calls
 async def test_peer_closes_with_unread_data(connect):
     """The kernel answers with a reset, on Unix sockets too."""
     transport, protocol, peer = await connect(Recorder)

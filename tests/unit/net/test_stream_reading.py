@@ -32,6 +32,7 @@ async def test_buffered_data_of_all_sizes(connect, size):
     assert await protocol.lost() is None
 
 
+@pytest.mark.whole_calls
 async def test_data_is_bytes_of_its_own(connect):
     """A protocol may keep what it was given: later reads do not change it."""
     kept = []
@@ -62,6 +63,7 @@ async def test_one_byte_at_a_time(connect):
     await protocol.lost()
 
 
+@pytest.mark.whole_calls
 async def test_data_that_came_before_the_transport(loop, family):
     ours, theirs = peers.socket_pair(family)
     with peers.Peer(theirs) as peer:
@@ -169,6 +171,7 @@ async def test_pause_in_data_received(connect):
     await protocol.lost()
 
 
+@pytest.mark.whole_calls
 async def test_paused_transport_does_not_see_the_end(connect):
     transport, protocol, peer = await connect(Recorder)
     transport.pause_reading()
@@ -254,6 +257,7 @@ async def test_eof_flushes_what_is_pending(connect):
     assert await protocol.lost() is None
 
 
+@pytest.mark.whole_calls
 async def test_half_close_both_ways(connect):
     """Each side ends its stream; the transport is closed only when it is told so."""
     transport, protocol, peer = await connect(lambda: Recorder(eof=lambda self: True))
@@ -280,6 +284,7 @@ async def test_eof_without_data(connect):
 # ---- Protocols that change ----
 
 
+@pytest.mark.whole_calls
 async def test_set_protocol_in_data_received(connect):
     second = Recorder()
     transport, protocol, peer = await connect(
@@ -296,6 +301,7 @@ async def test_set_protocol_in_data_received(connect):
     assert second.events == ["data", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_set_protocol_from_protocol_to_buffered_and_back(connect):
     transport, first, peer = await connect(
         lambda: Recorder(data=lambda self, data: self.transport.set_protocol(second))

@@ -522,6 +522,7 @@ async def test_write_eof_of_a_closing_transport_does_nothing(connect):
     assert protocol.events == ["made", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_write_eof_then_the_peer_ends_too(connect):
     transport, protocol, peer = await connect(Recorder)
     transport.write_eof()
@@ -560,6 +561,7 @@ async def test_writelines_of_a_list_that_changes(connect, impl):
     await closed(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_a_nested_turn_of_the_loop_sends_what_was_written_before(connect, loop):
     transport, protocol, peer = await connect(Recorder)
     received, done = [], loop.create_future()
@@ -579,6 +581,7 @@ async def test_a_nested_turn_of_the_loop_sends_what_was_written_before(connect, 
     await closed(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_shutdown_of_the_socket_comes_after_what_was_written(connect):
     """asyncio has no API of its own for it, so this is how programs shut a direction down."""
     transport, protocol, peer = await connect(Recorder)
@@ -588,6 +591,7 @@ async def test_shutdown_of_the_socket_comes_after_what_was_written(connect):
     await closed(transport, protocol)
 
 
+@pytest.mark.whole_calls
 async def test_what_was_written_before_a_fork_is_sent_once(connect):
     transport, protocol, peer = await connect(Recorder)
 

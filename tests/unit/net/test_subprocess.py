@@ -413,6 +413,7 @@ async def test_exit_before_the_process_is_watched(monkeypatch):
     assert process.returncode == 3
 
 
+@pytest.mark.whole_calls
 async def test_what_a_process_wrote_comes_before_its_end(loop):
     """Where the loop learns of both at the same moment."""
     told = []

@@ -338,6 +338,7 @@ async def test_peer_breaks_off(loop, serve, client_context):
     await stop()
 
 
+@pytest.mark.whole_calls
 async def test_abort(loop, serve, client_context):
     address, protocols, stop = await serve()
     transport, protocol = await connect(loop, address, client_context)

@@ -135,6 +135,7 @@ async def test_readers_leave_the_blocking_mode_alone(loop):
 # ---- Transports ----
 
 
+@pytest.mark.whole_calls
 async def test_write_after_close_raises_nothing(connect):
     transport, _, peer = await connect(Recorder)
     transport.write(b"before")
