@@ -124,9 +124,9 @@ def report(results: dict[str, dict]) -> str:
             lines.append(f"| {result['python']} | {WAYS[way]} | " + " | ".join(map(str, numbers)) + " |")
     lines += [
         "",
-        "By module, the three together, passed/run; skipped are tests for Windows or of a class that is",
+        "By module, the three together, passed/run. What is skipped, CPython's own conditions skip.",
+        "",
     ]
-    lines += ["abstract there, by CPython itself.", ""]
     lines += ["| module | " + " | ".join(result["python"] for result in results.values()) + " |"]
     lines += ["|---" * (len(results) + 1) + "|"]
     modules = [sums(result["runs"], "module") for result in results.values()]
