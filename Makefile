@@ -61,8 +61,8 @@ leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and 
 torture: build                 ## fail each allocation of each operation once: an exception, and nothing worse
 	$(PYTHON) -m tests.torture
 
-conformance: build             ## CPython's own asyncio tests on the native types
-	$(PYTEST) tests/conformance
+conformance:                   ## CPython's own asyncio tests on every Python; WRITE=--write updates docs/compatibility.md
+	python3 tools/run_conformance.py --enter $(NEWER) $(WRITE)
 
 N ?= 10000
 differential: build            ## N random programs on asyncio and on asyncio_c, others each time unless SEED is given

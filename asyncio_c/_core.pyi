@@ -5,13 +5,14 @@ them, too. Spelled out is only what differs.
 """
 
 import asyncio
+import sys
 from asyncio import all_tasks as all_tasks
 from asyncio import create_task as create_task
 from asyncio import current_task as current_task
 from asyncio import gather as gather
 from asyncio import sleep as sleep
 from asyncio import wait as wait
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
 from contextvars import Context
 from typing import Any, Protocol, TypeVar, TypeVarTuple, final
 
@@ -60,7 +61,30 @@ class TimerHandle(asyncio.TimerHandle):
 
 # Meant to be combined with BaseEventLoop, from which it does not derive itself.
 @disjoint_base
-class Loop(asyncio.BaseEventLoop): ...
+class Loop(asyncio.BaseEventLoop):
+    def _accept_all(self, arguments: tuple[Any, ...], /) -> None: ...
+    def _make_socket_transport(
+        self,
+        sock: Any,
+        protocol: Any,
+        waiter: Any = None,
+        *,
+        extra: Any = None,
+        server: Any = None,
+        context: Any = None,
+    ) -> Any: ...
+    def _open_accepted(self, accepted: tuple[Any, ...], /) -> None: ...
+
+# Meant to be combined with MutableMapping, from which it does not derive itself.
+@disjoint_base
+class FdMap:
+    def __contains__(self, key: object, /) -> bool: ...
+    def __delitem__(self, key: int, /) -> None: ...
+    def __getitem__(self, key: int, /) -> Any: ...
+    def __iter__(self) -> Iterator[int]: ...
+    def __len__(self) -> int: ...
+    def __setitem__(self, key: int, value: Any, /) -> None: ...
+    def get(self, fd: object, default: Any = None, /) -> Any: ...
 
 @disjoint_base
 class ReadPipeTransport(asyncio.ReadTransport): ...
@@ -70,16 +94,15 @@ class WritePipeTransport(asyncio.Transport): ...
 
 @disjoint_base
 class StreamTransport(asyncio.Transport):
-    def _open(
+    def __init__(
         self,
         loop: object,
         sock: object,
         protocol: object,
-        waiter: object,
-        extra: object,
-        server: object,
-        context: object,
-        /,
+        waiter: object = None,
+        extra: object = None,
+        server: object = None,
+        context: object = None,
     ) -> None: ...
 
 @disjoint_base
@@ -89,3 +112,7 @@ class DatagramTransport(asyncio.DatagramTransport):
 
 def _after_fork() -> None: ...
 def _native_tasks() -> list[asyncio.Task[Any]]: ...
+
+if sys.version_info >= (3, 14):
+    def future_add_to_awaited_by(fut: object, waiter: object, /) -> None: ...
+    def future_discard_from_awaited_by(fut: object, waiter: object, /) -> None: ...

@@ -1,4 +1,4 @@
-"""Native tasks in asyncio.all_tasks(), at no cost for each task.
+"""Native tasks in asyncio.all_tasks() and in call graphs, at no cost for each task.
 
 asyncio keeps the tasks that are not its own C type in a WeakSet, and adding to and removing from it would cost more than
 all the rest of a task's life. Native tasks are linked in a list of the C core instead, and the set gets a class whose
@@ -8,13 +8,17 @@ that was imported before us tells the truth.
 Up to Python 3.13 the set is an attribute of asyncio.tasks. In 3.11 all interpreters of a process share it, so that another
 interpreter than the one that made it puts a view with its own native tasks in the place of that attribute. From 3.14 on the C module holds the set privately,
 where the garbage collector finds it; if that ever changes, `register` says so by raising at import, not by losing tasks.
+
+Call graphs came with Python 3.14. TaskGroup, shield() and others tell asyncio.futures who waits for what, whose functions
+take in nothing but asyncio's own types; ours take in both.
 """
 
 from __future__ import annotations
 
 import _asyncio
+import asyncio
 import gc
-from asyncio import tasks
+from asyncio import futures, tasks
 from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
@@ -72,9 +76,15 @@ def _find_set() -> Any:
 
 
 def register() -> None:
-    """Make asyncio.all_tasks() see native tasks. Idempotent."""
+    """Make asyncio.all_tasks() and call graphs see native tasks. Idempotent."""
     found = _find_set()
     if type(found) is WeakSet:
         found.__class__ = TaskSet
     elif type(found) is not TaskSet and not isinstance(getattr(tasks, "_all_tasks", None), TaskSet):
         tasks._all_tasks = SharedTaskSet(found)  # type: ignore[attr-defined]
+    for name in ("future_add_to_awaited_by", "future_discard_from_awaited_by"):
+        if hasattr(futures, name):
+            setattr(asyncio, name, getattr(_core, name))
+            setattr(futures, name, getattr(_core, name))
+            # The name by which it is the accelerated one of two.
+            setattr(futures, f"_c_{name}", getattr(_core, name))

@@ -26,6 +26,7 @@ from asyncio import (
     trsock,
     unix_events,
 )
+from collections.abc import MutableMapping
 from types import NoneType
 from typing import Any
 
@@ -33,7 +34,6 @@ from . import _core, _registry, nesting, transports
 
 _registry.register()
 
-_KIND_OF_SOCKET = [getattr(socket.SocketType, name) for name in ("family", "type", "proto")]
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # Its name has lost its publicity with Python 3.14.
@@ -57,7 +57,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         # Not the selector loop's __init__, which would open a selector and a pair of sockets that we do not need.
         base_events.BaseEventLoop.__init__(self)
         self._selector = _Watches(self)
-        self._transports = weakref.WeakValueDictionary[int, Any]()
+        self._transports = _Transports()
         self._signal_handlers: dict[int, events.Handle] = {}
         self._unix_server_sockets: dict[socket.socket, int] = {}
         self._pidfds: set[int] = set()
@@ -167,6 +167,12 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._close_pidfd(next(iter(self._pidfds)))
         self._close()
 
+    def __del__(self) -> None:
+        # Without __init__, which a wrong argument keeps from running, there is nothing to warn about, and nothing to close
+        # but what the C core closes.
+        if "_awaited" in self.__dict__:
+            super().__del__()
+
     def _add_callback(self, handle: events.Handle) -> None:
         """Queue a handle of asyncio's own."""
         if not handle._cancelled:
@@ -202,20 +208,6 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             writer.close()
 
     # ---- What asyncio's loop builds connections of ----
-
-    def _make_socket_transport(
-        self,
-        sock: socket.socket,
-        protocol: Any,
-        waiter: Any = None,
-        *,
-        extra: Any = None,
-        server: Any = None,
-        context: Any = None,
-    ) -> Any:
-        if sys.version_info >= (3, 12):
-            self._ensure_fd_no_transport(sock)
-        return transports.StreamTransport(self, sock, protocol, waiter, extra, server, context)
 
     def _make_ssl_transport(
         self,
@@ -380,67 +372,48 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     ) -> None:
         """Accept what waits at the listening socket; the reader's callback of _start_serving()."""
         timeouts = (ssl_handshake_timeout, ssl_shutdown_timeout)
-        context = given_context[0] if given_context else None  # from Python 3.15 on
-        for _ in range(backlog + (sys.version_info >= (3, 14))):
-            try:
-                connection, address = _accept(sock)
-            except ConnectionAbortedError:
-                continue
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno not in _OUT_OF_RESOURCES:
-                    raise
-                message = "socket.accept() out of system resource"
-                details = {"message": message, "exception": error, "socket": trsock.TransportSocket(sock)}
-                self.call_exception_handler(details)
-                # The socket stays ready: look again when somebody may have closed something.
-                self._remove_reader(sock.fileno())
-                last = (context,) if sys.version_info >= (3, 15) else ()
-                arguments = (protocol_factory, sock, sslcontext, server, backlog, *timeouts, *last)
-                self.call_later(constants.ACCEPT_RETRY_DELAY, self._start_serving, *arguments)
-                return
-            if self._debug:
-                base_events.logger.debug("%r got a new connection from %r: %r", server, address, connection)
-            own_context = context.copy() if context is not None else None
-            if sslcontext:
-                keywords = {"context": own_context} if sys.version_info >= (3, 15) else {}
-                self.create_task(
-                    self._accept_connection2(
-                        protocol_factory,
-                        connection,
-                        {"peername": address},
-                        sslcontext,
-                        server,
-                        *timeouts,
-                        **keywords,
-                    ),
-                    context=own_context,
-                )
-            else:
-                arguments = (protocol_factory, connection, address, server, own_context)
-                self.call_soon(self._open_accepted, *arguments, context=own_context)
+        context = (given_context or (None,)) if sys.version_info >= (3, 15) else ()
+        self._accept_all((protocol_factory, sock, sslcontext, server, backlog, *timeouts, *context))
 
-    def _open_accepted(
-        self, protocol_factory: Any, sock: socket.socket, address: Any, server: Any, context: Any
-    ) -> None:
-        """Make the protocol and the transport of an accepted connection without TLS, for which nobody has to wait."""
-        protocol = None
-        try:
-            protocol = protocol_factory()
-            self._make_socket_transport(
-                sock, protocol, extra={"peername": address}, server=server, context=context
+    def _accept_failed(self, error: OSError, serving: tuple[Any, ...]) -> None:
+        """See to an accept() that raised: what the system is out of may be back in a second."""
+        if error.errno not in _OUT_OF_RESOURCES:
+            raise error
+        sock = serving[1]
+        message = "socket.accept() out of system resource"
+        details = {"message": message, "exception": error, "socket": trsock.TransportSocket(sock)}
+        self.call_exception_handler(details)
+        # The socket stays ready: look again when somebody may have closed something.
+        self._remove_reader(sock.fileno())
+        self.call_later(constants.ACCEPT_RETRY_DELAY, self._start_serving, *serving)
+
+    def _accepted(self, connection: socket.socket, address: Any, serving: tuple[Any, ...]) -> None:
+        """Open a connection with TLS, in debug mode, or on a loop with methods of its own."""
+        protocol_factory, _, sslcontext, server, _, *timeouts = serving
+        context = timeouts.pop() if sys.version_info >= (3, 15) else None
+        if self._debug:
+            base_events.logger.debug("%r got a new connection from %r: %r", server, address, connection)
+        own_context = context.copy() if context is not None else None
+        if sslcontext:
+            keywords = {"context": own_context} if sys.version_info >= (3, 15) else {}
+            extra = {"peername": address}
+            opening = self._accept_connection2(
+                protocol_factory, connection, extra, sslcontext, server, *timeouts, **keywords
             )
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            sock.close()
-            if self._debug:
-                message = "Error on transport creation for incoming connection"
-                details = {"message": message, "exception": error}
-                if protocol is not None:
-                    details["protocol"] = protocol
-                self.call_exception_handler(details)
+            self.create_task(opening, context=own_context)
+        else:
+            accepted = (protocol_factory, connection, address, server, own_context)
+            self.call_soon(self._open_accepted, accepted, context=own_context)
+
+    def _open_failed(self, error: BaseException, connection: socket.socket, protocol: Any) -> None:
+        """See to a protocol factory or a transport that raised."""
+        connection.close()
+        if self._debug:
+            message = "Error on transport creation for incoming connection"
+            details = {"message": message, "exception": error}
+            if protocol is not None:
+                details["protocol"] = protocol
+            self.call_exception_handler(details)
 
     # ---- Errors and slow callbacks ----
 
@@ -454,9 +427,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self.call_exception_handler(context)
 
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
-        # asyncio's function does not know a task of a class derived from the native one.
+        # asyncio's function knows none of a class derived from the native one, and asyncio does not know its Task in Python
+        # for a task, which an instance of the native class is by registration only.
         task = getattr(handle._callback, "__self__", None)
-        text = repr(task) if isinstance(task, _core.Task) else base_events._format_handle(handle)
+        is_task = _core.Task in type(task).__mro__ or isinstance(task, tasks._CTask)
+        text = repr(task) if is_task else str(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 
@@ -472,17 +447,8 @@ def allow_nesting(allowed: bool = True) -> None:
     Loop._nesting_allowed = allowed
 
 
-def _accept(sock: socket.socket) -> tuple[socket.socket, Any]:
-    """Return what sock.accept() returns, with a socket that does not block."""
-    if type(sock) is not socket.socket:
-        connection, address = sock.accept()
-    else:
-        # As accept() does, but the kind of the new socket as plain numbers, without the detour over their enumerations.
-        fd, address = sock._accept()
-        family, kind, number = (attribute.__get__(sock) for attribute in _KIND_OF_SOCKET)
-        connection = socket.socket(family, kind, number, fd)
-    connection.setblocking(False)
-    return connection, address
+class _Transports(_core.FdMap, MutableMapping[int, Any]):
+    """The transports by descriptor, held weakly: what asyncio's loop has a WeakValueDictionary for."""
 
 
 class _Watches:

@@ -1,7 +1,7 @@
 """Transports: asyncio's own, with their reading and writing in C.
 
-The C type comes first in the order of inheritance, as in the loop: it has what runs for each read and write. Opening,
-errors and the end of a connection are asyncio's, as this Python does them.
+The C type comes first in the order of inheritance, as in the loop: it has what runs for each read and write, and for a
+stream's opening and end. Errors and the rest are asyncio's, as this Python does them.
 """
 
 from __future__ import annotations
@@ -36,18 +36,6 @@ class StreamTransport(_core.StreamTransport, selector_events._SelectorSocketTran
 
     Mirrors what loop.create_connection() returns ("Transports and Protocols").
     """
-
-    def __init__(
-        self,
-        loop: Any,
-        sock: Any,
-        protocol: Any,
-        waiter: Any = None,
-        extra: Any = None,
-        server: Any = None,
-        context: Any = None,
-    ) -> None:
-        self._open(loop, sock, protocol, waiter, extra, server, context)
 
     def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
         return _TransportSocket(sock, self)

@@ -407,6 +407,7 @@ future_traverse(Future *self, visitproc visit, void *arg)
     Py_VISIT(self->source_traceback);
     Py_VISIT(self->cancel_message);
     Py_VISIT(self->cancelled_error);
+    Py_VISIT(self->awaited_by);
     int result = self->has_first ? entry_visit(&self->first, visit, arg) : 0;
     for (unsigned i = 0; i < self->rest_count && result == 0; i++) {
         result = entry_visit(&self->rest[i], visit, arg);
@@ -432,6 +433,7 @@ future_reset(Future *self)
     Py_CLEAR(self->source_traceback);
     Py_CLEAR(self->cancel_message);
     Py_CLEAR(self->cancelled_error);
+    Py_CLEAR(self->awaited_by);
     entries_drop(self);
 }
 
@@ -999,34 +1001,10 @@ Future_get_callbacks(Future *self, void *Py_UNUSED(closure))
     return list;
 }
 
-static int
-add_awaiter(PyObject *set, struct future_entry *entry)
-{
-    if (entry->callback != NULL || entry->native->ops->awaiter_borrow == NULL) {
-        return 0;
-    }
-    PyObject *awaiter = entry->native->ops->awaiter_borrow(entry->native);
-    return awaiter ? PySet_Add(set, awaiter) : 0;
-}
-
-/* Who waits is known from the entries. */
 static PyObject *
 Future_get_awaited_by(Future *self, void *Py_UNUSED(closure))
 {
-    PyObject *set = PySet_New(NULL);
-    if (set == NULL) {
-        return NULL;
-    }
-    int result = self->has_first ? add_awaiter(set, &self->first) : 0;
-    for (unsigned i = 0; i < self->rest_count && result == 0; i++) {
-        result = add_awaiter(set, &self->rest[i]);
-    }
-    PyObject *frozen = NULL;
-    if (result == 0) {
-        frozen = PySet_GET_SIZE(set) == 0 ? Py_NewRef(Py_None) : PyFrozenSet_New(set);
-    }
-    Py_DECREF(set);
-    return frozen;
+    return awaited_by_get(self);
 }
 
 PyDoc_STRVAR(result_doc,

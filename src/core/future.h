@@ -32,6 +32,7 @@ struct future_entry {
     PyObject *source_traceback;    /* owned; debug mode */                             \
     PyObject *cancel_message;                                                          \
     PyObject *cancelled_error; /* owned; the CancelledError that ended a task, once */ \
+    PyObject *awaited_by;      /* owned; who said so: NULL, one, or a set of them */   \
     struct future_entry first; /* who asked first */                                   \
     struct future_entry *rest; /* the others, in order */                              \
     unsigned rest_count;                                                               \
@@ -117,6 +118,13 @@ void future_dealloc_fields(Future *self);
 /* The iterator that awaiting returns: future_iter.c. */
 PyObject *Future_await(Future *self);
 int future_iter_register(PyObject *module);
+
+/* A frozenset of the tasks and futures that wait for it, or None: awaited_by.c.  New reference.  Runs Python. */
+PyObject *awaited_by_get(Future *self);
+/* Notes that `waiter` waits for it by other means than awaiting it, or does no more.  Return 0 or -1.  Run Python. */
+int awaited_by_add(Future *self, PyObject *waiter);
+int awaited_by_discard(Future *self, PyObject *waiter);
+int awaited_by_register(PyObject *module);
 
 int future_register(PyObject *module);
 

@@ -547,7 +547,8 @@ loop_running_fused(struct state *state)
 /* ---- Overrides ---- */
 
 /* The methods that the fused paths go around. */
-#define BYPASSED(X) X(call_soon) X(call_later) X(call_at) X(create_future) X(time) X(create_task) X(get_debug)
+#define BYPASSED(X) \
+    X(call_soon) X(call_later) X(call_at) X(create_future) X(time) X(create_task) X(get_debug) X(_make_socket_transport)
 
 enum {
 #define X(name) BYPASSED_##name,
@@ -603,7 +604,7 @@ loop_decide_fused(Loop *loop)
     for (int i = 0; i < BYPASSED_COUNT && !failed; i++) {
         overridden[i] = is_overridden(loop, dict, bypassed_name_borrow(state, i));
         failed = overridden[i] < 0;
-        any |= overridden[i] && i != BYPASSED_create_task;
+        any |= overridden[i] && i != BYPASSED_create_task && i != BYPASSED__make_socket_transport;
     }
     Py_DECREF(dict);
     if (failed) {
@@ -611,6 +612,7 @@ loop_decide_fused(Loop *loop)
     }
     loop->time_overridden = overridden[BYPASSED_time];
     loop->create_task_overridden = overridden[BYPASSED_create_task];
+    loop->make_transport_overridden = overridden[BYPASSED__make_socket_transport];
     loop->debug_overridden = overridden[BYPASSED_get_debug];
     loop->fused = loop->initialized && !any && !loop->debug;
     return 0;

@@ -52,9 +52,10 @@ struct Loop {
     /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
        Decided by loop_decide_fused() alone. */
     bool fused;
-    bool time_overridden;        /* time() is somebody else's clock */
-    bool create_task_overridden; /* by a subclass or on the instance */
-    bool debug_overridden;       /* get_debug() is */
+    bool time_overridden;           /* time() is somebody else's clock */
+    bool create_task_overridden;    /* by a subclass or on the instance */
+    bool debug_overridden;          /* get_debug() is */
+    bool make_transport_overridden; /* _make_socket_transport() is */
     bool initialized;
     bool closed;
     bool stopping;
@@ -62,7 +63,9 @@ struct Loop {
     bool running_entries;   /* a callback or step runs, after which what it deferred is done */
     volatile bool sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work writes to the waker */
     unsigned passes;        /* turns since the last poll */
-    int64_t polled_ns;      /* when it was */
+    unsigned
+        single_accepts; /* how many of the next wake-ups of listening sockets accept one connection: net/listener.c */
+    int64_t polled_ns;  /* when it was */
     uint64_t fork_generation;
     unsigned long thread_id; /* of the thread that runs it; 0: none */
 

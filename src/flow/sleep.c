@@ -71,12 +71,23 @@ delegate_to_asyncio(SleepCoroutine *self)
     return self->base.delegate ? PYGEN_NEXT : PYGEN_ERROR;
 }
 
+static bool
+is_plain_number(PyObject *delay)
+{
+    return PyFloat_CheckExact(delay) || PyLong_CheckExact(delay);
+}
+
 /* delay <= 0 as Python compares it.  1, 0 or -1. */
 static int
 is_not_positive(PyObject *delay)
 {
-    if (AC_LIKELY(PyFloat_CheckExact(delay))) {
+    if (PyFloat_CheckExact(delay)) {
         return PyFloat_AS_DOUBLE(delay) <= 0.0;
+    }
+    if (AC_LIKELY(PyLong_CheckExact(delay))) {
+        int overflow;
+        long number = PyLong_AsLongAndOverflow(delay, &overflow);
+        return overflow ? overflow < 0 : number <= 0;
     }
     PyObject *zero = PyLong_FromLong(0);
     int result = PyObject_RichCompareBool(delay, zero, Py_LE);
@@ -93,8 +104,11 @@ sleep_start(Coroutine *base, PyObject **result)
         *result = at_once > 0 ? Py_NewRef(Py_None) : NULL;
         return at_once > 0 ? PYGEN_NEXT : PYGEN_ERROR;
     }
+    if (!PyObject_GC_IsTracked((PyObject *)self)) {
+        PyObject_GC_Track(self);
+    }
     double delay = -1.0;
-    if (PyFloat_CheckExact(self->delay) || PyLong_CheckExact(self->delay)) {
+    if (is_plain_number(self->delay)) {
         delay = PyFloat_AsDouble(self->delay);
         if (delay == -1.0 && PyErr_Occurred()) {
             PyErr_Clear();
@@ -167,7 +181,10 @@ sleep_coroutine_new(struct state *state, PyObject *delay, PyObject *result)
         heap_node_init(&self->timer.node);
         self->delay = Py_NewRef(delay);
         self->result = Py_NewRef(result);
-        PyObject_GC_Track(self);
+        /* With numbers only it is no part of a cycle before it waits, and sleep(0) never does. */
+        if (result != Py_None || !is_plain_number(delay)) {
+            PyObject_GC_Track(self);
+        }
     }
     return (PyObject *)self;
 }

@@ -5,10 +5,12 @@
    different in the least is passed on to asyncio's method of the same name before anything has happened.
 
        def create_task(self, coro):                        def _on_task_done(self, task):
-           task = self._loop.create_task(coro)                 self._tasks.discard(task)
-           self._tasks.add(task)                               if self._on_completed_fut is not None and not self._tasks:
-           task.add_done_callback(self._on_task_done)              (asyncio's method)
-           return task */
+           task = self._loop.create_task(coro)                 if self._on_completed_fut is not None and len(self._tasks) <= 1:
+           self._tasks.add(task)                                   (asyncio's method)
+           task.add_done_callback(self._on_task_done)          self._tasks.discard(task)
+           return task
+
+   From Python 3.14 on, the task of the group is noted as the one that waits for each of its tasks (core/awaited_by.c). */
 #include "core/task.h"
 #include "flow/flow.h"
 #include "py/args.h"
@@ -34,11 +36,22 @@ open_loop_borrow(struct state *state, PyObject *dict)
     return plain ? loop : NULL;
 }
 
-/* Adds the task to the group, which will hear when it is done.  Returns 0 or -1. */
+/* The task in which the group was entered, where asyncio has call graphs; else NULL.  New reference. */
+static PyObject *
+parent_of(struct state *state, PyObject *dict)
+{
+    PyObject *parent = AC_PY314 ? own_borrow(dict, state->str__parent_task) : NULL;
+    return parent != Py_None ? Py_XNewRef(parent) : NULL;
+}
+
+/* Adds the task to the group, which will hear when it is done.  `parent` may be NULL.  Returns 0 or -1. */
 static int
-join(PyObject *self, PyObject *tasks, Task *task)
+join(PyObject *self, PyObject *tasks, Task *task, PyObject *parent)
 {
     struct state *state = task->state;
+    if (parent != NULL && awaited_by_add((Future *)task, parent) < 0) {
+        return -1;
+    }
     PyObject *callback = PyObject_GetAttr(self, state->str__on_task_done);
     int result = callback ? PySet_Add(tasks, (PyObject *)task) : -1;
     if (result == 0) {
@@ -79,11 +92,11 @@ TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args
     PyObject *tasks = tasks_of(state, dict);
     bool plain = nargs == 1 && kwnames == NULL && PyCoro_CheckExact(args[0]) && tasks != NULL;
     Loop *loop = plain ? open_loop_borrow(state, dict) : NULL;
+    PyObject *result = NULL, *parent = loop ? parent_of(state, dict) : NULL;
     Py_DECREF(dict);
-    PyObject *result = NULL;
     if (AC_LIKELY(loop != NULL)) {
         Task *task = task_new(state, (PyObject *)loop, args[0], NULL, NULL, false);
-        if (task != NULL && join(self, tasks, task) < 0) {
+        if (task != NULL && join(self, tasks, task, parent) < 0) {
             Py_CLEAR(task);
         }
         result = (PyObject *)task;
@@ -91,6 +104,7 @@ TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args
     else if (!PyErr_Occurred()) {
         result = call_asyncio(state, state->str_create_task, self, args, nargs, kwnames);
     }
+    Py_XDECREF(parent);
     Py_XDECREF(tasks);
     return result;
 }
@@ -118,13 +132,17 @@ TaskGroup_on_task_done(PyObject *self, PyTypeObject *class, PyObject *const *arg
     }
     PyObject *tasks = tasks_of(state, dict), *result = NULL;
     bool plain = nargs == 1 && kwnames == NULL && is_just_forgotten(state, dict, tasks, args[0]);
+    PyObject *parent = plain ? parent_of(state, dict) : NULL;
     Py_DECREF(dict);
     if (AC_LIKELY(plain)) {
-        result = PySet_Discard(tasks, args[0]) < 0 ? NULL : Py_NewRef(Py_None);
+        bool failed =
+            PySet_Discard(tasks, args[0]) < 0 || (parent != NULL && awaited_by_discard((Future *)args[0], parent) < 0);
+        result = failed ? NULL : Py_NewRef(Py_None);
     }
     else if (!PyErr_Occurred()) {
         result = call_asyncio(state, state->str__on_task_done, self, args, nargs, kwnames);
     }
+    Py_XDECREF(parent);
     Py_XDECREF(tasks);
     return result;
 }

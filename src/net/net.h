@@ -5,7 +5,10 @@
 #include "py/compat.h"
 
 /* Each adds its types to the state and the module.  Return 0 or -1. */
+int fd_map_register(PyObject *module);
 int stream_transport_register(PyObject *module);
+int stream_lifecycle_register(PyObject *module);
+int listener_register(PyObject *module);
 int datagram_transport_register(PyObject *module);
 int pipe_transport_register(PyObject *module);
 int sock_register(PyObject *module);

@@ -1,4 +1,5 @@
-/* loop.sock_recv(), sock_recv_into() and sock_sendall().  Layer: net.
+/* The coroutines loop.sock_recv(), sock_recv_into(), sock_recvfrom(), sock_recvfrom_into(), sock_sendall(), sock_sendto(),
+   sock_connect() and sock_accept().  Layer: net.
 
    Equivalent, of sock_recv(), where asyncio's loop has these coroutines in Python:
 
@@ -9,137 +10,49 @@
                await readable(sock)
 
    with the difference, which asyncio has too, that the attempt is made by the reader's callback, and the task is woken with
-   its outcome.  What is unusual (debug mode, a subclass of socket, odd arguments, overridden methods) is passed on to
-   asyncio's own coroutine, and so are, always, the calls that deal with addresses (recvfrom, sendto, connect, accept): they
-   are the socket object's to make.
-
-   The descriptor's blocking mode is not touched and does not matter: each attempt asks not to block. */
-#include "core/reader.h"
-#include "flow/coroutine.h"
-#include "io/calls.h"
+   its outcome.  What is unusual (debug mode, a subclass of socket, odd arguments, overridden methods, names to be resolved)
+   is passed on to asyncio's own coroutine.  sock_attempt.c has the attempts. */
 #include "net/net.h"
+#include "net/sock.h"
+#include "net/transport.h"
 #include "py/args.h"
-#include "py/errors.h"
-
-#include <errno.h>
-#include <sys/socket.h>
-
-enum operation {
-    SOCK_RECV,
-    SOCK_RECV_INTO,
-    SOCK_SENDALL,
-};
-
-typedef struct {
-    Coroutine base;
-    Loop *loop;         /* owned */
-    PyObject *sock;     /* owned */
-    PyObject *argument; /* owned */
-    Handle *handle;     /* owned; while it waits */
-    Py_buffer view;     /* of the argument of a sendall; held until the end, as by asyncio */
-    Py_ssize_t size;    /* of a recv */
-    Py_ssize_t sent;
-    int fd;
-    enum operation operation;
-} SockCoroutine;
 
 static const char *
-operation_name(enum operation operation)
+operation_name(enum sock_operation operation)
 {
-    static const char *const names[] = { "sock_recv", "sock_recv_into", "sock_sendall" };
+    static const char *const names[SOCK_OPERATIONS] = {
+        [SOCK_RECV] = "sock_recv",         [SOCK_RECV_INTO] = "sock_recv_into",
+        [SOCK_RECVFROM] = "sock_recvfrom", [SOCK_RECVFROM_INTO] = "sock_recvfrom_into",
+        [SOCK_SENDALL] = "sock_sendall",   [SOCK_SENDTO] = "sock_sendto",
+        [SOCK_CONNECT] = "sock_connect",   [SOCK_ACCEPT] = "sock_accept",
+    };
     return names[operation];
 }
 
 static int
 direction_of(const SockCoroutine *self)
 {
-    return self->operation == SOCK_SENDALL ? READER_WRITE : READER_READ;
-}
-
-/* ---- One attempt: 1 and *result if it is over, 0 if it would block, -1 with an exception ---- */
-
-/* What a call that returned `count` means: as above, with 1 for success. */
-static int
-outcome_of(ssize_t count)
-{
-    if (count >= 0) {
-        return 1;
-    }
-    return errno == EAGAIN || errno == EINTR ? 0 : raise_errno(-errno);
-}
-
-static int
-try_recv(SockCoroutine *self, PyObject **result)
-{
-    int outcome;
-    if (self->size <= LOOP_SCRATCH_SIZE) {
-        char *scratch = loop_scratch(self->loop);
-        if (scratch == NULL) {
-            return -1;
-        }
-        ssize_t count = sys_recv(self->fd, scratch, (size_t)self->size, MSG_DONTWAIT);
-        outcome = outcome_of(count);
-        *result = outcome > 0 ? PyBytes_FromStringAndSize(scratch, count) : NULL;
-        return outcome > 0 && *result == NULL ? -1 : outcome;
-    }
-    PyObject *data = PyBytes_FromStringAndSize(NULL, self->size);
-    if (data == NULL) {
-        return -1;
-    }
-    ssize_t count = sys_recv(self->fd, PyBytes_AS_STRING(data), (size_t)self->size, MSG_DONTWAIT);
-    outcome = outcome_of(count);
-    if (outcome <= 0) {
-        Py_DECREF(data);
-        return outcome;
-    }
-    if (count != self->size && _PyBytes_Resize(&data, count) < 0) {
-        return -1;
-    }
-    *result = data;
-    return 1;
-}
-
-static int
-try_recv_into(SockCoroutine *self, PyObject **result)
-{
-    Py_buffer view; /* held for this attempt only: between two its owner may resize it */
-    if (PyObject_GetBuffer(self->argument, &view, PyBUF_WRITABLE) < 0) {
-        return -1;
-    }
-    ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
-    int error = errno;
-    PyBuffer_Release(&view);
-    errno = error;
-    int outcome = outcome_of(count);
-    *result = outcome > 0 ? PyLong_FromSsize_t(count) : NULL;
-    return outcome > 0 && *result == NULL ? -1 : outcome;
-}
-
-static int
-try_sendall(SockCoroutine *self, PyObject **result)
-{
-    const char *rest = (const char *)self->view.buf + self->sent;
-    ssize_t count = sys_send(self->fd, rest, (size_t)(self->view.len - self->sent), MSG_DONTWAIT | MSG_NOSIGNAL);
-    int outcome = outcome_of(count);
-    if (outcome > 0) {
-        self->sent += count;
-        outcome = self->sent == self->view.len;
-        *result = outcome ? Py_NewRef(Py_None) : NULL;
-    }
-    return outcome;
-}
-
-static int
-attempt(SockCoroutine *self, PyObject **result)
-{
     switch (self->operation) {
-    case SOCK_RECV:
-        return try_recv(self, result);
-    case SOCK_RECV_INTO:
-        return try_recv_into(self, result);
+    case SOCK_SENDALL:
+    case SOCK_SENDTO:
+    case SOCK_CONNECT:
+        return READER_WRITE;
     default:
-        return try_sendall(self, result);
+        return READER_READ;
     }
+}
+
+/* The descriptor that the socket object has now.  0, or -1 with an exception. */
+static int
+socket_fd(SockCoroutine *self, int *fd)
+{
+    PyObject *number = PyObject_CallMethodNoArgs(self->sock, self->base.state->str_fileno);
+    if (number == NULL) {
+        return -1;
+    }
+    *fd = (int)PyLong_AsLong(number);
+    Py_DECREF(number);
+    return *fd == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
 /* ---- The body ---- */
@@ -154,7 +67,8 @@ sock_ready(SockCoroutine *self, PyObject *Py_UNUSED(ignored))
     }
     Py_INCREF(future);
     PyObject *result = NULL;
-    int outcome = attempt(self, &result);
+    int fd; /* asked again: the socket may be closed by now, and its number another's, who waits for the other direction */
+    int outcome = socket_fd(self, &fd) < 0 ? -1 : sock_attempt(self, fd, &result);
     if (outcome > 0) {
         outcome = future_set_result(future, result);
     }
@@ -202,34 +116,9 @@ wait_until_ready(SockCoroutine *self, PyObject **result)
     return outcome;
 }
 
-/* Fills in what the operation needs of its argument.  False: asyncio's coroutine shall see to it. */
-static bool
-take_argument(SockCoroutine *self)
-{
-    if (self->operation == SOCK_RECV) {
-        if (!PyLong_CheckExact(self->argument)) {
-            return false;
-        }
-        self->size = PyLong_AsSsize_t(self->argument);
-        PyErr_Clear();
-        return self->size > 0;
-    }
-    int flags = self->operation == SOCK_SENDALL ? PyBUF_SIMPLE : PyBUF_WRITABLE;
-    if (PyObject_GetBuffer(self->argument, &self->view, flags) < 0) {
-        PyErr_Clear();
-        self->view.obj = NULL;
-        return false;
-    }
-    bool usable = self->view.len > 0;
-    if (self->operation == SOCK_RECV_INTO) {
-        PyBuffer_Release(&self->view);
-    }
-    return usable;
-}
-
 /* asyncio's own coroutine: loop.<operation>(*args, **kwnames). */
 static PyObject *
-call_asyncio(Loop *loop, enum operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+call_asyncio(Loop *loop, enum sock_operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *class = loop->state->asyncio_SelectorEventLoop;
     PyObject *function = PyObject_GetAttrString(class, operation_name(operation));
@@ -244,21 +133,14 @@ static PySendResult
 sock_start(Coroutine *base, PyObject **result)
 {
     SockCoroutine *self = (SockCoroutine *)base;
-    if (!self->loop->fused || !take_argument(self)) {
-        PyObject *args[] = { self->sock, self->argument };
-        base->delegate = call_asyncio(self->loop, self->operation, args, 2, NULL);
+    int usable = self->loop->fused ? sock_take_arguments(self) : 0;
+    if (usable <= 0) {
+        PyObject *args[] = { self->sock, self->arguments[0], self->arguments[1] };
+        size_t count = 1 + (args[1] != NULL) + (args[2] != NULL);
+        base->delegate = usable == 0 ? call_asyncio(self->loop, self->operation, args, (Py_ssize_t)count, NULL) : NULL;
         return base->delegate ? PYGEN_NEXT : PYGEN_ERROR;
     }
-    PyObject *number = PyObject_CallMethodNoArgs(self->sock, base->state->str_fileno);
-    if (number == NULL) {
-        return PYGEN_ERROR;
-    }
-    self->fd = (int)PyLong_AsLong(number);
-    Py_DECREF(number);
-    if (self->fd == -1 && PyErr_Occurred()) {
-        return PYGEN_ERROR;
-    }
-    int outcome = attempt(self, result);
+    int outcome = socket_fd(self, &self->fd) < 0 ? -1 : sock_attempt(self, self->fd, result);
     if (outcome != 0) {
         return outcome > 0 ? PYGEN_RETURN : PYGEN_ERROR;
     }
@@ -302,18 +184,36 @@ sock_leave(Coroutine *base)
       .leave = sock_leave }
 
 static const struct coroutine_body bodies[] = {
-    [SOCK_RECV] = BODY(sock_recv),
-    [SOCK_RECV_INTO] = BODY(sock_recv_into),
-    [SOCK_SENDALL] = BODY(sock_sendall),
+    [SOCK_RECV] = BODY(sock_recv),         [SOCK_RECV_INTO] = BODY(sock_recv_into),
+    [SOCK_RECVFROM] = BODY(sock_recvfrom), [SOCK_RECVFROM_INTO] = BODY(sock_recvfrom_into),
+    [SOCK_SENDALL] = BODY(sock_sendall),   [SOCK_SENDTO] = BODY(sock_sendto),
+    [SOCK_CONNECT] = BODY(sock_connect),   [SOCK_ACCEPT] = BODY(sock_accept),
 };
 
 /* ---- Python face ---- */
 
+/* How many positional arguments it may be called with. */
+static bool
+count_is_right(enum sock_operation operation, Py_ssize_t nargs)
+{
+    switch (operation) {
+    case SOCK_ACCEPT:
+        return nargs == 1;
+    case SOCK_RECVFROM_INTO:
+        return nargs == 2 || nargs == 3;
+    case SOCK_SENDTO:
+        return nargs == 3;
+    default:
+        return nargs == 2;
+    }
+}
+
 static PyObject *
-sock_coroutine(Loop *loop, enum operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+sock_coroutine(Loop *loop, enum sock_operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct state *state = loop->state;
-    if (nargs != 2 || kwnames != NULL || !loop->fused || (PyObject *)Py_TYPE(args[0]) != state->socket_type) {
+    if (!count_is_right(operation, nargs) || kwnames != NULL || !loop->fused
+        || (PyObject *)Py_TYPE(args[0]) != state->socket_type) {
         return call_asyncio(loop, operation, args, nargs, kwnames);
     }
     SockCoroutine *self = (SockCoroutine *)freelist_new(&state->SockCoroutine_freelist, state->SockCoroutine_type);
@@ -323,36 +223,37 @@ sock_coroutine(Loop *loop, enum operation operation, PyObject *const *args, Py_s
     coroutine_init(&self->base, state, &bodies[operation]);
     self->loop = (Loop *)Py_NewRef((PyObject *)loop);
     self->sock = Py_NewRef(args[0]);
-    self->argument = Py_NewRef(args[1]);
+    for (Py_ssize_t i = 1; i < nargs; i++) {
+        self->arguments[i - 1] = Py_NewRef(args[i]);
+    }
     self->operation = operation;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
-static PyObject *
-Loop_sock_recv(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return sock_coroutine(self, SOCK_RECV, args, nargs, kwnames);
-}
+#define LOOP_METHOD(name, operation)                                                                     \
+    static PyObject *Loop_##name(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) \
+    {                                                                                                    \
+        return sock_coroutine(self, operation, args, nargs, kwnames);                                    \
+    }
 
-static PyObject *
-Loop_sock_recv_into(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return sock_coroutine(self, SOCK_RECV_INTO, args, nargs, kwnames);
-}
-
-static PyObject *
-Loop_sock_sendall(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return sock_coroutine(self, SOCK_SENDALL, args, nargs, kwnames);
-}
+LOOP_METHOD(sock_recv, SOCK_RECV)
+LOOP_METHOD(sock_recv_into, SOCK_RECV_INTO)
+LOOP_METHOD(sock_recvfrom, SOCK_RECVFROM)
+LOOP_METHOD(sock_recvfrom_into, SOCK_RECVFROM_INTO)
+LOOP_METHOD(sock_sendall, SOCK_SENDALL)
+LOOP_METHOD(sock_sendto, SOCK_SENDTO)
+LOOP_METHOD(sock_connect, SOCK_CONNECT)
+LOOP_METHOD(sock_accept, SOCK_ACCEPT)
 
 static int
 SockCoroutine_traverse(SockCoroutine *self, visitproc visit, void *arg)
 {
     Py_VISIT((PyObject *)self->loop);
     Py_VISIT(self->sock);
-    Py_VISIT(self->argument);
+    Py_VISIT(self->arguments[0]);
+    Py_VISIT(self->arguments[1]);
+    Py_VISIT(self->address);
     Py_VISIT((PyObject *)self->handle);
     Py_VISIT(self->view.obj);
     return coroutine_traverse(&self->base, visit, arg);
@@ -365,7 +266,9 @@ SockCoroutine_clear(SockCoroutine *self)
     sock_leave(&self->base);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->sock);
-    Py_CLEAR(self->argument);
+    Py_CLEAR(self->arguments[0]);
+    Py_CLEAR(self->arguments[1]);
+    Py_CLEAR(self->address);
     coroutine_clear(&self->base);
     return 0;
 }
@@ -402,14 +305,36 @@ PyDoc_STRVAR(sock_recv_doc, "sock_recv($self, /, sock, n)\n--\n\n"
 PyDoc_STRVAR(sock_recv_into_doc, "sock_recv_into($self, /, sock, buf)\n--\n\n"
                                  "Coroutine that receives into the writable buffer buf and returns how many bytes.\n\n"
                                  "asyncio documentation: Event Loop, Working with socket objects directly.");
+PyDoc_STRVAR(sock_recvfrom_doc,
+             "sock_recvfrom($self, /, sock, bufsize)\n--\n\n"
+             "Coroutine that receives a datagram of up to bufsize bytes and returns (data, address).\n\n"
+             "asyncio documentation: Event Loop, Working with socket objects directly.");
+PyDoc_STRVAR(sock_recvfrom_into_doc, "sock_recvfrom_into($self, /, sock, buf, nbytes=0)\n--\n\n"
+                                     "Coroutine that receives a datagram of up to nbytes bytes, or as many as fit, "
+                                     "into buf.\n\nReturns (number of bytes, address).\n\n"
+                                     "asyncio documentation: Event Loop, Working with socket objects directly.");
 PyDoc_STRVAR(sock_sendall_doc, "sock_sendall($self, /, sock, data)\n--\n\n"
                                "Coroutine that sends all of data, a bytes-like object.\n\n"
                                "asyncio documentation: Event Loop, Working with socket objects directly.");
+PyDoc_STRVAR(sock_sendto_doc, "sock_sendto($self, /, sock, data, address)\n--\n\n"
+                              "Coroutine that sends data as a datagram to address and returns how many bytes.\n\n"
+                              "asyncio documentation: Event Loop, Working with socket objects directly.");
+PyDoc_STRVAR(sock_connect_doc, "sock_connect($self, /, sock, address)\n--\n\n"
+                               "Coroutine that connects sock to address, whose host is resolved where it is a name.\n\n"
+                               "asyncio documentation: Event Loop, Working with socket objects directly.");
+PyDoc_STRVAR(sock_accept_doc, "sock_accept($self, /, sock)\n--\n\n"
+                              "Coroutine that accepts a connection and returns (socket, address of the peer).\n\n"
+                              "asyncio documentation: Event Loop, Working with socket objects directly.");
 
 static PyMethodDef methods[] = {
     { "sock_recv", AC_FAST(Loop_sock_recv), METH_FASTCALL | METH_KEYWORDS, sock_recv_doc },
     { "sock_recv_into", AC_FAST(Loop_sock_recv_into), METH_FASTCALL | METH_KEYWORDS, sock_recv_into_doc },
+    { "sock_recvfrom", AC_FAST(Loop_sock_recvfrom), METH_FASTCALL | METH_KEYWORDS, sock_recvfrom_doc },
+    { "sock_recvfrom_into", AC_FAST(Loop_sock_recvfrom_into), METH_FASTCALL | METH_KEYWORDS, sock_recvfrom_into_doc },
     { "sock_sendall", AC_FAST(Loop_sock_sendall), METH_FASTCALL | METH_KEYWORDS, sock_sendall_doc },
+    { "sock_sendto", AC_FAST(Loop_sock_sendto), METH_FASTCALL | METH_KEYWORDS, sock_sendto_doc },
+    { "sock_connect", AC_FAST(Loop_sock_connect), METH_FASTCALL | METH_KEYWORDS, sock_connect_doc },
+    { "sock_accept", AC_FAST(Loop_sock_accept), METH_FASTCALL | METH_KEYWORDS, sock_accept_doc },
 };
 
 int
@@ -419,14 +344,5 @@ sock_register(PyObject *module)
     if (state_add_type(module, &state->SockCoroutine_type, &SockCoroutine_spec, NULL) < 0) {
         return -1;
     }
-    /* Methods of the loop, which core may not know. */
-    for (size_t i = 0; i < AC_ARRAY_SIZE(methods); i++) {
-        PyObject *method = PyDescr_NewMethod(state->Loop_type, &methods[i]);
-        int result = method ? PyObject_SetAttrString((PyObject *)state->Loop_type, methods[i].ml_name, method) : -1;
-        Py_XDECREF(method);
-        if (result < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return loop_add_methods(state, methods, AC_ARRAY_SIZE(methods));
 }

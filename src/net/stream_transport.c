@@ -1,8 +1,8 @@
 /* StreamTransport: reading and writing of a connected socket.  Layer: net.
 
    The Python class asyncio_c.transports.StreamTransport derives from this type first and from asyncio's own socket
-   transport second.  Here is what runs for each read and write; opening, the reports of errors and the end of a connection
-   are asyncio's, of the Python at hand, and work on the attributes that this type has in common with it.
+   transport second.  Here is what runs for each read and write; stream_lifecycle.c opens and ends; the reports of errors and
+   what is rare are asyncio's, of the Python at hand, and work on the attributes that this type has in common with it.
 
    Reading: the loop has one scratch buffer; a read copies what has come into a bytes object of that size.
 
@@ -23,53 +23,22 @@
 
    Invariants: `waiting` means that the loop watches for writability, and then there are chunks; `deferred` is linked only if
    there are chunks and `waiting` is false. */
+#include "net/stream_transport.h"
+
 #include "core/reader.h"
 #include "io/calls.h"
-#include "net/chunks.h"
 #include "net/net.h"
-#include "net/transport.h"
 #include "py/args.h"
-#include "py/context.h"
 #include "py/errors.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 enum {
-    BASE_SLOTS = 5, /* of asyncio.transports._FlowControlMixin; ours have their names and hide them */
     READ_SIZE = LOOP_SCRATCH_SIZE,
     DEFER_LIMIT = 64 * 1024,
     HIGH_WATER = 64 * 1024,
 };
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *base_slots[BASE_SLOTS]; /* always NULL */
-    struct state *state;
-    struct chunks chunks;
-    struct deferred deferred;          /* the flush at the end of the callback */
-    struct lazy_context write_context; /* of the write() that the flush is for */
-    PyObject *loop;                    /* owned, as are all; None after the end */
-    PyObject *sock;
-    PyObject *protocol;
-    PyObject *server;
-    PyObject *extra;
-    PyObject *empty_waiter;
-    PyObject *context; /* 3.15: of all callbacks */
-    Py_ssize_t high_water;
-    Py_ssize_t low_water;
-    int fd;
-    int conn_lost; /* not 0: connection_lost() is on its way; counts the writes after that */
-    bool closing;
-    bool paused;
-    bool eof;
-    bool protocol_connected;
-    bool protocol_paused;
-    bool protocol_buffered; /* it is a BufferedProtocol */
-    bool waiting;
-} StreamTransport;
 
 static Loop *
 loop_borrow(StreamTransport *self)
@@ -295,7 +264,7 @@ check_read(StreamTransport *self, ssize_t count)
         return 1;
     }
     if (count == 0) {
-        PyObject *result = PyObject_CallMethod((PyObject *)self, "_read_ready__on_eof", NULL);
+        PyObject *result = PyObject_CallMethodNoArgs((PyObject *)self, self->state->str__read_ready__on_eof);
         Py_XDECREF(result);
         return result ? 0 : -1;
     }
@@ -387,96 +356,6 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
     }
     Py_DECREF(done);
     return 0;
-}
-
-/* ---- Opening ---- */
-
-/* extra[key] = sock.method(), or None if that raises OSError.  Returns 0 or -1. */
-static int
-set_name(PyObject *extra, PyObject *key, PyObject *sock, PyObject *method)
-{
-    PyObject *name = PyObject_CallMethodNoArgs(sock, method);
-    if (name == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_OSError)) {
-            return -1;
-        }
-        PyErr_Clear();
-        name = Py_NewRef(Py_None);
-    }
-    int result = PyDict_SetItem(extra, key, name);
-    Py_DECREF(name);
-    return result;
-}
-
-/* What get_extra_info() knows of the socket.  Returns 0 or -1. */
-static int
-fill_extra(StreamTransport *self)
-{
-    struct state *state = self->state;
-    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", self->sock);
-    int result = socket ? PyDict_SetItem(self->extra, state->str_socket, socket) : -1;
-    Py_XDECREF(socket);
-    if (result < 0 || set_name(self->extra, state->str_sockname, self->sock, state->str_getsockname) < 0) {
-        return -1;
-    }
-    int known = PyDict_Contains(self->extra, state->str_peername);
-    return known != 0 ? (known < 0 ? -1 : 0)
-                      : set_name(self->extra, state->str_peername, self->sock, state->str_getpeername);
-}
-
-/* Tells the server and loop._transports.  Returns 0 or -1. */
-static int
-announce(StreamTransport *self)
-{
-    if (transport_is_set(self->server)) {
-        PyObject *args[] = { self->server, (PyObject *)self };
-        PyObject *attached = PyObject_VectorcallMethod(self->state->str__attach, args, AC_PY313 ? 2 : 1, NULL);
-        if (attached == NULL) {
-            return -1;
-        }
-        Py_DECREF(attached);
-    }
-    PyObject *transports = PyObject_GetAttr(self->loop, self->state->str__transports);
-    PyObject *fd = transports ? PyLong_FromLong(self->fd) : NULL;
-    int result = fd ? PyObject_SetItem(transports, fd, (PyObject *)self) : -1;
-    Py_XDECREF(fd);
-    Py_XDECREF(transports);
-    return result;
-}
-
-/* connection_made(), then the first read, then the waiter: in asyncio's order, each a turn of its own in the queue.  Returns
-   0 or -1. */
-static int
-schedule_start(StreamTransport *self, PyObject *waiter)
-{
-    struct state *state = self->state;
-    PyObject *made = PyObject_GetAttr(self->protocol, state->str_connection_made);
-    PyObject *start = made ? PyObject_GetAttr((PyObject *)self, state->str__start_reading) : NULL;
-    PyObject *kwnames = transport_is_set(self->context) ? state->context_kwnames : NULL;
-    PyObject *calls[][5] = {
-        { self->loop, made, (PyObject *)self, self->context },
-        { self->loop, start, self->context },
-        { self->loop, state->set_result_unless_cancelled, waiter, Py_None, self->context },
-    };
-    const size_t counts[] = { 3, 2, 4 };
-    int result = start ? 0 : -1;
-    for (int i = 0; i < (transport_is_set(waiter) ? 3 : 2) && result == 0; i++) {
-        PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, calls[i], counts[i], kwnames);
-        result = handle ? 0 : -1;
-        Py_XDECREF(handle);
-    }
-    Py_XDECREF(made);
-    Py_XDECREF(start);
-    return result;
-}
-
-/* Small writes are not to wait for the peer's acknowledgement of earlier ones.  Whatever is not TCP refuses, and asyncio's
-   question after the socket's protocol misses sockets that were made without naming one. */
-static void
-set_nodelay(int fd)
-{
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 /* ---- Python face ---- */
@@ -647,52 +526,24 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     Py_RETURN_NONE;
 }
 
-static PyObject *
-StreamTransport_set_protocol(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+int
+stream_transport_set_protocol(StreamTransport *self, PyObject *protocol)
 {
-    PyObject *protocol = args_parse_one("set_protocol", "protocol", args, nargs, kwnames);
-    if (protocol == NULL) {
-        return NULL;
-    }
     int buffered = PyObject_IsInstance(protocol, self->state->asyncio_BufferedProtocol);
     if (buffered < 0) {
-        return NULL;
+        return -1;
     }
     self->protocol_buffered = buffered;
     self->protocol_connected = true;
     Py_XSETREF(self->protocol, Py_NewRef(protocol));
-    Py_RETURN_NONE;
+    return 0;
 }
 
 static PyObject *
-StreamTransport__open(StreamTransport *self, PyObject *args)
+StreamTransport_set_protocol(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *loop, *sock, *protocol, *waiter, *extra, *server, *context;
-    if (!PyArg_ParseTuple(args, "OOOOOOO:_open", &loop, &sock, &protocol, &waiter, &extra, &server, &context)) {
-        return NULL;
-    }
-    Py_XSETREF(self->loop, Py_NewRef(loop));
-    Py_XSETREF(self->extra, extra == Py_None ? PyDict_New() : Py_NewRef(extra));
-    Py_XSETREF(self->context, Py_NewRef(context));
-    PyObject *fd = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
-    PyObject *set = fd ? StreamTransport_set_protocol(self, &protocol, 1, NULL) : NULL;
-    if (set == NULL || loop_borrow(self) == NULL || self->extra == NULL) {
-        Py_XDECREF(fd);
-        Py_XDECREF(set);
-        return NULL;
-    }
-    Py_DECREF(set);
-    self->fd = (int)PyLong_AsLong(fd);
-    Py_DECREF(fd);
-    if (self->fd == -1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    /* From here on the transport owns the socket. */
-    Py_XSETREF(self->sock, Py_NewRef(sock));
-    Py_XSETREF(self->server, Py_NewRef(server));
-    set_nodelay(self->fd);
-    return transport_none_unless(fill_extra(self) < 0 || announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1
-                                                                                                                : 0);
+    PyObject *protocol = args_parse_one("set_protocol", "protocol", args, nargs, kwnames);
+    return transport_none_unless(protocol && stream_transport_set_protocol(self, protocol) == 0 ? 0 : -1);
 }
 
 static PyObject *
@@ -816,6 +667,9 @@ StreamTransport_traverse(StreamTransport *self, visitproc visit, void *arg)
     Py_VISIT(self->protocol);
     Py_VISIT(self->server);
     Py_VISIT(self->extra);
+    Py_VISIT(self->info.sock);
+    Py_VISIT(self->info.sockname);
+    Py_VISIT(self->info.peername);
     Py_VISIT(self->empty_waiter);
     Py_VISIT(self->context);
     return lazy_context_traverse(&self->write_context, visit, arg);
@@ -829,6 +683,9 @@ StreamTransport_clear(StreamTransport *self)
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->server);
     Py_CLEAR(self->extra);
+    Py_CLEAR(self->info.sock);
+    Py_CLEAR(self->info.sockname);
+    Py_CLEAR(self->info.peername);
     Py_CLEAR(self->empty_waiter);
     Py_CLEAR(self->context);
     lazy_context_clear(&self->write_context);
@@ -894,8 +751,12 @@ PyDoc_STRVAR(is_closing_doc, "is_closing($self, /)\n--\n\n"
 PyDoc_STRVAR(is_reading_doc, "is_reading($self, /)\n--\n\n"
                              "Return True if the transport receives data.\n\n"
                              "asyncio documentation: Transports and Protocols, Read-only Transports.");
-PyDoc_STRVAR(open_doc, "_open($self, loop, sock, protocol, waiter, extra, server, context, /)\n--\n\n"
-                       "What __init__ does: take the socket, and have connection_made() called soon.");
+PyDoc_STRVAR(get_extra_info_doc, "get_extra_info($self, /, name, default=None)\n--\n\n"
+                                 "Return what is known of the connection: 'socket', 'sockname', 'peername'.\n\n"
+                                 "asyncio documentation: Transports and Protocols, Base Transport.");
+PyDoc_STRVAR(on_eof_doc, "_read_ready__on_eof($self, /)\n--\n\nTell the protocol, and close unless it objects.");
+PyDoc_STRVAR(call_connection_lost_doc, "_call_connection_lost($self, exc, /)\n--\n\n"
+                                       "Tell the protocol, then let go of the socket and everything else.");
 PyDoc_STRVAR(start_reading_doc, "_start_reading($self, /)\n--\n\nWatch the socket, unless paused or closing.");
 PyDoc_STRVAR(read_ready_doc, "_read_ready($self, /)\n--\n\nRead once and tell the protocol.");
 PyDoc_STRVAR(write_ready_doc, "_write_ready($self, /)\n--\n\nSend what waits.");
@@ -912,7 +773,9 @@ static PyMethodDef StreamTransport_methods[] = {
     { "is_closing", (PyCFunction)StreamTransport_is_closing, METH_NOARGS, is_closing_doc },
     { "is_reading", (PyCFunction)StreamTransport_is_reading, METH_NOARGS, is_reading_doc },
     { "_force_close", (PyCFunction)StreamTransport__force_close, METH_O, force_close_doc },
-    { "_open", (PyCFunction)StreamTransport__open, METH_VARARGS, open_doc },
+    { "get_extra_info", AC_FAST(StreamTransport_get_extra_info), METH_FASTCALL | METH_KEYWORDS, get_extra_info_doc },
+    { "_read_ready__on_eof", (PyCFunction)StreamTransport__read_ready__on_eof, METH_NOARGS, on_eof_doc },
+    { "_call_connection_lost", (PyCFunction)StreamTransport__call_connection_lost, METH_O, call_connection_lost_doc },
     { "_start_reading", (PyCFunction)StreamTransport__start_reading, METH_NOARGS, start_reading_doc },
     { "_read_ready", (PyCFunction)StreamTransport__read_ready, METH_NOARGS, read_ready_doc },
     { "_write_ready", (PyCFunction)StreamTransport__write_ready, METH_NOARGS, write_ready_doc },
@@ -922,6 +785,8 @@ static PyMethodDef StreamTransport_methods[] = {
 static PyGetSetDef StreamTransport_getset[] = {
     { "_buffer", (getter)StreamTransport_get_buffer, (setter)StreamTransport_ignore_setting,
       "The list of bytes objects that wait to be sent.", NULL },
+    { "_extra", (getter)StreamTransport_get_extra, (setter)StreamTransport_set_extra,
+      "The dictionary behind get_extra_info().", NULL },
     { "_read_ready_cb", (getter)StreamTransport_get_read_ready_cb, (setter)StreamTransport_ignore_setting,
       "What reads; None once the transport is closing.", NULL },
     { 0 },
@@ -936,7 +801,6 @@ static PyMemberDef StreamTransport_members[] = {
     MEMBER(_sock_fd, T_INT, fd),
     MEMBER(_protocol, T_OBJECT, protocol),
     MEMBER(_server, T_OBJECT, server),
-    MEMBER(_extra, T_OBJECT, extra),
     MEMBER(_empty_waiter, T_OBJECT, empty_waiter),
     MEMBER(_context, T_OBJECT, context),
     MEMBER(_high_water, T_PYSSIZET, high_water),
@@ -956,6 +820,8 @@ PyDoc_STRVAR(StreamTransport_doc, "What asyncio_c.transports.StreamTransport doe
 static PyType_Slot StreamTransport_slots[] = {
     { Py_tp_doc, (void *)StreamTransport_doc },
     { Py_tp_new, StreamTransport_new },
+    { Py_tp_init, StreamTransport_init },
+    { Py_tp_finalize, StreamTransport_finalize },
     { Py_tp_dealloc, StreamTransport_dealloc },
     { Py_tp_traverse, StreamTransport_traverse },
     { Py_tp_clear, StreamTransport_clear },

@@ -1,6 +1,7 @@
 /* What the transports have in common.  Layer: net. */
 #include "net/transport.h"
 
+#include "core/handle.h"
 #include "py/errors.h"
 
 Loop *
@@ -13,12 +14,30 @@ transport_loop_borrow(struct state *state, PyObject *object)
     return loop;
 }
 
+/* The same where nobody has overridden call_soon(). */
+static int
+call_soon_fused(Loop *loop, PyObject *method, PyObject *argument, PyObject *context)
+{
+    Handle *handle = handle_new(loop->state, (PyObject *)loop, method, &argument, argument != NULL,
+                                transport_is_set(context) ? context : NULL);
+    int result = handle ? loop_push(loop, &handle->runnable) : -1;
+    Py_XDECREF((PyObject *)handle);
+    return result;
+}
+
 int
 transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
                     PyObject *context)
 {
     Py_INCREF(loop); /* the look-up can run Python, and that can close the transport */
     PyObject *method = PyObject_GetAttr(object, method_name);
+    Loop *ours = loop_cast(state, loop);
+    if (method != NULL && ours != NULL && ours->fused && !ours->closed) {
+        int result = call_soon_fused(ours, method, argument, context);
+        Py_DECREF(method);
+        Py_DECREF(loop);
+        return result;
+    }
     PyObject *args[4] = { loop, method };
     size_t count = 2;
     if (argument != NULL) {
@@ -72,4 +91,18 @@ transport_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyO
         return -1;
     }
     return state_add_type(module, slot, spec, base_type) < 0 ? -1 : PyModule_AddType(module, *slot);
+}
+
+int
+loop_add_methods(struct state *state, PyMethodDef *methods, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        PyObject *method = PyDescr_NewMethod(state->Loop_type, &methods[i]);
+        int result = method ? PyObject_SetAttrString((PyObject *)state->Loop_type, methods[i].ml_name, method) : -1;
+        Py_XDECREF(method);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }

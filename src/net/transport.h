@@ -44,4 +44,7 @@ int transport_count_lost_write(struct state *state, int *conn_lost, const char *
    0, or -1 with ImportError where asyncio's class is laid out otherwise. */
 int transport_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyObject *base, size_t own_offset);
 
+/* Gives the loop's type methods that core may not know.  Returns 0 or -1. */
+int loop_add_methods(struct state *state, PyMethodDef *methods, size_t count);
+
 #endif

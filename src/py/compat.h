@@ -158,6 +158,20 @@ compat_weakref_is(PyObject *weakref, PyObject *object)
 #endif
 }
 
+/* What the weak reference refers to: a new reference, or NULL without an exception where it has died. */
+static inline PyObject *
+compat_weakref_get(PyObject *weakref)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    PyObject *referent = PyWeakref_GetObject(weakref);
+    return referent != Py_None ? Py_NewRef(referent) : NULL;
+#else
+    PyObject *referent;
+    (void)PyWeakref_GetRef(weakref, &referent);
+    return referent;
+#endif
+}
+
 /* From 3.13.3 on loop.create_task() passes keywords that it does not know on to the task. */
 static inline int
 compat_create_task_takes_eager_start(void)

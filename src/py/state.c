@@ -70,6 +70,7 @@ state_traverse(struct state *state, visitproc visit, void *arg)
     STATE_IMPORTS(X)
     STATE_OPTIONAL_IMPORTS(X)
 #undef X
+    Py_VISIT(state->stream_transport_class);
     Py_VISIT(state->no_variables);
     Py_VISIT(state->spare_context);
     return 0;
@@ -107,6 +108,7 @@ state_clear(struct state *state)
 #define X(string) Py_CLEAR(state->str_##string);
     STATE_STRINGS(X)
 #undef X
+    Py_CLEAR(state->stream_transport_class);
     Py_CLEAR(state->context_kwnames);
     Py_CLEAR(state->minus_one);
     Py_CLEAR(state->running_key);

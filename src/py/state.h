@@ -24,6 +24,7 @@
     X(SleepCoroutine, 1024)  \
     X(WaitCoroutine, 16)     \
     X(GatheringFuture, 64)   \
+    X(FdMap, 0)              \
     X(TaskGroup, 0)          \
     X(StreamTransport, 0)    \
     X(DatagramTransport, 0)  \
@@ -55,7 +56,9 @@
     X(asyncio_ReadTransport, "asyncio.transports", "ReadTransport")                   \
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
+    X(asyncio_SocketTransport, "asyncio.selector_events", "_SelectorSocketTransport") \
     X(socket_type, "socket", "socket")                                                \
+    X(socket_base, "_socket", "socket")                                               \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
     X(get_running_loop, "_asyncio", "_get_running_loop")                              \
@@ -75,10 +78,12 @@
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
 /* Absent in some version, then NULL. */
-#define STATE_OPTIONAL_IMPORTS(X)                                                      \
-    X(current_tasks, "_asyncio", "_current_tasks")                     /* to 3.13 */   \
-    X(swap_current_task, "_asyncio", "_swap_current_task")             /* from 3.12 */ \
-    X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle") /* 3.14 */
+#define STATE_OPTIONAL_IMPORTS(X)                                                                    \
+    X(current_tasks, "_asyncio", "_current_tasks")                                   /* to 3.13 */   \
+    X(swap_current_task, "_asyncio", "_swap_current_task")                           /* from 3.12 */ \
+    X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle")               /* 3.14 */      \
+    X(asyncio_add_to_awaited_by, "_asyncio", "future_add_to_awaited_by")             /* from 3.14 */ \
+    X(asyncio_discard_from_awaited_by, "_asyncio", "future_discard_from_awaited_by") /* from 3.14 */
 
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
@@ -86,12 +91,18 @@
     X(_entered)                 \
     X(_exiting)                 \
     X(_loop)                    \
+    X(__del__)                  \
     X(_on_completed_fut)        \
+    X(_parent_task)             \
     X(_on_task_done)            \
     X(_tasks)                   \
     X(_attach)                  \
     X(_call_connection_lost)    \
+    X(_detach)                  \
+    X(_make_socket_transport)   \
+    X(_open_accepted)           \
     X(_read_ready)              \
+    X(_read_ready__on_eof)      \
     X(_start_reading)           \
     X(_transports)              \
     X(_repr_info)               \
@@ -109,10 +120,14 @@
     X(context)                  \
     X(create_future)            \
     X(create_task)              \
+    X(connect)                  \
+    X(connect_ex)               \
+    X(connection_lost)          \
     X(connection_made)          \
     X(data_received)            \
     X(datagram_received)        \
     X(exception)                \
+    X(family)                   \
     X(fileno)                   \
     X(get_buffer)               \
     X(get_debug)                \
@@ -124,12 +139,14 @@
     X(msg)                      \
     X(name)                     \
     X(peername)                 \
+    X(proto)                    \
     X(result)                   \
     X(socket)                   \
     X(sockname)                 \
     X(source_traceback)         \
     X(throw)                    \
     X(time)                     \
+    X(type)                     \
     X(value)                    \
     X(eager_start)              \
     X(eof_received)
@@ -155,9 +172,10 @@ struct state {
 #define X(name, limit) struct freelist name##_freelist;
     STATE_TYPES(X)
 #undef X
-    PyObject *context_kwnames; /* ("context",) */
-    PyObject *minus_one;       /* get_buffer(-1) */
-    PyObject *running_key;     /* 3.11: compat_running_holder_borrow() */
+    PyObject *stream_transport_class; /* owned; asyncio_c.transports.StreamTransport, NULL until it is needed */
+    PyObject *context_kwnames;        /* ("context",) */
+    PyObject *minus_one;              /* get_buffer(-1) */
+    PyObject *running_key;            /* 3.11: compat_running_holder_borrow() */
     PyObject *no_variables;    /* the variables of a new context; NULL: contexts are copied at once (context.h) */
     PyObject *spare_context;   /* or NULL */
     size_t running_offset;     /* of struct compat_running in a thread state; 0: not known (running.h) */

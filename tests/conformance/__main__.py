@@ -1,29 +1,47 @@
-"""Runs the conformance suite module by module and prints a table; a crash or a hang costs one test, not the run."""
+"""Runs the conformance suite module by module and prints a table; a crash or a hang costs one test, not the run.
+
+Each module of CPython's suite is run in three ways: bound to the native types by the test file of that name here
+("bound"), and as it is, whole, in a process where every new loop is ours, by install() and by patch() ("installed",
+"patched"); see whole.py.
+"""
 
 from __future__ import annotations
 
 import argparse
 import collections
+import concurrent.futures
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import Any
+
+from . import whole
 
 HERE = pathlib.Path(__file__).parent
-COLUMNS = ("passed", "not applicable", "known difference", "skipped", "failed", "crashed")
+OUTCOMES = ("passed", "not applicable", "known difference", "skipped", "failed", "crashed")
+BAD = ("failed", "crashed")
+WAYS = ("bound", *whole.LEVELS)
+# Test files that are about the harness, not about a module of the suite.
+OWN = ("test_harness", "test_whole")
 
 
-def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], collections.Counter[str], str]:
-    """Run one test file in a process of its own.
+def command(way: str, module: str, hang: float) -> list[str]:
+    """Return the command that runs a module in one way, and ends itself when a test hangs for so many seconds."""
+    if way != "bound":
+        return [sys.executable, "-m", "tests.conformance.whole", f"--hang={hang}", way, module]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-warnings"]
+    pytest += ["-o", f"faulthandler_timeout={hang}", "-o", "faulthandler_exit_on_timeout=true"]
+    return [*pytest, str(HERE / f"{module}.py")]
 
-    Return the outcome of each test by id, its time in seconds by id, and what pytest printed.
+
+def run(way: str, module: str, hang: float) -> tuple[dict[str, str], dict[str, float], str]:
+    """Run a module in processes of its own.
+
+    Return the outcome of each test by id, its time in seconds by id, and what was printed.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--disable-warnings"]
-    command += ["-o", f"faulthandler_timeout={hang}", "-o", "faulthandler_exit_on_timeout=true", str(file)]
-    outcomes: dict[str, str] = {}
-    seconds: collections.Counter[str] = collections.Counter()
     printed = ""
     with tempfile.TemporaryDirectory() as folder:
         record = pathlib.Path(folder, "record")
@@ -32,8 +50,9 @@ def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], collections.Co
             record.touch()
             size = record.stat().st_size
             process = subprocess.run(
-                command,
+                command(way, module, hang),
                 env={**os.environ, "ASYNCIO_C_CONFORMANCE_RECORD": str(record)},
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -43,6 +62,16 @@ def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], collections.Co
             lines = [json.loads(line) for line in record.read_text().splitlines()]
             if record.stat().st_size == size or "finished" in lines[-1]:
                 break
+    outcomes, seconds = read(lines)
+    if "finished" not in (lines[-1] if lines else {}):
+        outcomes[f"{module}@{way}: the run itself"] = "failed"
+    return outcomes, seconds, printed
+
+
+def read(lines: list[dict[str, Any]]) -> tuple[dict[str, str], dict[str, float]]:
+    """Return the outcome of each test of a record, and its time in seconds."""
+    outcomes: dict[str, str] = {}
+    seconds: dict[str, float] = collections.defaultdict(float)
     for line in lines:
         if "start" in line:
             outcomes[line["start"]] = "crashed"
@@ -51,60 +80,75 @@ def run(file: pathlib.Path, hang: float) -> tuple[dict[str, str], collections.Co
             # A test has several outcomes if its teardown fails as well.
             if outcomes.get(line["done"]) != "failed":
                 outcomes[line["done"]] = line["outcome"]
-    return outcomes, seconds, printed
+    return outcomes, seconds
+
+
+def bound_modules() -> list[str]:
+    """Return the modules that have a test file here."""
+    return [path.stem for path in sorted(HERE.glob("test_*.py")) if path.stem not in OWN]
+
+
+def plan(modules: list[str], ways: list[str]) -> list[tuple[str, str]]:
+    """Return the runs to make: way and module."""
+    pairs = [("bound", module) for module in bound_modules()]
+    pairs += [(level, module) for module in whole.modules() for level in whole.LEVELS]
+    chosen = [(way, module) for way, module in pairs if way in ways and (not modules or module in modules)]
+    return sorted(chosen, key=lambda pair: (pair[1], WAYS.index(pair[0])))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
+    parser.add_argument("modules", nargs="*", help="such as test_tasks; all of them if none is given")
+    parser.add_argument("--way", action="append", choices=WAYS, help="one way only; may be given again")
+    parser.add_argument("--bindings", action="store_true", help="a row for each binding of each module")
+    parser.add_argument("--jobs", type=int, default=1, help="how many modules run at the same time")
+    parser.add_argument(
+        "--hang", type=float, default=120, help="seconds after which a test counts as crashed"
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="a file for the counts, see report.py")
+    parser.add_argument("--verbose", action="store_true", help="print the output of runs with failures")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Print the table; return 1 if a test failed or crashed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
-    parser.add_argument("modules", nargs="*", help="such as test_tasks; all of them if none is given")
-    parser.add_argument("--bindings", action="store_true", help="a row for each binding of each module")
-    parser.add_argument("--hang", type=float, default=60, help="seconds after which a test counts as crashed")
-    parser.add_argument(
-        "--verbose", action="store_true", help="print pytest's output for modules with failures"
-    )
-    options = parser.parse_args()
-
-    files = [path for path in sorted(HERE.glob("test_*.py")) if path.stem != "test_harness"]
-    if options.modules:
-        files = [path for path in files if path.stem in options.modules]
+    options = arguments()
+    pairs = plan(options.modules, options.way or list(WAYS))
     total: collections.Counter[str] = collections.Counter()
-    total_seconds = 0.0
     bad: list[str] = []
-    print(f"{'':32}{'run':>8}", *(f"{column:>16}" for column in COLUMNS), f"{'seconds':>8}")
-    for file in files:
-        outcomes, seconds, output = run(file, options.hang)
-        rows: dict[str, collections.Counter[str]] = {}
-        times: collections.Counter[str] = collections.Counter()
-        for test_id, outcome in outcomes.items():
-            binding = test_id.split("::")[1].partition(".")[2]
-            row = f"{file.stem} {binding}" if options.bindings else file.stem
-            rows.setdefault(row, collections.Counter())[outcome] += 1
-            total[outcome] += 1
-            times[row] += seconds[test_id]
-            total_seconds += seconds[test_id]
-        if not outcomes and "no tests ran" not in output:
-            total["failed"] += 1
-            bad.append(f"failed   {file.stem}: {output[-2000:]}")
-        for row, counts in rows.items():
-            print_row(row, counts, times[row])
-        broken = sorted(
-            (test_id, outcome) for test_id, outcome in outcomes.items() if outcome in COLUMNS[-2:]
-        )
-        bad += [f"{outcome:8} {test_id}" for test_id, outcome in broken]
-        if broken and options.verbose:
-            print(output)
-    print_row("total", total, total_seconds)
+    counted = []
+    print(f"{'':40}{'run':>8}", *(f"{outcome:>16}" for outcome in OUTCOMES), f"{'seconds':>8}")
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as executor:
+        runs = executor.map(lambda pair: run(*pair, options.hang), pairs)
+        for (way, module), (outcomes, seconds, output) in zip(pairs, runs, strict=True):
+            rows: dict[str, list[str]] = {}
+            for test_id in outcomes:
+                class_name = test_id.partition("::")[2].partition("::")[0]
+                binding = class_name.rpartition(".")[2] if options.bindings and way == "bound" else way
+                rows.setdefault(f"{module} {binding}", []).append(test_id)
+            for row, test_ids in rows.items():
+                counts = collections.Counter(outcomes[test_id] for test_id in test_ids)
+                print_row(row, counts, sum(seconds[test_id] for test_id in test_ids))
+            counts = collections.Counter(outcomes.values())
+            total += counts
+            counted.append({"module": module, "way": way, **counts})
+            broken = sorted(test_id for test_id, outcome in outcomes.items() if outcome in BAD)
+            bad += [f"{outcomes[test_id]:8} {test_id}" for test_id in broken]
+            if broken and options.verbose:
+                print(output)
+    print_row("total", total, 0)
     print(*bad, sep="\n", end="\n" if bad else "")
+    if options.json:
+        options.json.write_text(json.dumps({"python": sys.version.split()[0], "runs": counted}))
     return 1 if bad else 0
 
 
 def print_row(name: str, counts: collections.Counter[str], seconds: float) -> None:
     """Print one line of the table."""
     print(
-        f"{name:32}{sum(counts.values()):8}",
-        *(f"{counts[column] or '':>16}" for column in COLUMNS),
-        f"{seconds:8.1f}",
+        f"{name:40}{sum(counts.values()):8}",
+        *(f"{counts[outcome] or '':>16}" for outcome in OUTCOMES),
+        f"{seconds or '':8.1f}" if seconds else "",
         flush=True,
     )
 

@@ -54,7 +54,9 @@ def main():
         CASES[names[1]].function(impl)
         return
     gc.freeze()  # the children's collections look at what is theirs
-    for name in names or CASES:
+    # What stock asyncio does not get through may take it a minute to hang; it is run if it is asked for.
+    all_cases = [name for name, case in CASES.items() if implementation != "asyncio" or not case.stock]
+    for name in names or all_cases:
         result = run(name, impl)
         if result is None:
             return

@@ -161,6 +161,8 @@ class _Log(logging.Handler):
 # Exceptions of what was deleted have been raised again in other places, or not yet: stock cycles of a loop that an
 # exception has left keep things longer.
 _PLACES = re.compile(r" at [\w<>]+:\d+(?: [\w<>]+:\d+)*")
+# In what order the collector closes the coroutine of a cycle and finds its task is its own affair.
+_UNFINISHED = re.compile(r"(coro=<\w+\(\)) (?:running|done, defined)>")
 _LATE = ("was never retrieved", "was destroyed but it is pending", "was never awaited")
 
 
@@ -275,7 +277,9 @@ class Run:
                 gc.collect()
                 gc.enable()
                 self.clock.stop()
-        return self.log.events, sorted(_PLACES.sub("", text) for text in self.log.late)
+        return self.log.events, sorted(
+            _UNFINISHED.sub(r"\1>", _PLACES.sub("", text)) for text in self.log.late
+        )
 
     @contextlib.contextmanager
     def _recorded(self) -> Any:

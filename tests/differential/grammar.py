@@ -5,7 +5,8 @@ number, and what a callback starts is a leaf. Statements are drawn from lists th
 imported, simple ones first, so one statement is one draw, and shrinking goes to the beginning of the list.
 
 Left out is what asyncio itself leaves to chance: the order of a set of futures, hence as_completed() of several. Left
-out as well is run_forever() of a running loop on Python 3.13, whose asyncio forgets after the error that the loop runs.
+out as well is run_forever() of a running loop on Python 3.13, whose asyncio forgets after the error that the loop runs, and
+get_coro() on Python 3.12, which crashes early releases if the task was finished by its eager first step.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ TASK_CALLS = attempts(
     *each("?._fut_waiter", TASKS),
     "t0.set_name(new_name())",
     *each("?.get_stack()", ["t1"]),
-    *each("?.get_coro() is None", TASKS),
+    *(each("?.get_coro() is None", TASKS) if sys.version_info[:2] != (3, 12) else []),
     "t0.set_result(1)",
     "asyncio.current_task()",
     "len(asyncio.all_tasks(loop))",

@@ -32,9 +32,9 @@ def run(clock_library, *arguments):
 
 
 def test_programs(clock_library):
-    status, output = run(clock_library, "programs", "--count", "600")
+    status, output = run(clock_library, "programs", "--count", "1000")
     assert status == 0, output
-    assert "600 programs, no difference" in output
+    assert "1000 programs, no difference" in output
 
 
 def test_programs_on_the_other_poller(clock_library, monkeypatch):

@@ -190,6 +190,17 @@ def test_slow_callback_text_of_a_derived_task(ours, stock):
     assert message(ours) == message(stock)
 
 
+def test_slow_callback_text_of_a_task_in_python(ours, stock):
+    """asyncio's text is that of the handle: its function looks for tasks in C."""
+
+    def schedule(loop):
+        asyncio.tasks._PyTask(plain_coroutine(), loop=loop, name="named")
+
+    expected = slow_callback_message(stock, schedule)
+    assert "Handle" in expected[0]
+    assert slow_callback_message(ours, schedule) == expected
+
+
 def test_slow_callback_threshold(debug_loop):
     assert debug_loop.slow_callback_duration == 0.1
     with support.recorded_logs() as logs:

@@ -5,6 +5,7 @@ What is here is a promise neither to keep nor to end these differences: whoever 
 
 import asyncio
 import inspect
+import os
 import socket
 
 import pytest
@@ -63,6 +64,16 @@ def test_steps_and_callbacks_do_not_pass_through_handle_run(impl, loop, monkeypa
     assert bool(calls) != impl.native_loop
 
 
+def test_class_put_in_the_place_of_task_is_not_what_the_loop_makes(impl, loop, monkeypatch):
+    class Task(asyncio.Task):
+        pass
+
+    monkeypatch.setattr(asyncio.tasks, "Task", Task)
+    task = loop.create_task(asyncio.sleep(0))
+    assert (type(task) is Task) != impl.native_loop
+    loop.run_until_complete(task)
+
+
 def test_run_once_is_not_what_runs(impl):
     class Loop(impl.Loop):
         def _run_once(self):
@@ -90,20 +101,32 @@ def test_native_coroutines_have_neither_code_nor_frame(impl, loop, name):
 
 
 @pytest.mark.skipif(not support.PY314, reason="call graphs came with Python 3.14")
-@pytest.mark.parametrize("waiting", ["await", "group"])
-def test_call_graph_shows_who_awaits_but_not_groups(impl, loop, waiting):
-    async def child():
+@pytest.mark.parametrize("made", ["by_hand", "by_the_loop"])
+def test_stock_future_made_by_hand_does_not_know_native_waiters(impl, loop, made):
+    async def main():
+        future = asyncio.Future() if made == "by_hand" else loop.create_future()
+        task = loop.create_task(asyncio.wait([future]))
+        loop.call_soon(loop.call_soon, future.set_result, None)
         await asyncio.sleep(0)
+        graph = asyncio.capture_call_graph(future)
+        await task
+        return [entry.future for entry in graph.awaited_by] == [task]
+
+    assert loop.run_until_complete(main()) == (not impl.native_loop or made == "by_the_loop")
+
+
+@pytest.mark.skipif(not support.PY314, reason="python -m asyncio ps came with Python 3.14")
+def test_other_processes_do_not_see_native_tasks(impl):
+    """`python -m asyncio ps` reads the memory of asyncio's own task objects, from a process of its own."""
+    remote = pytest.importorskip("_remote_debugging", reason="this build cannot look into other processes")
 
     async def main():
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(child())
-            loop.call_soon(lambda: graphs.append(asyncio.capture_call_graph(task)))
-            if waiting == "await":
-                await task
+        task = asyncio.get_running_loop().create_task(asyncio.sleep(0), name="a task to be found")
+        try:
+            found = remote.RemoteUnwinder(os.getpid()).get_all_awaited_by()
+        except (OSError, RuntimeError) as error:
+            pytest.skip(f"processes cannot be looked into here: {error}")
+        await task
+        return [entry.task_name for thread in found for entry in thread.awaited_by]
 
-    graphs = []
-    loop.run_until_complete(main())
-    (graph,) = graphs
-    assert "child" in [entry.frame.f_code.co_name for entry in graph.call_stack]
-    assert bool(graph.awaited_by) == (not impl.native_loop or waiting == "await")
+    assert ("a task to be found" in impl.run(main())) != impl.native_loop

@@ -3,6 +3,8 @@
 import asyncio
 import concurrent.futures
 import contextvars
+import os
+import selectors
 import sys
 import threading
 import weakref
@@ -393,6 +395,31 @@ def test_unclosed_loop_warns(impl):
         support.collect()
     assert [category for category, _ in caught] == ["ResourceWarning"]
     assert caught[0][1].startswith("unclosed event loop <")
+
+
+@pytest.mark.parametrize(
+    "wrong", [((1, 2), {}), ((), {"no_such_keyword": None})], ids=["positional", "keyword"]
+)
+def test_wrong_construction_is_a_type_error(impl, wrong):
+    args, kwargs = wrong
+    with support.recorded_unraisables() as unraisables, support.recorded_warnings() as warned:
+        with pytest.raises(TypeError, match="__init__"):
+            impl.Loop(*args, **kwargs)
+        support.collect()
+    # asyncio's own finalizer fails over attributes that its __init__ has not made.
+    assert unraisables == [] or not impl.native_loop
+    assert warned == []
+
+
+def test_construction_with_a_selector_leaves_nothing_behind(ours):
+    descriptors = os.listdir("/proc/self/fd")
+    with support.recorded_unraisables() as unraisables, support.recorded_warnings() as warned:
+        for wrong in [(None,), (selectors.DefaultSelector,)]:
+            with pytest.raises(TypeError, match="__init__"):
+                ours.Loop(*wrong)
+        support.collect()
+    assert unraisables == [] and warned == []
+    assert os.listdir("/proc/self/fd") == descriptors
 
 
 def test_repr(loop):

@@ -1,0 +1,462 @@
+/* StreamTransport: how it is opened, what it knows of its socket, how it ends.  Layer: net.
+
+   Equivalent are asyncio's methods, whose order of events this keeps.  What a server does for each of its connections and
+   hardly anybody asks for is put off: the dictionary behind get_extra_info() and the socket object in it are made when they
+   are asked for.  The names are not: after the peer has gone the kernel may not know them any more. */
+#include "net/stream_transport.h"
+
+#include "core/reader.h"
+#include "net/accept.h"
+#include "net/address.h"
+#include "net/fd_map.h"
+#include "net/net.h"
+#include "py/args.h"
+#include "py/errors.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+/* ---- What get_extra_info() knows ---- */
+
+typedef int (*name_function)(int fd, struct sockaddr *address, socklen_t *length);
+
+/* What sock.method() returns, or None if it raises OSError; from `function` directly if the kind of socket is known. */
+static PyObject *
+ask_name(PyObject *sock, int fd, bool direct, name_function function, PyObject *method)
+{
+    if (direct) {
+        struct address address = { .length = sizeof(address.storage) };
+        if (function(fd, (struct sockaddr *)&address.storage, &address.length) < 0) {
+            Py_RETURN_NONE;
+        }
+        if (address_family_is_known(address.storage.ss_family)) {
+            return address_to_object(&address);
+        }
+    }
+    PyObject *name = PyObject_CallMethodNoArgs(sock, method);
+    if (name == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    return name;
+}
+
+/* Takes down what get_extra_info() shall say.  Returns 0 or -1. */
+static int
+note_info(StreamTransport *self, PyObject *peername)
+{
+    struct state *state = self->state;
+    bool direct = (PyObject *)Py_TYPE(self->sock) == state->socket_type;
+    Py_XSETREF(self->info.sock, Py_NewRef(self->sock));
+    Py_XSETREF(self->info.sockname, ask_name(self->sock, self->fd, direct, getsockname, state->str_getsockname));
+    Py_XSETREF(self->info.peername, peername
+                                        ? Py_NewRef(peername)
+                                        : ask_name(self->sock, self->fd, direct, getpeername, state->str_getpeername));
+    return self->info.sockname && self->info.peername ? 0 : -1;
+}
+
+/* extra[key] = value, as of a new transport. */
+static int
+fill_extra(StreamTransport *self, PyObject *extra)
+{
+    struct state *state = self->state;
+    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", self->info.sock);
+    int result = socket ? PyDict_SetItem(extra, state->str_socket, socket) : -1;
+    Py_XDECREF(socket);
+    return result < 0 || PyDict_SetItem(extra, state->str_sockname, self->info.sockname) < 0
+                   || PyDict_SetDefault(extra, state->str_peername, self->info.peername) == NULL
+               ? -1
+               : 0;
+}
+
+/* The dictionary, borrowed; None for a transport that was never opened.  NULL with an exception. */
+static PyObject *
+extra_borrow(StreamTransport *self)
+{
+    if (self->extra == NULL) {
+        PyObject *extra = PyDict_New();
+        if (extra == NULL || (self->info.peername != NULL && fill_extra(self, extra) < 0)) {
+            Py_XDECREF(extra);
+            return NULL;
+        }
+        Py_XSETREF(self->extra, extra);
+    }
+    return self->extra;
+}
+
+PyObject *
+StreamTransport_get_extra(StreamTransport *self, void *Py_UNUSED(closure))
+{
+    return Py_XNewRef(extra_borrow(self));
+}
+
+int
+StreamTransport_set_extra(StreamTransport *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    Py_XSETREF(self->extra, Py_XNewRef(value));
+    return 0;
+}
+
+PyObject *
+StreamTransport_get_extra_info(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = { "name", "default" };
+    struct state *state = self->state;
+    if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
+        PyObject *result = args_call_in_order(state->StreamTransport_type, (PyObject *)self, "get_extra_info", names,
+                                              AC_ARRAY_SIZE(names), args, nargs, kwnames);
+        if (result != NULL || PyErr_Occurred()) {
+            return result;
+        }
+    }
+    if (args_require("get_extra_info", nargs, names, 1) < 0) {
+        return NULL;
+    }
+    /* The names without the dictionary, which is all that an access log wants. */
+    PyObject *known = self->extra != NULL              ? NULL
+                      : args[0] == state->str_peername ? self->info.peername
+                      : args[0] == state->str_sockname ? self->info.sockname
+                                                       : NULL;
+    if (known != NULL) {
+        return Py_NewRef(known);
+    }
+    PyObject *extra = extra_borrow(self);
+    if (extra == NULL) {
+        return NULL;
+    }
+    PyObject *default_value = nargs > 1 ? args[1] : Py_None;
+    PyObject *value = PyDict_CheckExact(extra) ? PyDict_GetItemWithError(extra, args[0]) : NULL;
+    if (value != NULL || PyErr_Occurred() || PyDict_CheckExact(extra)) {
+        return value ? Py_NewRef(value) : PyErr_Occurred() ? NULL : Py_NewRef(default_value);
+    }
+    return PyObject_CallMethod(extra, "get", "OO", args[0], default_value);
+}
+
+/* ---- Opening ---- */
+
+/* server._attach(self) or server._detach(self); to 3.12 they take no argument.  Returns 0 or -1. */
+static int
+call_server(StreamTransport *self, PyObject *server, PyObject *method)
+{
+    PyObject *args[] = { server, (PyObject *)self };
+    PyObject *result = PyObject_VectorcallMethod(method, args, AC_PY313 ? 2 : 1, NULL);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* Tells the server and loop._transports.  Returns 0 or -1. */
+static int
+announce(StreamTransport *self)
+{
+    if (transport_is_set(self->server) && call_server(self, self->server, self->state->str__attach) < 0) {
+        return -1;
+    }
+    PyObject *transports = PyObject_GetAttr(self->loop, self->state->str__transports);
+    if (transports == NULL) {
+        return -1;
+    }
+    int result;
+    if (PyObject_TypeCheck(transports, self->state->FdMap_type)) {
+        result = fd_map_set((FdMap *)transports, self->fd, (PyObject *)self);
+    }
+    else {
+        PyObject *fd = PyLong_FromLong(self->fd);
+        result = fd ? PyObject_SetItem(transports, fd, (PyObject *)self) : -1;
+        Py_XDECREF(fd);
+    }
+    Py_DECREF(transports);
+    return result;
+}
+
+/* connection_made(), then the first read, then the waiter: in asyncio's order, each a turn of its own in the queue.  Returns
+   0 or -1. */
+static int
+schedule_start(StreamTransport *self, PyObject *waiter)
+{
+    struct state *state = self->state;
+    if (transport_call_soon(state, self->protocol, self->loop, state->str_connection_made, (PyObject *)self,
+                            self->context)
+            < 0
+        || transport_call_soon(state, (PyObject *)self, self->loop, state->str__start_reading, NULL, self->context)
+               < 0) {
+        return -1;
+    }
+    if (!transport_is_set(waiter)) {
+        return 0;
+    }
+    PyObject *args[] = { self->loop, state->set_result_unless_cancelled, waiter, Py_None, self->context };
+    PyObject *kwnames = transport_is_set(self->context) ? state->context_kwnames : NULL;
+    PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, args, 4, kwnames);
+    Py_XDECREF(handle);
+    return handle ? 0 : -1;
+}
+
+/* Small writes are not to wait for the peer's acknowledgement of earlier ones.  Whatever is not TCP refuses, and asyncio's
+   question after the socket's protocol misses sockets that were made without naming one. */
+static void
+set_nodelay(int fd)
+{
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+/* What __init__() does.  Returns 0 or -1. */
+static int
+open_transport(StreamTransport *self, PyObject *loop, PyObject *sock, PyObject *protocol, PyObject *waiter,
+               PyObject *extra, PyObject *peername, PyObject *server, PyObject *context)
+{
+    Py_XSETREF(self->loop, Py_NewRef(loop));
+    Py_XSETREF(self->extra, transport_is_set(extra) ? Py_NewRef(extra) : NULL);
+    Py_XSETREF(self->context, Py_NewRef(context ? context : Py_None));
+    if (stream_transport_set_protocol(self, protocol) < 0 || transport_loop_borrow(self->state, self->loop) == NULL) {
+        return -1;
+    }
+    PyObject *fd = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
+    self->fd = fd ? (int)PyLong_AsLong(fd) : -1;
+    Py_XDECREF(fd);
+    if (self->fd == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    /* From here on the transport owns the socket. */
+    Py_XSETREF(self->sock, Py_NewRef(sock));
+    Py_XSETREF(self->server, Py_NewRef(server ? server : Py_None));
+    set_nodelay(self->fd);
+    if (note_info(self, peername) < 0 || (self->extra != NULL && fill_extra(self, self->extra) < 0)) {
+        return -1;
+    }
+    return announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1 : 0;
+}
+
+int
+StreamTransport_init(StreamTransport *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = { "loop", "sock", "protocol", "waiter", "extra", "server", "context", NULL };
+    PyObject *loop, *sock, *protocol, *waiter = NULL, *extra = NULL, *server = NULL, *context = NULL, *peername = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|OOOO:StreamTransport", names, &loop, &sock, &protocol, &waiter,
+                                     &extra, &server, &context)) {
+        return -1;
+    }
+    /* Not asked for where it is given: of what was accepted and has been left by its peer nobody else knows it. */
+    if (transport_is_set(extra)) {
+        peername = PyObject_CallMethod(extra, "get", "O", self->state->str_peername);
+        int known = peername ? PySequence_Contains(extra, self->state->str_peername) : -1;
+        if (known <= 0) {
+            Py_CLEAR(peername);
+        }
+        if (known < 0) {
+            return -1;
+        }
+    }
+    int result = open_transport(self, loop, sock, protocol, waiter, extra, peername, server, context);
+    Py_XDECREF(peername);
+    return result;
+}
+
+/* The Python class, which does not exist yet when this module is imported.  Borrowed. */
+static PyObject *
+transport_class_borrow(struct state *state)
+{
+    if (state->stream_transport_class == NULL) {
+        state->stream_transport_class = state_import("asyncio_c.transports", "StreamTransport");
+    }
+    return state->stream_transport_class;
+}
+
+PyObject *
+stream_transport_new(Loop *loop, PyObject *sock, PyObject *protocol, PyObject *waiter, PyObject *extra,
+                     PyObject *peername, PyObject *server, PyObject *context)
+{
+    struct state *state = loop->state;
+    PyTypeObject *class = (PyTypeObject *)transport_class_borrow(state);
+    PyObject *none = class ? PyTuple_New(0) : NULL;
+    StreamTransport *self = none ? (StreamTransport *)class->tp_new(class, none, NULL) : NULL;
+    Py_XDECREF(none);
+    if (self != NULL
+        && open_transport(self, (PyObject *)loop, sock, protocol, waiter, extra, peername, server, context) < 0) {
+        PyObject *exception = compat_exception_take();
+        Py_CLEAR(self); /* which warns that it was not closed */
+        compat_exception_restore_steal(exception);
+    }
+    return (PyObject *)self;
+}
+
+/* ---- Ending ---- */
+
+/* asyncio's own method `name` of this transport. */
+static PyObject *
+call_asyncio(StreamTransport *self, PyObject *name)
+{
+    PyObject *function = PyObject_GetAttr(self->state->asyncio_SocketTransport, name);
+    PyObject *result = function ? PyObject_CallOneArg(function, (PyObject *)self) : NULL;
+    Py_XDECREF(function);
+    return result;
+}
+
+PyObject *
+StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
+{
+    struct state *state = self->state;
+    Loop *loop = transport_loop_borrow(state, self->loop);
+    if (loop == NULL) {
+        return NULL;
+    }
+    if (!loop->fused) {
+        return call_asyncio(self, state->str__read_ready__on_eof); /* which logs it in debug mode */
+    }
+    PyObject *answer = PyObject_CallMethodNoArgs(self->protocol, state->str_eof_received);
+    int keep_open = answer ? PyObject_IsTrue(answer) : -1;
+    if (answer == NULL) {
+        return transport_none_unless(
+            transport_fatal_error((PyObject *)self, "Fatal error: protocol.eof_received() call failed."));
+    }
+    Py_DECREF(answer);
+    if (keep_open < 0) {
+        return NULL;
+    }
+    if (!keep_open) {
+        return PyObject_CallMethodNoArgs((PyObject *)self, state->str_close);
+    }
+    loop = loop_cast(state, self->loop); /* eof_received() may have ended it */
+    return transport_none_unless(loop && !loop->closed ? reader_unwatch(loop, self->fd, READER_READ) : 0);
+}
+
+/* Lets go of the socket and of everything else.  Returns 0 or -1. */
+static int
+release_everything(StreamTransport *self)
+{
+    PyObject *sock = Py_NewRef(self->sock ? self->sock : Py_None);
+    PyObject *closed = PyObject_CallMethodNoArgs(sock, self->state->str_close);
+    Py_DECREF(sock);
+    if (closed == NULL) {
+        return -1;
+    }
+    Py_DECREF(closed);
+    Py_XSETREF(self->sock, Py_NewRef(Py_None));
+    Py_XSETREF(self->protocol, Py_NewRef(Py_None));
+    Py_XSETREF(self->loop, Py_NewRef(Py_None));
+    PyObject *server = self->server;
+    if (!transport_is_set(server)) {
+        return 0;
+    }
+    Py_INCREF(server);
+    int result = call_server(self, server, self->state->str__detach);
+    if (result == 0) {
+        Py_XSETREF(self->server, Py_NewRef(Py_None));
+    }
+    Py_DECREF(server);
+    return result;
+}
+
+/* For who waits for the buffer to be empty.  Returns 0 or -1. */
+static int
+fail_empty_waiter(StreamTransport *self)
+{
+    if (!transport_is_set(self->empty_waiter)) {
+        return 0;
+    }
+    PyObject *error = PyObject_CallFunction(PyExc_ConnectionError, "s", "Connection is closed by peer");
+    PyObject *result = error ? PyObject_CallMethod(self->empty_waiter, "set_exception", "O", error) : NULL;
+    Py_XDECREF(error);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* One step of what happens in any case: an exception of its own takes the place of `*exception`. */
+static void
+do_finally(StreamTransport *self, int (*step)(StreamTransport *self), PyObject **exception)
+{
+    if (step(self) < 0) {
+        PyObject *raised = compat_exception_take();
+        if (*exception != NULL) {
+            PyException_SetContext(raised, *exception); /* takes it */
+        }
+        *exception = raised;
+    }
+}
+
+PyObject *
+StreamTransport__call_connection_lost(StreamTransport *self, PyObject *reason)
+{
+    PyObject *exception = NULL;
+    if (self->protocol_connected) {
+        PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
+        PyObject *result = PyObject_CallMethodOneArg(protocol, self->state->str_connection_lost, reason);
+        Py_DECREF(protocol);
+        exception = result ? NULL : compat_exception_take();
+        Py_XDECREF(result);
+    }
+    do_finally(self, release_everything, &exception);
+    if (AC_PY314 || exception == NULL) {
+        do_finally(self, fail_empty_waiter, &exception);
+    }
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* asyncio's __del__(), which warns, where there is something to warn of. */
+void
+StreamTransport_finalize(StreamTransport *self)
+{
+    if (!transport_is_set(self->sock)) {
+        return;
+    }
+    PyObject *saved = compat_exception_take();
+    PyObject *result = call_asyncio(self, self->state->str___del__);
+    if (result == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_XDECREF(result);
+    if (saved != NULL) {
+        compat_exception_restore_steal(saved);
+    }
+}
+
+/* ---- Python face of the loop ---- */
+
+PyDoc_STRVAR(make_socket_transport_doc,
+             "_make_socket_transport($self, /, sock, protocol, waiter=None, *, extra=None, server=None,\n"
+             "                       context=None)\n--\n\n"
+             "Return a transport of a connected socket, whose protocol is told soon.");
+
+static PyObject *
+Loop__make_socket_transport(Loop *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = { "sock", "protocol", "waiter", "extra", "server", "context", NULL };
+    PyObject *sock, *protocol, *waiter = NULL, *extra = NULL, *server = NULL, *context = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$OOO:_make_socket_transport", names, &sock, &protocol, &waiter,
+                                     &extra, &server, &context)) {
+        return NULL;
+    }
+    struct state *state = self->state;
+    if (AC_PY312) {
+        PyObject *free = PyObject_CallMethod((PyObject *)self, "_ensure_fd_no_transport", "O", sock);
+        if (free == NULL) {
+            return NULL;
+        }
+        Py_DECREF(free);
+    }
+    PyObject *class = transport_class_borrow(state);
+    PyObject *given[] = { (PyObject *)self,
+                          sock,
+                          protocol,
+                          waiter ? waiter : Py_None,
+                          extra ? extra : Py_None,
+                          server ? server : Py_None,
+                          context ? context : Py_None };
+    return class ? PyObject_Vectorcall(class, given, AC_ARRAY_SIZE(given), NULL) : NULL;
+}
+
+static PyMethodDef loop_methods[] = {
+    { "_make_socket_transport", (PyCFunction)(void (*)(void))Loop__make_socket_transport, METH_VARARGS | METH_KEYWORDS,
+      make_socket_transport_doc },
+};
+
+int
+stream_lifecycle_register(PyObject *module)
+{
+    return loop_add_methods(state_of_module(module), loop_methods, AC_ARRAY_SIZE(loop_methods));
+}
