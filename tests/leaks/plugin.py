@@ -105,6 +105,7 @@ def _leaks_of(item):
         # In a context of its own: what a test sets in that around it would stay there for ever.
         context = contextvars.copy_context()
         reports = context.run(runtestprotocol, item, nextitem=item.parent, log=False)
+        item._report_sections.clear()  # what was printed and logged
         del context
         if not all(report.passed for report in reports):
             return ["fails when it is repeated:", *(str(r.longrepr) for r in reports if r.failed)]
