@@ -67,12 +67,24 @@ module_exec(PyObject *module)
         return -1;
     }
     static int (*const registers[])(PyObject *) = {
-        handle_register,           loop_register,     future_iter_register,
-        future_register,           awaited_by_register, task_register,     sleep_register,
-        gather_register,           wait_register,     create_task_register,
-        task_group_register,       fd_map_register,   stream_transport_register,
-        stream_lifecycle_register, listener_register, datagram_transport_register,
-        pipe_transport_register,   sock_register,
+        handle_register,
+        loop_register,
+        future_iter_register,
+        future_register,
+        awaited_by_register,
+        task_register,
+        sleep_register,
+        gather_register,
+        wait_register,
+        create_task_register,
+        task_group_register,
+        fd_map_register,
+        stream_transport_register,
+        stream_lifecycle_register,
+        listener_register,
+        datagram_transport_register,
+        pipe_transport_register,
+        sock_register,
     };
     for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {
         if (registers[i](module) < 0) {

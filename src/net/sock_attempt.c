@@ -239,7 +239,7 @@ try_sendto(SockCoroutine *self, int fd, PyObject **result)
     ssize_t count = 0;
     if (outcome == 0) {
         count = sys_sendto(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
-                       (const struct sockaddr *)&address.storage, address.length);
+                           (const struct sockaddr *)&address.storage, address.length);
         outcome = outcome_of(count);
     }
     PyBuffer_Release(&view);
