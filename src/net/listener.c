@@ -175,6 +175,10 @@ static PyObject *
 Loop__open_accepted(Loop *self, PyObject *accepted)
 {
     PyObject *factory, *sock, *address, *server, *context;
+    if (!PyTuple_CheckExact(accepted)) {
+        PyErr_SetString(PyExc_TypeError, "_open_accepted() takes a tuple");
+        return NULL;
+    }
     if (!PyArg_ParseTuple(accepted, "OOOOO:_open_accepted", &factory, &sock, &address, &server, &context)) {
         return NULL;
     }

@@ -352,3 +352,10 @@ async def test_end_of_the_stream(loop, stack, reports, answer):
         reports.clear()
         assert context["message"] == "Fatal error: protocol.eof_received() call failed."
         assert context["protocol"] is protocol and context["transport"] is transport
+
+
+@pytest.mark.parametrize("argument", [None, 1, [], "text"])
+def test_opening_takes_what_accepting_has_queued(ours, argument):
+    """_open_accepted() is private, but an attribute like any other."""
+    with support.closing(ours.new_event_loop()) as loop, pytest.raises(TypeError):
+        loop._open_accepted(argument)
