@@ -551,15 +551,18 @@ loop_running_fused(struct state *state)
 
 /* ---- Overrides ---- */
 
-/* The methods that the fused paths go around. */
-#define BYPASSED(X) \
-    X(call_soon) X(call_later) X(call_at) X(create_future) X(time) X(create_task) X(get_debug) X(_make_socket_transport)
+/* The methods that the fused paths go around; the last ones have a flag each, and are asked for where they matter. */
+#define BYPASSED(X)                                                                                         \
+    X(call_soon)                                                                                            \
+    X(call_later) X(call_at) X(create_future) X(time) X(get_debug) X(create_task) X(_make_socket_transport) \
+        X(_add_reader)
 
 enum {
 #define X(name) BYPASSED_##name,
     BYPASSED(X)
 #undef X
-        BYPASSED_COUNT
+        BYPASSED_COUNT,
+    ALWAYS_ASKED_FOR = BYPASSED_create_task
 };
 
 static PyObject *
@@ -609,15 +612,18 @@ loop_decide_fused(Loop *loop)
     for (int i = 0; i < BYPASSED_COUNT && !failed; i++) {
         overridden[i] = is_overridden(loop, dict, bypassed_name_borrow(state, i));
         failed = overridden[i] < 0;
-        any |= overridden[i] && i != BYPASSED_create_task && i != BYPASSED__make_socket_transport;
     }
     Py_DECREF(dict);
     if (failed) {
         return -1;
     }
+    for (int i = 0; i < ALWAYS_ASKED_FOR; i++) {
+        any |= overridden[i];
+    }
     loop->time_overridden = overridden[BYPASSED_time];
     loop->create_task_overridden = overridden[BYPASSED_create_task];
     loop->make_transport_overridden = overridden[BYPASSED__make_socket_transport];
+    loop->add_reader_overridden = overridden[BYPASSED__add_reader];
     loop->debug_overridden = overridden[BYPASSED_get_debug];
     loop->fused = loop->initialized && !any && !loop->debug;
     return 0;

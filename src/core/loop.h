@@ -56,6 +56,7 @@ struct Loop {
     bool create_task_overridden;    /* by a subclass or on the instance */
     bool debug_overridden;          /* get_debug() is */
     bool make_transport_overridden; /* _make_socket_transport() is */
+    bool add_reader_overridden;     /* _add_reader() is */
     bool initialized;
     bool closed;
     bool stopping;

@@ -595,6 +595,18 @@ StreamTransport_set_protocol(StreamTransport *self, PyObject *const *args, Py_ss
     return transport_none_unless(protocol && stream_transport_set_protocol(self, protocol) == 0 ? 0 : -1);
 }
 
+static int
+watch_for_reading(StreamTransport *self, Loop *loop, PyObject *ready)
+{
+    PyObject *context = transport_is_set(self->context) ? self->context : NULL;
+    if (AC_LIKELY(!loop->add_reader_overridden)) {
+        return reader_watch(loop, self->fd, READER_READ, ready, context);
+    }
+    PyObject *added = PyObject_CallMethod((PyObject *)loop, "_add_reader", "iO", self->fd, ready);
+    Py_XDECREF(added);
+    return added ? 0 : -1;
+}
+
 static PyObject *
 StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
@@ -606,8 +618,7 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     if (ready == NULL) {
         return NULL;
     }
-    int result =
-        reader_watch(loop, self->fd, READER_READ, ready, transport_is_set(self->context) ? self->context : NULL);
+    int result = watch_for_reading(self, loop, ready);
     Py_DECREF(ready);
     if (result < 0 && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_MemoryError))) {
         result = fatal_error(self, "Fatal read error on socket transport"); /* nobody would ever hear of its end */

@@ -99,6 +99,7 @@
     X(_attach)                  \
     X(_call_connection_lost)    \
     X(_detach)                  \
+    X(_add_reader)              \
     X(_make_socket_transport)   \
     X(_open_accepted)           \
     X(_read_ready)              \

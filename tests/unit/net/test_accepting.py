@@ -359,3 +359,21 @@ def test_opening_takes_what_accepting_has_queued(ours, argument):
     """_open_accepted() is private, but an attribute like any other."""
     with support.closing(ours.new_event_loop()) as loop, pytest.raises(TypeError):
         loop._open_accepted(argument)
+
+
+def test_add_reader_may_be_overridden(impl):
+    """What a test or a tracer puts in the place of the loop's _add_reader() is asked by transports."""
+    watched = []
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            loop._add_reader = lambda fd, callback, *args: watched.append(fd)
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+            del loop._add_reader
+            assert watched == [ours.fileno()]
+            transport.abort()
+            await turns(3)
+
+    with support.closing(impl.new_event_loop()) as loop:
+        loop.run_until_complete(main())
