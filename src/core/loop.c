@@ -552,10 +552,10 @@ loop_running_fused(struct state *state)
 /* ---- Overrides ---- */
 
 /* The methods that the fused paths go around; the last ones have a flag each, and are asked for where they matter. */
-#define BYPASSED(X)                                                                                         \
-    X(call_soon)                                                                                            \
-    X(call_later) X(call_at) X(create_future) X(time) X(get_debug) X(create_task) X(_make_socket_transport) \
-        X(_add_reader)
+#define BYPASSED(X) \
+    X(call_soon)    \
+    X(call_later)   \
+    X(call_at) X(create_future) X(time) X(get_debug) X(create_task) X(_make_socket_transport) X(_add_reader)
 
 enum {
 #define X(name) BYPASSED_##name,
