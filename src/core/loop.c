@@ -472,13 +472,19 @@ loop_run(Loop *loop)
     return result;
 }
 
+/* The kernel copies what was received by "rep movsb", which some processors run at a third of the speed when the target
+   starts in the first bytes of a page but not at its start (measured on AMD EPYC: 38 instead of 14 us for 64 KiB).  That is
+   just where malloc() puts a block of this size, so a line of the cache is skipped. */
+enum { SCRATCH_ALIGNMENT = 64 };
+
 char *
 loop_scratch(Loop *loop)
 {
-    if (loop->scratch == NULL && (loop->scratch = PyMem_Malloc(LOOP_SCRATCH_SIZE)) == NULL) {
+    if (loop->scratch == NULL && (loop->scratch = PyMem_Malloc(LOOP_SCRATCH_SIZE + SCRATCH_ALIGNMENT)) == NULL) {
         PyErr_NoMemory();
+        return NULL;
     }
-    return loop->scratch;
+    return loop->scratch + SCRATCH_ALIGNMENT - (uintptr_t)loop->scratch % SCRATCH_ALIGNMENT;
 }
 
 /* ---- Looking in ---- */

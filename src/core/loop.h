@@ -47,7 +47,7 @@ struct Loop {
     struct poller poller;
     struct loop_watch waker;   /* its descriptor is the eventfd */
     struct list_node deferred; /* struct deferred, each with a reference to its owner */
-    char *scratch;             /* or NULL: loop_scratch() */
+    char *scratch;             /* or NULL: loop_scratch() aligns it */
 
     /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
        Decided by loop_decide_fused() alone. */
