@@ -65,8 +65,8 @@ KEYWORDS = [
 ]
 
 
-class StepTooLong(BaseException):  # noqa: N818 - no error
-    """Ends a step that waits."""
+class StepTooLong(KeyboardInterrupt):
+    """Ends a step that waits: as a KeyboardInterrupt, which a loop hands on, while it reports all others and goes on."""
 
 
 class Program:
