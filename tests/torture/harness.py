@@ -123,6 +123,7 @@ def torture(impl, function, arm, disarm, must_succeed=False, may_wait=False):
     loop.set_exception_handler(lambda loop, context: reports.append(context["message"]))
     sys.unraisablehook = lambda args: reports.append(args.object)
     signal.signal(signal.SIGALRM, _raise_hangs)
+    signal.alarm(GUARD_SECONDS)  # anew: a child may run several
     try:
         _torture(impl, loop, function(impl, loop), arm, disarm, must_succeed, may_wait)
         close_and_check(impl, loop, before, getattr(function, "may_leak", None))
