@@ -259,10 +259,12 @@ loop_report(Loop *loop, struct runnable *runnable)
     }
     PyObject *exception = exception_of_failure();
     PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    PyObject *outer = handling_begin(exception);
     PyObject *result =
         handle ? PyObject_CallMethod((PyObject *)loop, "_report_callback_error", "OO", exception, handle) : NULL;
+    handling_end_steal(outer);
     Py_XDECREF(handle);
-    Py_DECREF(exception);
+    Py_XDECREF(exception);
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
