@@ -70,11 +70,9 @@ transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObje
 int
 transport_call_handling(PyObject *object, const char *method, const char *message)
 {
-    PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
-    PyErr_SetHandledException(exception);
+    PyObject *exception = compat_exception_take(), *outer = handling_begin(exception);
     PyObject *result = PyObject_CallMethod(object, method, message ? "Os" : "O", exception, message);
-    PyErr_SetHandledException(outer);
-    Py_XDECREF(outer);
+    handling_end_steal(outer);
     Py_DECREF(exception);
     Py_XDECREF(result);
     return result ? 0 : -1;

@@ -72,7 +72,7 @@ done:
 }
 
 PyObject *
-args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
+args_parse_throw(PyObject *const *args, Py_ssize_t nargs, bool is_coroutine)
 {
     if (nargs < 1 || nargs > 3) {
         PyErr_Format(PyExc_TypeError, "throw expected at %s, got %zd",
@@ -89,7 +89,7 @@ args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
     PyObject *type = args[0], *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
     PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
     if (traceback != NULL && !PyTraceBack_Check(traceback)) {
-        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback");
+        PyErr_Format(PyExc_TypeError, "throw() third argument must be a traceback%s", is_coroutine ? " object" : "");
         return NULL;
     }
     PyObject *error = NULL;
@@ -111,6 +111,10 @@ args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
             PyErr_SetString(PyExc_TypeError, "exceptions must derive from BaseException");
             Py_CLEAR(error);
         }
+    }
+    else if (!PyExceptionInstance_Check(type) && is_coroutine) {
+        PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %s",
+                     Py_TYPE(type)->tp_name);
     }
     else if (!PyExceptionInstance_Check(type)) {
         PyErr_SetString(PyExc_TypeError,

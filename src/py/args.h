@@ -34,7 +34,7 @@ PyObject *args_call_in_order(PyTypeObject *type, PyObject *self, const char *met
                              Py_ssize_t count, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* The arguments of an awaitable's throw(exception) or throw(type[, value[, traceback]]), as one exception.  New reference,
-   or NULL with TypeError set. */
-PyObject *args_parse_throw(PyObject *const *args, Py_ssize_t nargs);
+   or NULL with TypeError set, in the words of a coroutine or in those of a future's iterator. */
+PyObject *args_parse_throw(PyObject *const *args, Py_ssize_t nargs, bool is_coroutine);
 
 #endif
