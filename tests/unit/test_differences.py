@@ -113,13 +113,6 @@ def test_native_coroutines_have_neither_code_nor_frame(impl, loop, name):
     coroutine.close()
 
 
-@pytest.mark.parametrize("name", ["sleep", "wait"])
-def test_native_coroutine_functions_are_builtins(impl, name):
-    function = getattr(impl, name)
-    assert inspect.iscoroutinefunction(function) == (not impl.native_names)
-    assert inspect.isbuiltin(function) == impl.native_names
-
-
 @pytest.mark.skipif(not support.PY314, reason="call graphs came with Python 3.14")
 @pytest.mark.parametrize("made", ["by_hand", "by_the_loop"])
 def test_stock_future_made_by_hand_does_not_know_native_waiters(impl, loop, made):
