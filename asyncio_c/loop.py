@@ -223,11 +223,14 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         server_hostname: str | None = None,
         **timeouts: Any,
     ) -> Any:
-        # The TLS protocol sits on a transport of ours and has another for the user's protocol.
+        # The TLS protocol sits on a transport of ours and has another for the user's protocol.  As in asyncio an overridden
+        # _make_socket_transport() is not asked for it.
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(rawsock)
         tls = sslproto.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
-        self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
+        transports.StreamTransport(self, rawsock, tls, None, extra, server, context)
         return tls._app_transport
 
     def _make_datagram_transport(
