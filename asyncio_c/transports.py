@@ -55,6 +55,10 @@ class StreamTransport(_ResumeReading, _core.StreamTransport, selector_events._Se
     def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
         return _TransportSocket(sock, self)
 
+    def __repr__(self) -> str:
+        self.get_write_buffer_size()  # sends what was deferred, of which asyncio looks first whether it waits
+        return super().__repr__()
+
 
 class DatagramTransport(
     _core.DatagramTransport,

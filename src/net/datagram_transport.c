@@ -766,6 +766,8 @@ static PyMethodDef DatagramTransport_methods[] = {
 };
 
 static PyGetSetDef DatagramTransport_getset[] = {
+    TRANSPORT_MARK(DatagramTransport, _high_water, high_water),
+    TRANSPORT_MARK(DatagramTransport, _low_water, low_water),
     { "_buffer", (getter)DatagramTransport_get_buffer, (setter)DatagramTransport_set_buffer,
       "The list of datagrams that wait to be sent: (data, addr).", NULL },
     { 0 },
@@ -784,8 +786,6 @@ static PyMemberDef DatagramTransport_members[] = {
     MEMBER(_address, T_OBJECT, address),
     MEMBER(_context, T_OBJECT, context),
     MEMBER(_buffer_size, T_PYSSIZET, size_bytes),
-    MEMBER(_high_water, T_PYSSIZET, high_water),
-    MEMBER(_low_water, T_PYSSIZET, low_water),
     MEMBER(_conn_lost, T_INT, conn_lost),
     MEMBER(_closing, T_BOOL, closing),
     MEMBER(_paused, T_BOOL, paused),

@@ -1,6 +1,8 @@
 """What a transport tells about itself: extra information, types, representation."""
 
 import asyncio
+import contextlib
+import os
 import re
 import socket
 from asyncio import trsock
@@ -148,6 +150,18 @@ async def test_repr_with_pending_data(connect):
     assert shape(transport) == f"fd={fd} read=polling write=<polling, bufsize={size}>"
     transport.close()
     assert shape(transport) == f"closing fd={fd} read=idle write=<polling, bufsize={size}>"
+    transport.abort()
+    await protocol.lost()
+
+
+async def test_repr_of_a_write_that_finds_no_room(connect):
+    transport, protocol, peer = await connect(Recorder, ours_sndbuf=SMALL, theirs_rcvbuf=SMALL)
+    sock = transport.get_extra_info("socket")
+    with socket.socket(fileno=os.dup(sock.fileno())) as other, contextlib.suppress(BlockingIOError):
+        while True:
+            other.send(bytes(SMALL))
+    transport.write(b"x")
+    assert shape(transport) == f"fd={sock.fileno()} read=polling write=<polling, bufsize=1>"
     transport.abort()
     await protocol.lost()
 
