@@ -56,7 +56,8 @@ class StreamTransport(_ResumeReading, _core.StreamTransport, selector_events._Se
         return _TransportSocket(sock, self)
 
     def __repr__(self) -> str:
-        self.get_write_buffer_size()  # sends what was deferred, of which asyncio looks first whether it waits
+        if self._loop is not None and not self._loop.is_closed():
+            self.get_write_buffer_size()  # sends what was deferred, of which asyncio looks first whether it waits
         return super().__repr__()
 
 
