@@ -54,9 +54,10 @@ end_soon(StreamTransport *self, PyObject *exception)
     PyObject *loop = Py_NewRef(self->loop);
     int result = transport_end_soon(self->state, (PyObject *)self, loop, exception, self->context, &self->closing,
                                     &self->conn_lost);
-    if (self->conn_lost && transport_is_set(self->sock)) {
+    Loop *ours = loop_cast(self->state, loop);
+    if (self->conn_lost && transport_is_set(self->sock) && ours != NULL) {
         PyObject *raised = result < 0 ? compat_exception_take() : NULL;
-        int stopped = reader_unwatch((Loop *)loop, self->fd, READER_READ);
+        int stopped = reader_unwatch(ours, self->fd, READER_READ);
         if (raised == NULL) {
             result = stopped;
         }
