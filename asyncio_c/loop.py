@@ -360,7 +360,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         Mirrors loop.getaddrinfo ("Event Loop", "DNS"). Raises socket.gaierror.
         """
         if (
-            isinstance(host, str)
+            not self._debug  # in which asyncio logs how long it took
+            and isinstance(host, str)
             and (host[:1].isdigit() or ":" in host)
             and isinstance(port, (int, NoneType))
         ):
