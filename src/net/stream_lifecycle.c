@@ -316,12 +316,33 @@ StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(i
     return transport_none_unless(loop && !loop->closed ? reader_unwatch(loop, self->fd, READER_READ) : 0);
 }
 
+/* Ends what still waits for the socket, a sendfile(): its number is soon another's.  Returns 0 or -1. */
+static int
+stop_watching(StreamTransport *self, PyObject *sock)
+{
+    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
+    if (AC_LIKELY(loop == NULL || loop->closed || poller_find(&loop->poller, self->fd) == NULL)) {
+        return 0;
+    }
+    PyObject *number = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
+    long fd =
+        number ? PyLong_AsLong(number) : -1; /* who has closed the socket behind our back has given the number away */
+    Py_XDECREF(number);
+    if (fd != self->fd || loop->closed) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return reader_unwatch(loop, self->fd, READER_READ) < 0 ? -1 : reader_unwatch(loop, self->fd, READER_WRITE);
+}
+
 /* Lets go of the socket and of everything else.  Returns 0 or -1. */
 static int
 release_everything(StreamTransport *self)
 {
     PyObject *sock = Py_NewRef(self->sock ? self->sock : Py_None);
-    PyObject *closed = PyObject_CallMethodNoArgs(sock, self->state->str_close);
+    PyObject *closed = NULL;
+    if (stop_watching(self, sock) == 0) {
+        closed = PyObject_CallMethodNoArgs(sock, self->state->str_close);
+    }
     Py_DECREF(sock);
     if (closed == NULL) {
         return -1;
