@@ -1,4 +1,5 @@
 /* Only in the stress build: system calls that fall short.  Layer: io. */
+#define _GNU_SOURCE
 #include "io/calls.h"
 
 #ifdef ASYNCIO_C_STRESS
@@ -142,6 +143,12 @@ ssize_t
 sys_writev(int fd, struct iovec *vectors, int count)
 {
     return fails() ? -1 : writev(fd, vectors, (int)shorten_vectors(vectors, (size_t)count));
+}
+
+int
+sys_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    return fails() ? -1 : accept4(fd, address, length, flags);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* The system calls that move data, and what the stress build does to them.  Layer: io.
+/* The system calls that move data or accept, and what the stress build does to them.  Layer: io.
 
    sys_recv() is recv(), and so on.  In the stress build (ASYNCIO_C_STRESS) each does often what the kernel may do but on
    loopback hardly ever does: it moves less than it could, has nothing or no room at present (EAGAIN), or is interrupted
@@ -36,6 +36,7 @@ ssize_t sys_sendmsg(int fd, struct msghdr *message, int flags);
 ssize_t sys_read(int fd, void *buffer, size_t size);
 ssize_t sys_write(int fd, const void *data, size_t size);
 ssize_t sys_writev(int fd, struct iovec *vectors, int count);
+int sys_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
 
 #else
 
@@ -48,6 +49,7 @@ ssize_t sys_writev(int fd, struct iovec *vectors, int count);
 #define sys_read read
 #define sys_write write
 #define sys_writev writev
+#define sys_accept4 accept4
 
 #endif
 #endif

@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include "net/accept.h"
 
+#include "io/calls.h"
 #include "net/address.h"
 
 #include <errno.h>
@@ -97,7 +98,7 @@ static int
 accept_directly(struct listening *self, PyObject **connection, PyObject **address)
 {
     struct address peer = { .length = sizeof(peer.storage) };
-    int fd = accept4(self->fd, (struct sockaddr *)&peer.storage, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = sys_accept4(self->fd, (struct sockaddr *)&peer.storage, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EAGAIN || errno == EINTR) {
             return 0;

@@ -602,7 +602,12 @@ watch_for_reading(StreamTransport *self, Loop *loop, PyObject *ready)
     if (AC_LIKELY(!loop->add_reader_overridden)) {
         return reader_watch(loop, self->fd, READER_READ, ready, context);
     }
-    PyObject *added = PyObject_CallMethod((PyObject *)loop, "_add_reader", "iO", self->fd, ready);
+    struct state *state = self->state;
+    PyObject *number = PyLong_FromLong(self->fd), *args[] = { (PyObject *)loop, number, ready, context };
+    PyObject *added =
+        number ? PyObject_VectorcallMethod(state->str__add_reader, args, 3, context ? state->context_kwnames : NULL)
+               : NULL;
+    Py_XDECREF(number);
     Py_XDECREF(added);
     return added ? 0 : -1;
 }

@@ -404,7 +404,7 @@ def test_add_reader_may_be_overridden(impl):
     async def main():
         ours, theirs = socket.socketpair()
         with theirs:
-            loop._add_reader = lambda fd, callback, *args: watched.append(fd)
+            loop._add_reader = lambda fd, callback, *args, **keywords: watched.append(fd)
             transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
             del loop._add_reader
             assert watched == [ours.fileno()]
