@@ -1,8 +1,8 @@
 """Loop: the C event loop, completed by asyncio's own unix event loop.
 
-The C type comes first in the order of inheritance and has whatever runs per callback. asyncio's loop has what runs once
-per program, server or connection, as this Python does it, and for the time being the transports, on top of our readers and
-writers. This file joins the two: running, closing, and the reports of errors.
+The C type comes first in the order of inheritance and has whatever runs per callback, and for each read and write of a
+socket. asyncio's loop has what runs once per program, server or connection, as this Python does it, on our readers and writers
+and with our transports. This file joins the two: running, closing, processes, accepting, and the reports of errors.
 """
 
 from __future__ import annotations

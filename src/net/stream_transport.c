@@ -456,6 +456,10 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (check_writable(self, "writelines") < 0) {
         return NULL;
     }
+    int any = PyObject_IsTrue(list_of_data);
+    if (any <= 0) {
+        return transport_none_unless(any); /* also None, as by asyncio */
+    }
     /* A copy: a line's __buffer__() may change the list. */
     PyObject *lines = PySequence_Tuple(list_of_data);
     if (lines == NULL) {

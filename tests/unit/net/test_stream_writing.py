@@ -190,6 +190,17 @@ async def test_write_of_nothing(connect, empty):
     assert await peer.read_all() == b"x"
 
 
+@pytest.mark.skipif(not support.PY312, reason="the lines are joined before Python 3.12")
+@pytest.mark.parametrize("nothing", ([], (), b"", None, 0), ids=repr)
+async def test_writelines_of_nothing(connect, nothing):
+    """Whatever is false is no lines."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.writelines(nothing)
+    assert transport.get_write_buffer_size() == 0
+    await closed(transport, protocol)
+    assert await peer.read_all() == b""
+
+
 async def test_writelines_of_a_generator(connect):
     transport, protocol, peer = await connect(Recorder)
     transport.writelines(b"%d" % i for i in range(5))
