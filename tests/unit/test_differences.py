@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import os
 import socket
+import traceback
 
 import pytest
 
@@ -91,6 +92,18 @@ def test_view_with_gaps_is_written(impl, loop):
 
     assert loop.run_until_complete(main()) == ((False, b"ac") if impl.native_loop else (True, b""))
     assert reported == ([] if impl.native_loop else [BufferError])
+
+
+def test_tracebacks_have_no_frames_of_what_is_native(impl, loop):
+    def fails():
+        raise ValueError("in a callback")
+
+    reported = []
+    loop.set_exception_handler(lambda loop, context: reported.append(context["exception"]))
+    loop.call_soon(fails)
+    support.run_once(loop)
+    names = [frame.name for frame in traceback.extract_tb(reported[0].__traceback__)]
+    assert names == (["fails"] if impl.native_loop else ["_run", "fails"])
 
 
 def test_steps_and_callbacks_do_not_pass_through_handle_run(impl, loop, monkeypatch):
