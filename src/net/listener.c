@@ -117,7 +117,7 @@ accept_many(Loop *loop, const struct serving *serving, struct listening *listeni
             }
             else {
                 PyObject *args[] = { connection, address, serving->args };
-                result = call_method(loop, "_accepted", args, 3);
+                result = call_method(loop, "_accepted", args, 3) < 0 ? -1 : listening_look_again(listening);
             }
             result = result < 0 ? -1 : 1;
             count++;

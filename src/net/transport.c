@@ -97,6 +97,32 @@ transport_count_lost_write(struct state *state, int *conn_lost, const char *warn
     return result ? 0 : -1;
 }
 
+PyObject *
+transport_get_mark(PyObject *self, void *offset)
+{
+    return PyLong_FromSsize_t(*(Py_ssize_t *)((char *)self + (uintptr_t)offset));
+}
+
+int
+transport_set_mark(PyObject *self, PyObject *value, void *offset)
+{
+    Py_ssize_t mark = PY_SSIZE_T_MAX;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "a water mark cannot be deleted");
+        return -1;
+    }
+    if (!PyFloat_Check(value) || PyFloat_AS_DOUBLE(value) < (double)PY_SSIZE_T_MAX) {
+        PyObject *number = PyNumber_Long(value);
+        mark = number ? PyNumber_AsSsize_t(number, NULL) : -1;
+        Py_XDECREF(number);
+        if (mark == -1 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    *(Py_ssize_t *)((char *)self + (uintptr_t)offset) = mark;
+    return 0;
+}
+
 int
 transport_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyObject *base, size_t own_offset)
 {
