@@ -321,8 +321,11 @@ task_schedule(Task *self, PyObject *exception)
     if (step == NULL) {
         return -1;
     }
-    PyObject *args[] = { self->loop, step, context };
+    /* Held: looking the method up may make the task anew. */
+    PyObject *args[] = { Py_NewRef(self->loop), step, Py_NewRef(context) };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 2, self->state->context_kwnames);
+    Py_DECREF(args[0]);
+    Py_DECREF(context);
     Py_DECREF(step);
     Py_XDECREF(handle);
     return handle ? 0 : -1;

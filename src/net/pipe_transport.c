@@ -80,10 +80,10 @@ typedef struct {
 
 /* The other side has closed: eof_received() and connection_lost(), each in a turn of its own.  Returns 0 or -1. */
 static int
-end_of_file(ReadPipeTransport *self, Loop *loop)
+report_end_of_file(ReadPipeTransport *self, Loop *loop)
 {
     struct state *state = self->state;
-    PyObject *debug = PyObject_CallMethodNoArgs(self->loop, state->str_get_debug);
+    PyObject *debug = PyObject_CallMethodNoArgs((PyObject *)loop, state->str_get_debug);
     int log = debug ? PyObject_IsTrue(debug) : -1;
     Py_XDECREF(debug);
     if (log > 0) {
@@ -100,6 +100,16 @@ end_of_file(ReadPipeTransport *self, Loop *loop)
         return -1;
     }
     return reader_unwatch(loop, self->fd, READER_READ);
+}
+
+/* The same, with the loop held: what runs may take it from the transport. */
+static int
+end_of_file(ReadPipeTransport *self, Loop *loop)
+{
+    Py_INCREF(loop);
+    int result = report_end_of_file(self, loop);
+    Py_DECREF(loop);
+    return result;
 }
 
 /* Reads once and tells the protocol.  Returns 0, or -1 with what the protocol raised, which is the loop's to report. */
@@ -205,10 +215,9 @@ end_soon(WritePipeTransport *self, PyObject *exception)
 
 /* All has been written.  Returns 0 or -1. */
 static int
-drained(WritePipeTransport *self)
+end_if_drained(WritePipeTransport *self, Loop *loop)
 {
-    Loop *loop = transport_loop_borrow(self->state, self->loop);
-    if (loop == NULL || reader_unwatch(loop, self->fd, READER_WRITE) < 0) {
+    if (reader_unwatch(loop, self->fd, READER_WRITE) < 0) {
         return -1;
     }
     if (self->protocol_paused && control_flow(self, "_maybe_resume_protocol") < 0) {
@@ -225,6 +234,17 @@ drained(WritePipeTransport *self)
     PyObject *lost = PyObject_CallMethodOneArg((PyObject *)self, self->state->str__call_connection_lost, Py_None);
     Py_XDECREF(lost);
     return lost ? 0 : -1;
+}
+
+/* The same, with the loop held: what runs may take it from the transport. */
+static int
+drained(WritePipeTransport *self)
+{
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    Py_XINCREF(loop);
+    int result = loop ? end_if_drained(self, loop) : -1;
+    Py_XDECREF(loop);
+    return result;
 }
 
 /* ---- Python face ---- */

@@ -129,8 +129,9 @@ StreamTransport_get_extra_info(StreamTransport *self, PyObject *const *args, Py_
 static int
 call_server(StreamTransport *self, PyObject *server, PyObject *method)
 {
-    PyObject *args[] = { server, (PyObject *)self };
+    PyObject *args[] = { Py_NewRef(server), (PyObject *)self };
     PyObject *result = PyObject_VectorcallMethod(method, args, AC_PY313 ? 2 : 1, NULL);
+    Py_DECREF(args[0]);
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
@@ -175,9 +176,12 @@ schedule_start(StreamTransport *self, PyObject *waiter)
     if (!transport_is_set(waiter)) {
         return 0;
     }
-    PyObject *args[] = { self->loop, state->set_result_unless_cancelled, waiter, Py_None, self->context };
-    PyObject *kwnames = transport_is_set(self->context) ? state->context_kwnames : NULL;
+    PyObject *loop = Py_NewRef(self->loop ? self->loop : Py_None), *context = Py_XNewRef(self->context);
+    PyObject *args[] = { loop, state->set_result_unless_cancelled, waiter, Py_None, context };
+    PyObject *kwnames = transport_is_set(context) ? state->context_kwnames : NULL;
     PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, args, 4, kwnames);
+    Py_DECREF(loop);
+    Py_XDECREF(context);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
 }
@@ -299,7 +303,10 @@ StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(i
     if (!loop->fused) {
         return call_asyncio(self, state->str__read_ready__on_eof); /* which logs it in debug mode */
     }
-    PyObject *answer = PyObject_CallMethodNoArgs(self->protocol, state->str_eof_received);
+    /* Held, for looking the method up may set another; None where there is none has no such method. */
+    PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
+    PyObject *answer = PyObject_CallMethodNoArgs(protocol, state->str_eof_received);
+    Py_DECREF(protocol);
     int keep_open = answer ? PyObject_IsTrue(answer) : -1;
     if (answer == NULL) {
         return transport_none_unless(

@@ -25,17 +25,16 @@ call_soon_fused(Loop *loop, PyObject *method, PyObject *argument, PyObject *cont
     return result;
 }
 
-int
-transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
-                    PyObject *context)
+/* The same for arguments that are held. */
+static int
+call_method_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
+                 PyObject *context)
 {
-    Py_INCREF(loop); /* the look-up can run Python, and that can close the transport */
     PyObject *method = PyObject_GetAttr(object, method_name);
     Loop *ours = loop_cast(state, loop);
     if (method != NULL && ours != NULL && ours->fused && !ours->closed) {
         int result = call_soon_fused(ours, method, argument, context);
         Py_DECREF(method);
-        Py_DECREF(loop);
         return result;
     }
     PyObject *args[4] = { loop, method };
@@ -48,10 +47,24 @@ transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObj
     PyObject *handle = method ? PyObject_VectorcallMethod(state->str_call_soon, args, count, kwnames) : NULL;
     Py_XDECREF(method);
     Py_XDECREF(handle);
-    Py_DECREF(loop);
     return handle ? 0 : -1;
 }
 
+int
+transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
+                    PyObject *context)
+{
+    /* What is a field of the transport may be deleted; then None says what it lacks.  The look-up can run Python, and that can
+       close the transport. */
+    object = Py_NewRef(object ? object : Py_None);
+    loop = Py_NewRef(loop ? loop : Py_None);
+    Py_XINCREF(context);
+    int result = call_method_soon(state, object, loop, method_name, argument, context);
+    Py_XDECREF(context);
+    Py_DECREF(loop);
+    Py_DECREF(object);
+    return result;
+}
 int
 transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *exception, PyObject *context,
                    bool *closing, int *conn_lost)
