@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import random
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +28,7 @@ def compare(
     expected = lines(run(program, "asyncio", clock).trace())
     for variant in variants:
         got = lines(run(program, variant, clock).trace())
-        if got != expected and not recursed(expected):
+        if got != expected and not recursed(expected) and not keeps_a_task(expected):
             # The order of a set of futures is that of addresses: then asyncio does not repeat itself either.
             if any(repeated(program, clock, run, number) != expected for number in range(REPETITIONS)):
                 continue
@@ -56,3 +57,10 @@ def lines(trace: tuple[list[execution.Event], list[str]]) -> list[str]:
 def recursed(trace: list[str]) -> bool:
     """Whether asyncio reached the limit of recursion, whose place in the order of events is the interpreter's affair."""
     return any("RecursionError" in line for line in trace)
+
+
+def keeps_a_task(trace: list[str]) -> bool:
+    """Whether asyncio keeps, for ever, an eager task whose context cannot be entered, as 3.12 and 3.13 do."""
+    return (3, 12) <= sys.version_info[:2] <= (3, 13) and any(
+        "cannot enter context" in line for line in trace
+    )

@@ -170,6 +170,28 @@ def test_context_of_the_eager_step(impl, loop):
     assert loop.run_until_complete(main()) == "child"
 
 
+def test_context_that_is_entered_already(native):
+    """The task that could not start is gone at once; asyncio 3.12 and 3.13 keep it for ever, among all tasks."""
+
+    async def child():
+        pass
+
+    async def main():
+        with pytest.raises(RuntimeError, match="cannot enter context: .* is already entered"):
+            context.run(lambda: native.Task(child(), loop=loop, context=context, eager_start=True))
+        support.collect()
+        assert asyncio.all_tasks() == native.all_tasks() == {me}
+        assert asyncio.current_task() is me
+
+    context = contextvars.copy_context()
+    with support.closing(native.new_event_loop()) as loop:
+        me = loop.create_task(main())
+        with support.recorded_logs() as logs, support.recorded_warnings() as warned:
+            loop.run_until_complete(me)
+    assert [text.partition("\n")[0] for _, text, _ in logs] == ["Task was destroyed but it is pending!"]
+    assert [category for category, _ in warned] == ["RuntimeWarning"]
+
+
 def test_nested_eager_tasks(eager_loop):
     order = []
 
