@@ -60,7 +60,7 @@ def recursed(trace: list[str]) -> bool:
 
 
 def keeps_a_task(trace: list[str]) -> bool:
-    """Whether asyncio keeps, for ever, an eager task whose context cannot be entered, as 3.12 and 3.13 do."""
-    return (3, 12) <= sys.version_info[:2] <= (3, 13) and any(
+    """Whether asyncio keeps, as the current task, an eager task whose context cannot be entered, as up to 3.14."""
+    return (3, 12) <= sys.version_info[:2] <= (3, 14) and any(
         "cannot enter context" in line for line in trace
     )
