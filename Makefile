@@ -7,8 +7,8 @@ C_FILES = $(shell find src -name '*.[ch]')
 # Versions of clang-format disagree, so only the pinned one of the dev extra is asked.
 CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 
-# The environment is made on demand, unless PYTHON names another.
-ENVIRONMENT = $(filter .venv/bin/python,$(PYTHON))
+# The environment is made on demand, or completed if the README's commands have made it, unless PYTHON names another.
+ENVIRONMENT = $(if $(filter .venv/bin/python,$(PYTHON)),.venv/has-dev-extra)
 
 .PHONY: build help test debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check format newer clean
 
@@ -114,6 +114,7 @@ clean:                         ## remove what was built, but not .venv
 	rm -rf build dist *.egg-info asyncio_c/_core*.so .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-.venv/bin/python:
-	python3 -m venv .venv
+.venv/has-dev-extra:
+	test -x .venv/bin/python || python3 -m venv .venv
 	.venv/bin/python -m pip install -q -e '.[dev]'
+	touch $@

@@ -26,12 +26,15 @@ if sys.version_info < (3, 11) or sys.implementation.name != "cpython":
         % ((sys.implementation.name,) + sys.version_info[:2])
     )
 
-import setuptools
+try:
+    from setuptools import __version__ as SETUPTOOLS
+except ImportError:  # Python brings none from 3.12 on
+    SETUPTOOLS = "0"
 
-if int(setuptools.__version__.split(".")[0]) < 77:
+if int(SETUPTOOLS.split(".")[0]) < 77:
     raise SystemExit(
-        "asyncio_c: setuptools 77 or newer is required to run setup.py; this is %s. "
-        "'pip install .' brings its own, 'make build' makes a virtual environment." % setuptools.__version__
+        "asyncio_c: setuptools 77 or newer is required to run setup.py; here is %s. 'pip install .' brings its own; to work "
+        "on the sources, run pip install -e '.[dev]'." % (SETUPTOOLS if SETUPTOOLS != "0" else "none")
     )
 
 from setuptools import Extension, setup

@@ -14,20 +14,30 @@ Ways in, from the least to the most:
 from __future__ import annotations
 
 import asyncio as _asyncio
+import sys as _sys
 from typing import TYPE_CHECKING, Any
 
-from ._core import (
-    Future,
-    Handle,
-    Task,
-    TimerHandle,
-    all_tasks,
-    create_task,
-    current_task,
-    gather,
-    sleep,
-    wait,
-)
+try:
+    from ._core import (
+        Future,
+        Handle,
+        Task,
+        TimerHandle,
+        all_tasks,
+        create_task,
+        current_task,
+        gather,
+        sleep,
+        wait,
+    )
+except ModuleNotFoundError as _error:
+    if _error.name != "asyncio_c._core":
+        raise
+    raise ImportError(
+        f"asyncio_c in {__path__[0]} is not built for this Python, {_sys.version.split()[0]}: run 'pip install -e .' in the "
+        "folder of the sources, or 'pip install' that folder and work elsewhere, where Python does not find the sources first",
+        name=_error.name,
+    ) from None
 from .loop import Loop, allow_nesting
 from .patch import NATIVE as _NATIVE
 from .patch import install, patch, uninstall, unpatch
@@ -37,8 +47,20 @@ from .taskgroups import TaskGroup
 if TYPE_CHECKING:
     # What __getattr__ finds; the explicit imports above come first.
     from asyncio import *  # type: ignore[assignment]  # noqa: F403
+    from asyncio import events as events
+    from asyncio import exceptions as exceptions
+    from asyncio import futures as futures
+    from asyncio import locks as locks
+    from asyncio import queues as queues
+    from asyncio import streams as streams
+    from asyncio import subprocess as subprocess
+    from asyncio import tasks as tasks
 
     from .policy import EventLoopPolicy
+
+    # mypy keeps what a name meant first, pyright what it meant last.
+    from .runners import Runner, new_event_loop, run
+    from .taskgroups import TaskGroup
 
 __version__ = "0.1.0"
 
@@ -69,16 +91,19 @@ __all__ = [
 __all__ += _asyncio.__all__
 
 
-def __getattr__(name: str) -> Any:
-    # Lazy for a reason each: the policy, because policies are deprecated and rarely wanted; asyncio's names, so that the
-    # deprecated ones among them warn when used and not before.
-    if name == "EventLoopPolicy":
-        from .policy import EventLoopPolicy
+# Not for type checkers, which would take any name for one of ours.
+if not TYPE_CHECKING:
 
-        return EventLoopPolicy
-    if not name.startswith("__") and hasattr(_asyncio, name):
-        return _NATIVE[name][0] if name in _NATIVE else getattr(_asyncio, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # Lazy for a reason each: the policy, because policies are deprecated and rarely wanted; asyncio's names, so that the
+        # deprecated ones among them warn when used and not before.
+        if name == "EventLoopPolicy":
+            from .policy import EventLoopPolicy
+
+            return EventLoopPolicy
+        if not name.startswith("__") and hasattr(_asyncio, name):
+            return _NATIVE[name][0] if name in _NATIVE else getattr(_asyncio, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,11 +1,16 @@
 """Types of the extension module.
 
 To a type checker the native types are asyncio's own, generics and overloads included: that is what isinstance() says of
-them, too. Spelled out is only what differs.
+them, too, and so an annotation asyncio_c.Task[str] takes what create_task(), a loop or a TaskGroup of asyncio returns.
+Spelled out is only what differs.
 """
 
 import asyncio
 import sys
+from asyncio import Future as Future
+from asyncio import Handle as Handle
+from asyncio import Task as Task
+from asyncio import TimerHandle as TimerHandle
 from asyncio import all_tasks as all_tasks
 from asyncio import create_task as create_task
 from asyncio import current_task as current_task
@@ -13,51 +18,19 @@ from asyncio import gather as gather
 from asyncio import sleep as sleep
 from asyncio import wait as wait
 from collections.abc import Coroutine, Generator, Iterator
-from contextvars import Context
-from typing import Any, Protocol, TypeVar, TypeVarTuple, final
+from typing import Any, Protocol, TypeVar
 
 from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
-_T_co = TypeVar("_T_co", covariant=True)
-_Ts = TypeVarTuple("_Ts")
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
-
-@disjoint_base
-class Future(asyncio.Future[_T]): ...
-
-@disjoint_base
-class Task(asyncio.Task[_T_co]):
-    def __init__(
-        self,
-        coro: Generator[asyncio.Future[object] | None, None, _T_co] | Coroutine[Any, Any, _T_co],
-        *,
-        loop: asyncio.AbstractEventLoop | None = None,
-        name: str | None = None,
-        context: Context | None = None,
-        eager_start: bool = False,
-    ) -> None: ...
-    def get_context(self) -> Context: ...
 
 class TaskGroup:
     def create_task(
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], /, **kwargs: Any
     ) -> asyncio.Task[_T]: ...
-
-@final
-class Handle(asyncio.Handle):
-    def get_context(self) -> Context: ...
-
-@final
-class TimerHandle(asyncio.TimerHandle):
-    def get_context(self) -> Context: ...
-    def __eq__(self, value: object, /) -> bool: ...
-    def __ge__(self, value: asyncio.TimerHandle, /) -> bool: ...
-    def __gt__(self, value: asyncio.TimerHandle, /) -> bool: ...
-    def __le__(self, value: asyncio.TimerHandle, /) -> bool: ...
-    def __lt__(self, value: asyncio.TimerHandle, /) -> bool: ...
 
 # Meant to be combined with BaseEventLoop, from which it does not derive itself.
 @disjoint_base

@@ -1,6 +1,7 @@
 """docs/compatibility.md names the test that shows each of its statements: every one of them has to be there."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -15,12 +16,13 @@ FILES = {"differences:": "tests/unit/test_differences.py"}
 
 def rows(heading):
     """Yield the rows of the table under a heading, each as a list of its cells, without the two lines of its head."""
-    section = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    section = re.split(r"\n##+ ", TEXT.partition(f"\n## {heading}\n")[2])[0]
     table = [line for line in section.splitlines() if line.startswith("|")]
     for line in table[2:]:
         yield [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
+@functools.cache
 def functions(path):
     """Return the names of the functions of a file, without the `test_` of tests."""
     tree = ast.parse(path.read_text())

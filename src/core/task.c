@@ -179,6 +179,12 @@ exception_of_future(struct state *state, PyObject *future, PyObject **exception)
         }
         if (native->future_state != FUTURE_PENDING) {
             *exception = future_take_exception(native);
+            if (native->future_state == FUTURE_CANCELLED && *exception != NULL) {
+                /* As if result() had raised it: what the caller of the loop handles becomes its context. */
+                PyErr_SetObject((PyObject *)Py_TYPE(*exception), *exception);
+                Py_DECREF(*exception);
+                *exception = compat_exception_take();
+            }
             return *exception ? 0 : -1;
         }
     }

@@ -45,11 +45,18 @@ def run(python, value, code=WHICH, *options):
         ("loop", "_asyncio asyncio_c"),
         ("1", f"{NATIVE} asyncio_c"),
         ("yes", f"{NATIVE} asyncio_c"),
+        ("off", "_asyncio asyncio"),
     ],
 )
 def test_value(python, value, expected):
     result = run(python, value)
     assert (result.stdout.strip(), result.stderr) == (expected, "")
+
+
+def test_what_is_no_value_is_told_and_changes_nothing(python):
+    result = run(python, "loops")
+    assert result.stdout.strip() == "_asyncio asyncio"
+    assert "RuntimeWarning: ASYNCIO_C=loops is none of 1, loop and 0: asyncio stays as it is" in result.stderr
 
 
 def test_nothing_is_imported_while_it_is_unset(python):

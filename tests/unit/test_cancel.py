@@ -144,6 +144,47 @@ def test_replaced_by_another_exception(impl, loop):
     assert isinstance(error.__context__, asyncio.CancelledError)
 
 
+@pytest.mark.parametrize("waits_for", ["future", "sleep", "task", "event"])
+def test_what_the_caller_of_the_loop_handles_is_the_context(impl, loop, waits_for):
+    """So a failing clean-up in asyncio.run() shows the exception by which main() ended."""
+    waits = {
+        "future": loop.create_future,
+        "sleep": lambda: impl.sleep(100),
+        "task": lambda: impl.Task(forever(loop), loop=loop),
+        "event": lambda: asyncio.Event().wait(),
+    }
+
+    async def coro():
+        try:
+            await waits[waits_for]()
+        except asyncio.CancelledError as error:
+            return error.__context__
+
+    task = impl.Task(coro(), loop=loop)
+    support.run_once(loop)
+    task.cancel()
+    outer = ValueError("handled while the loop runs")
+    try:
+        raise outer
+    except ValueError:
+        support.run_once(loop, 3)
+    assert task.result() is outer
+
+
+def test_no_context_without_a_handled_exception(impl, loop):
+    async def coro():
+        try:
+            await loop.create_future()
+        except asyncio.CancelledError as error:
+            return error.__context__
+
+    task = impl.Task(coro(), loop=loop)
+    support.run_once(loop)
+    task.cancel()
+    support.run_once(loop)
+    assert task.result() is None
+
+
 def test_cancelling_itself(impl, loop):
     async def coro():
         task.cancel("self")

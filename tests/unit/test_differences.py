@@ -8,6 +8,7 @@ import inspect
 import os
 import select
 import socket
+import traceback
 
 import pytest
 
@@ -59,6 +60,18 @@ def test_protocol_factory_of_a_server_runs_outside_of_a_task(impl, loop):
         return task
 
     assert (loop.run_until_complete(main()) is None) == impl.native_loop
+
+
+def test_tracebacks_have_no_frames_of_what_is_native(impl, loop):
+    def fails():
+        raise ValueError("in a callback")
+
+    reported = []
+    loop.set_exception_handler(lambda loop, context: reported.append(context["exception"]))
+    loop.call_soon(fails)
+    support.run_once(loop)
+    names = [frame.name for frame in traceback.extract_tb(reported[0].__traceback__)]
+    assert names == (["fails"] if impl.native_loop else ["_run", "fails"])
 
 
 def test_steps_and_callbacks_do_not_pass_through_handle_run(impl, loop, monkeypatch):

@@ -28,6 +28,19 @@ async def noop():
     return "done"
 
 
+def test_unbuilt_sources_say_what_to_do(tmp_path):
+    """What somebody sees who starts Python in the folder of the sources after an installation that is not editable."""
+    package = tmp_path / "asyncio_c"
+    package.mkdir()
+    for source in (ROOT / "asyncio_c").glob("*.py"):
+        (package / source.name).write_text(source.read_text())
+    command = [sys.executable, "-c", "import asyncio_c"]
+    result = subprocess.run(command, cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True)
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: asyncio_c in {package} is not built for this Python")
+    assert "pip install -e ." in last and "During handling" not in result.stderr
+
+
 # ---- names ----
 
 
