@@ -715,9 +715,18 @@ drop_queues(Loop *loop)
 }
 
 void
+loop_count_debug(Loop *loop)
+{
+    bool counts = loop->debug && !loop->closed;
+    loop->state->debug_loops += counts - loop->debug_counted;
+    loop->debug_counted = counts;
+}
+
+void
 loop_close(Loop *loop)
 {
     loop->closed = true;
+    loop_count_debug(loop);
     drop_queues(loop);
     if (loop->poller.backend != NULL) {
         loop_close_readers(loop);

@@ -727,7 +727,13 @@ task_begin(Task *self, bool eager_start)
     }
     list_append(&state->tasks, &self->link);
     if (eager_start) {
-        return task_start_eagerly(self);
+        int result = task_start_eagerly(self);
+        if (result < 0 && self->future_state == FUTURE_PENDING && self->fut_waiter == NULL) {
+            /* There was no first step, and will be none, as whoever wanted the task knows by the exception. */
+            list_remove(&self->link);
+            self->log_destroy_pending = false;
+        }
+        return result;
     }
     if (task_schedule(self, NULL) < 0) {
         list_remove(&self->link);
