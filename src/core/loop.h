@@ -61,6 +61,7 @@ struct Loop {
     bool closed;
     bool stopping;
     bool debug;
+    bool debug_counted;     /* in state->debug_loops: it is in debug mode, and not closed */
     bool running_entries;   /* a callback or step runs, after which what it deferred is done */
     volatile bool sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work writes to the waker */
     unsigned passes;        /* turns since the last poll */
@@ -122,6 +123,9 @@ int loop_run(Loop *loop);
 
 /* Re-reads which methods are overridden. Returns 0 or -1. */
 int loop_decide_fused(Loop *loop);
+
+/* After a change of debug or closed: keeps state->debug_loops up to date. */
+void loop_count_debug(Loop *loop);
 
 /* Does so if the attribute `name`, which somebody has set or deleted on the instance, matters.  Returns 0 or -1. */
 int loop_attribute_changed(Loop *loop, PyObject *name);

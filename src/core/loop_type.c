@@ -311,6 +311,7 @@ Loop_set_closed(Loop *self, PyObject *value, void *closure)
 {
     int result = Loop_set_bool(self, value, closure);
     self->closed = self->closed || self->poller.backend == NULL;
+    loop_count_debug(self);
     return result;
 }
 
@@ -318,11 +319,10 @@ Loop_set_closed(Loop *self, PyObject *value, void *closure)
 static int
 Loop_set_debug_attribute(Loop *self, PyObject *value, void *closure)
 {
-    bool before = self->debug;
     if (Loop_set_bool(self, value, closure) < 0) {
         return -1;
     }
-    self->state->debug_loops += self->debug - before;
+    loop_count_debug(self);
     return loop_decide_fused(self);
 }
 
@@ -450,9 +450,6 @@ Loop_dealloc(Loop *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (self->debug) {
-        self->state->debug_loops--;
-    }
     if (self->state->running_loop == self) {
         self->state->running_loop = NULL;
     }

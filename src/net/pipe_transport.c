@@ -252,11 +252,10 @@ drained(WritePipeTransport *self)
 static PyObject *
 ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *protocol = self->protocol;
-    if (self->closing || !transport_is_set(protocol)) {
+    if (self->closing || !transport_is_set(self->pipe)) {
         Py_RETURN_NONE;
     }
-    Py_INCREF(protocol);
+    PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
     int result = read_once(self, protocol);
     Py_DECREF(protocol);
     return transport_none_unless(result);
@@ -533,6 +532,8 @@ static PyGetSetDef ReadPipeTransport_getset[] = {
 
 static PyGetSetDef WritePipeTransport_getset[] = {
     FILENO(WritePipeTransport),
+    TRANSPORT_MARK(WritePipeTransport, _high_water, high_water),
+    TRANSPORT_MARK(WritePipeTransport, _low_water, low_water),
     { "_buffer", (getter)WritePipeTransport_get_buffer, (setter)WritePipeTransport_set_buffer,
       "The list of bytes objects that wait to be written.", NULL },
     { 0 },
@@ -556,8 +557,6 @@ static PyMemberDef WritePipeTransport_members[] = {
     MEMBER(WritePipeTransport, _pipe, T_OBJECT, pipe),
     MEMBER(WritePipeTransport, _protocol, T_OBJECT, protocol),
     MEMBER(WritePipeTransport, _extra, T_OBJECT, extra),
-    MEMBER(WritePipeTransport, _high_water, T_PYSSIZET, high_water),
-    MEMBER(WritePipeTransport, _low_water, T_PYSSIZET, low_water),
     MEMBER(WritePipeTransport, _conn_lost, T_INT, conn_lost),
     MEMBER(WritePipeTransport, _closing, T_BOOL, closing),
     MEMBER(WritePipeTransport, _protocol_paused, T_BOOL, protocol_paused),

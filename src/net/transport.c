@@ -83,11 +83,9 @@ transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObje
 int
 transport_call_handling(PyObject *object, const char *method, const char *message)
 {
-    PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
-    PyErr_SetHandledException(exception);
+    PyObject *exception = compat_exception_take(), *outer = handling_begin(exception);
     PyObject *result = PyObject_CallMethod(object, method, message ? "Os" : "O", exception, message);
-    PyErr_SetHandledException(outer);
-    Py_XDECREF(outer);
+    handling_end_steal(outer);
     Py_DECREF(exception);
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -110,6 +108,32 @@ transport_count_lost_write(struct state *state, int *conn_lost, const char *warn
     PyObject *result = PyObject_CallMethod(state->asyncio_logger, "warning", "s", warning);
     Py_XDECREF(result);
     return result ? 0 : -1;
+}
+
+PyObject *
+transport_get_mark(PyObject *self, void *offset)
+{
+    return PyLong_FromSsize_t(*(Py_ssize_t *)((char *)self + (uintptr_t)offset));
+}
+
+int
+transport_set_mark(PyObject *self, PyObject *value, void *offset)
+{
+    Py_ssize_t mark = PY_SSIZE_T_MAX;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "a water mark cannot be deleted");
+        return -1;
+    }
+    if (!PyFloat_Check(value) || PyFloat_AS_DOUBLE(value) < (double)PY_SSIZE_T_MAX) {
+        PyObject *number = PyNumber_Long(value);
+        mark = number ? PyNumber_AsSsize_t(number, NULL) : -1;
+        Py_XDECREF(number);
+        if (mark == -1 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    *(Py_ssize_t *)((char *)self + (uintptr_t)offset) = mark;
+    return 0;
 }
 
 int

@@ -182,7 +182,7 @@ struct state {
     size_t running_offset;     /* of struct compat_running in a thread state; 0: not known (running.h) */
     struct Loop *running_loop; /* borrowed: the native loop that polled or started last, if it still runs */
     struct list_node tasks;    /* every native task that is not done: registry.h */
-    int debug_loops;           /* how many native loops are in debug mode */
+    int debug_loops;           /* how many native loops are in debug mode and open */
     uint64_t next_task_number; /* for the names */
     uint64_t fork_generation;  /* how many forks made this process, as far as the loops need to know */
 };

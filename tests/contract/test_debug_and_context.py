@@ -67,6 +67,94 @@ def test_slow_step_names_its_task(loop):
     assert any("name='the-slow-one'" in line for line in lines)
 
 
+def test_connections_are_logged(loop, caplog):
+    """asyncio's debug log, which people turn on to see who connects to whom, and what a process is started with."""
+    loop.set_debug(True)
+
+    async def main():
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        transport, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
+        transport.close()
+        server.close()
+
+    with caplog.at_level("DEBUG", "asyncio"):
+        loop.run_until_complete(main())
+    assert [text for text in caplog.messages if " is serving" in text]
+    assert [text for text in caplog.messages if " connected to " in text]
+    loop.set_debug(False)
+
+
+def test_streams_and_futures_tell_where_they_were_made(impl, loop):
+    """asyncio's debug mode: _source_traceback ends in the user's line, for streams as well."""
+    loop.set_debug(True)
+
+    async def main():
+        task = loop.create_task(nothing())
+        await task
+        made = impl.Future(), task, asyncio.StreamReader()
+        return [thing._source_traceback[-1].name for thing in made]
+
+    assert loop.run_until_complete(main()) == ["main"] * 3
+    loop.set_debug(False)
+
+
+# ---- Reports ----
+
+
+def test_handlers_that_fail(impl):
+    """asyncio's words for a handler that raises, and for a default handler that does as well."""
+
+    class Loop(impl.Loop):
+        def default_exception_handler(self, context):
+            raise LookupError
+
+    def handler(loop, context):
+        raise ValueError
+
+    with support.closing(Loop()) as loop, support.recorded_logs() as logs:
+        loop.call_exception_handler({"message": "by the default handler"})
+        loop.set_exception_handler(handler)
+        loop.call_exception_handler({"message": "by the handler"})
+        loop.set_exception_handler(None)
+    assert [(message.partition("\n")[0], name) for _, message, name in logs] == [
+        ("Exception in default exception handler", "LookupError"),
+        (
+            "Exception in default exception handler while handling an unexpected error in custom exception handler",
+            "LookupError",
+        ),
+    ]
+
+
+def test_default_report(loop):
+    """Log filters look for asyncio's lines: the message, then the other keys in order."""
+    with support.recorded_logs() as logs:
+        loop.call_exception_handler({"message": "text", "b": 2, "a": 1, "exception": ValueError()})
+        loop.call_exception_handler({})
+    assert [(message, name) for _, message, name in logs] == [
+        ("text\na: 1\nb: 2", "ValueError"),
+        ("Unhandled exception in event loop", None),
+    ]
+
+
+def test_generator_begun_after_they_were_shut_down(loop):
+    """asyncio's ResourceWarning, and its hooks, which are there only while the loop runs."""
+
+    async def numbers():
+        yield 1
+
+    async def main():
+        await loop.shutdown_asyncgens()
+        assert sys.get_asyncgen_hooks().firstiter is not None
+        generator = numbers()
+        with pytest.warns(ResourceWarning, match="was scheduled after loop.shutdown_asyncgens"):
+            await generator.__anext__()
+        await generator.aclose()
+
+    hooks = sys.get_asyncgen_hooks()
+    loop.run_until_complete(main())
+    assert sys.get_asyncgen_hooks() == hooks
+
+
 # ---- Contexts ----
 
 

@@ -85,7 +85,7 @@ def test_task_awaits_a_duck_typed_future(impl, loop):
     assert task._fut_waiter is duck and duck._asyncio_future_blocking is False
     ((wakeup, context),) = duck.callbacks
     assert context is not None
-    assert wakeup.__self__ is task
+    assert wakeup.__self__ is task and wakeup.__name__ == "task_wakeup"
     duck.finish()
     assert loop.run_until_complete(task) == "value"
 
@@ -106,17 +106,28 @@ def test_cancel_asks_the_duck_typed_future_first(impl, loop):
         loop.run_until_complete(task)
 
 
-@pytest.mark.parametrize("what", ["nothing like a future", "another loop", "itself", "without await"])
+@pytest.mark.parametrize(
+    "what", ["nothing like a future", "a flag of None", "another loop", "itself", "without await"]
+)
 def test_bad_yields(impl, loop, what):
     """asyncio's own texts for what a coroutine must not yield."""
     import types
 
+    class Mocked:
+        """mock.Mock() has every attribute: asyncio asks for one that is not None."""
+
+        _asyncio_future_blocking = None
+
+        def __repr__(self):
+            return "Mocked"
+
     other = impl.new_event_loop()
     future = impl.Future(loop=other if what == "another loop" else loop)
+    assert not asyncio.isfuture(Mocked())
 
     @types.coroutine
     def raw():
-        yield 42 if what == "nothing like a future" else future
+        yield {"nothing like a future": 42, "a flag of None": Mocked()}.get(what, future)
 
     async def waits():
         if what == "itself":
@@ -129,6 +140,7 @@ def test_bad_yields(impl, loop, what):
     task = impl.Task(waits(), loop=loop)
     text = {
         "nothing like a future": "Task got bad yield: 42",
+        "a flag of None": "Task got bad yield: Mocked",
         "another loop": "attached to a different loop",
         "itself": "Task cannot await on itself",
         "without await": "yield was used instead of yield from",
@@ -144,6 +156,62 @@ def test_step_wrapper_tells_its_task(impl, loop):
     (handle,) = loop._ready
     assert handle._callback.__self__ is task
     loop.run_until_complete(task)
+
+
+def test_steps_are_scheduled_as_asyncio_schedules_them(impl, loop):
+    """Loops that override call_soon() get each step without arguments, with the context of its task as a keyword."""
+    calls = []
+    call_soon = loop.call_soon
+
+    def overridden(callback, *args, **keywords):
+        calls.append((getattr(callback, "__self__", None), args, keywords))
+        return call_soon(callback, *args, **keywords)
+
+    async def main():
+        await asyncio.sleep(0)
+
+    loop.call_soon = overridden
+    task = impl.Task(main(), loop=loop)
+    loop.run_until_complete(task)
+    steps = [(args, keywords) for owner, args, keywords in calls if owner is task]
+    assert len(steps) == 2 and {args for args, _ in steps} == {()}
+    assert [set(keywords) for _, keywords in steps] == [{"context"}] * 2
+    assert len({id(keywords["context"]) for _, keywords in steps}) == 1
+
+
+def test_functions_take_a_duck_typed_future(impl, loop):
+    """asyncio's functions take whatever isfuture() takes, in one gather() or wait() with futures of ours."""
+
+    class Future(DuckFuture):
+        def done(self):
+            return self.finished
+
+        def cancelled(self):
+            return False
+
+        def exception(self):
+            return None
+
+        def remove_done_callback(self, callback):
+            kept = [pair for pair in self.callbacks if pair[0] != callback]
+            removed, self.callbacks = len(self.callbacks) - len(kept), kept
+            return removed
+
+    def soon():
+        future = Future(loop)
+        loop.call_soon(future.finish)
+        return future
+
+    async def main():
+        duck = soon()
+        assert asyncio.ensure_future(duck, loop=loop) is duck
+        assert await asyncio.wait_for(duck, 60) == "value"
+        assert await asyncio.shield(soon()) == "value"
+        assert await impl.gather(soon(), impl.sleep(0, 1)) == ["value", 1]
+        futures = {soon(), loop.create_task(impl.sleep(0))}
+        assert await impl.wait(futures) == (futures, set())
+
+    loop.run_until_complete(main())
 
 
 async def support_sleep(impl):

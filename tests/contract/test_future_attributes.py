@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import io
 
 import pytest
 from unit import support
@@ -58,6 +59,20 @@ def test_callbacks(loop):
     future.cancel()
     support.run_once(loop)
     assert future._callbacks is None
+
+
+def test_callbacks_are_a_copy(loop):
+    """From Python 3.14 on whoever changes the list that _callbacks gives changes nothing of the future."""
+    future = loop.create_future()
+    called = []
+    future.add_done_callback(called.append)
+    future.add_done_callback(called.append)
+    assert future._callbacks == future._callbacks
+    if support.PY314:
+        future._callbacks.clear()
+    future.set_result(None)
+    support.run_once(loop)
+    assert called == [future, future]
 
 
 def test_log_traceback_is_only_ever_cleared(loop):
@@ -156,6 +171,40 @@ def test_uncancel_forgets_the_cancellation(impl, loop):
     assert task._must_cancel is not support.PY313
     support.run_once(loop, 2)
     assert task.cancelled() is not support.PY313
+
+
+def test_cancellation_of_a_task_that_ends_at_once(loop):
+    """asyncio's rules: a return in the step in which the cancellation is pending makes the task cancelled; a done one stays."""
+
+    async def cancels_itself():
+        asyncio.current_task().cancel("self")
+        return "result"
+
+    task = loop.create_task(cancels_itself())
+    support.run_once(loop)
+    assert task.cancelled() and task.cancelling() == 1
+    done = loop.create_task(nothing())
+    support.run_once(loop)
+    assert done.cancel() is False and done.cancelling() == 0 and not done.cancelled()
+
+
+def test_stack_of_a_task(loop):
+    """Debuggers and base_tasks read the frames of what a task waits in, and print them."""
+
+    async def inner():
+        await loop.create_future()
+
+    async def outer():
+        await inner()
+
+    task = loop.create_task(outer(), name="n")
+    support.run_once(loop)
+    # A suspended coroutine shows its own frame only.
+    assert [frame.f_code.co_name for frame in task.get_stack()] == ["outer"]
+    printed = io.StringIO()
+    task.print_stack(file=printed)
+    assert printed.getvalue().startswith("Stack for <Task pending name='n'")
+    assert "await inner()" in printed.getvalue()
 
 
 def test_every_cancel_is_delivered(loop):

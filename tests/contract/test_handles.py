@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import threading
 
+import pytest
 from unit import support
 
 
@@ -73,6 +75,47 @@ def test_repr(loop):
     handle.cancel()
     assert repr(handle) == "<Handle cancelled>"
     timer.cancel()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_arguments_in_reports(loop, debug):
+    """Arguments may be secrets, or megabytes: from Python 3.13 on they are in reports in debug mode only."""
+    loop.set_debug(debug)
+    messages = []
+    loop.set_exception_handler(lambda loop, context: messages.append((context["message"], context["handle"])))
+    loop.call_soon(divmod, 123456, 0)
+    support.run_once(loop)
+    ((message, handle),) = messages
+    shown = debug or not support.PY313
+    assert ("123456" in message) == ("123456" in repr(handle)) == shown
+    loop.set_debug(False)
+
+
+@pytest.mark.skipif(not support.PY314, reason="such handles are new in Python 3.14")
+def test_cancel_waits_for_the_callback_in_another_thread(loop):
+    """asyncio's _ThreadSafeHandle: after cancel() in another thread the callback neither runs nor begins to."""
+    order = []
+    handles = []
+    cancelling = threading.Event()
+
+    def cancel():
+        cancelling.set()
+        handles[0].cancel()
+        order.append("cancelled")
+
+    def callback():
+        thread.start()
+        cancelling.wait()
+        # The other thread has all the time that it wants to go past cancel(), and must not.
+        thread.join(0.05)
+        order.append("callback ends")
+
+    thread = threading.Thread(target=cancel)
+    handles.append(loop.call_soon_threadsafe(callback))
+    assert isinstance(handles[0], asyncio.Handle)
+    support.run_once(loop)
+    thread.join()
+    assert order == ["callback ends", "cancelled"]
 
 
 def test_source_traceback_in_debug_mode(loop):

@@ -44,6 +44,66 @@ def test_current_task_is_entered_in_the_place_of_cpython(impl, loop):
     loop.run_until_complete(main())
 
 
+def test_texts_of_entering_and_leaving(impl, loop):
+    """CPython's words, and from Python 3.14 on its refusal of a loop that is not the running one."""
+
+    async def main():
+        me = asyncio.current_task()
+        with pytest.raises(RuntimeError, match="while another task .*main.* is being executed"):
+            tasks._enter_task(loop, foreign)
+        text = "while task .*main.* is entered" if support.PY314 else "does not match the current task"
+        with pytest.raises(RuntimeError, match=text):
+            tasks._leave_task(loop, foreign)
+        if support.PY314:
+            for hook in (tasks._enter_task, tasks._leave_task, tasks._swap_current_task):
+                with pytest.raises(RuntimeError, match="is not the running loop"):
+                    hook(other, foreign)
+        else:
+            tasks._enter_task(other, foreign)
+            assert asyncio.current_task(other) is foreign and asyncio.current_task() is me
+            tasks._leave_task(other, foreign)
+        assert asyncio.current_task() is me
+
+    foreign = nothing()
+    other = impl.new_event_loop()
+    loop.run_until_complete(main())
+    other.close()
+    foreign.close()
+
+
+@pytest.mark.skipif(support.PY314, reason="from Python 3.14 on the thread has the current task, not a table")
+def test_table_of_current_tasks(impl, loop):
+    """nest_asyncio and debuggers read asyncio.tasks._current_tasks: the task of each loop that runs one now."""
+
+    async def main():
+        assert tasks._current_tasks[loop] is asyncio.current_task()
+        loop.call_soon(lambda: seen.append(tasks._current_tasks.get(loop)))
+        await impl.sleep(0)
+        assert tasks._current_tasks[loop] is asyncio.current_task()
+
+    seen = []
+    loop.run_until_complete(main())
+    assert seen == [None] and loop not in tasks._current_tasks
+
+
+def test_each_name_of_the_registry_answers_alike(impl, loop):
+    """CPython's tests and nest_asyncio take the functions in C, and those in Python, by names of their own."""
+
+    async def main():
+        me = asyncio.current_task()
+        assert asyncio.events._c_get_running_loop() is asyncio.events._c__get_running_loop() is loop
+        assert asyncio.get_event_loop() is asyncio.events._c_get_event_loop() is loop
+        if support.PY312:
+            assert tasks._c_current_task() is tasks._c_current_task(loop) is me
+        if support.PY312 and not support.PY314:
+            assert tasks._py_current_task() is me
+        if support.PY314:
+            assert tasks._c_all_tasks() == {me}
+        return asyncio.all_tasks() == asyncio.all_tasks(loop) == {me}
+
+    assert loop.run_until_complete(main())
+
+
 def test_place_is_empty_in_a_callback(impl, loop):
     """asyncio-extending: a task class of somebody else enters and leaves in its own callback."""
     seen = []

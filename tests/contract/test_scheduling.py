@@ -3,6 +3,8 @@
 import asyncio
 import math
 import signal
+import socket
+import threading
 import time
 
 import pytest
@@ -167,3 +169,57 @@ def test_interrupted_main_task(impl):
             runner.run(main())
     assert seen == ["cancelled"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_wakeup_fd_of_the_user_is_left_alone(impl):
+    """Who has a wake-up descriptor of their own (trio, IPython, tornado) keeps it, unless the loop handles signals itself."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        signal.set_wakeup_fd(left.fileno())
+        try:
+            with support.closing(impl.new_event_loop()) as loop:
+                loop.run_until_complete(impl.sleep(0))
+            loop.close()
+        finally:
+            assert signal.set_wakeup_fd(-1) == left.fileno()
+
+
+def test_signal_handlers_in_the_main_thread_only(loop):
+    """asyncio's RuntimeError; and SIGINT gets its default handler back, by which Ctrl-C works again."""
+    errors = []
+
+    def elsewhere():
+        try:
+            loop.add_signal_handler(signal.SIGUSR1, print)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert len(errors) == 1 and "main thread" in errors[0]
+    loop.add_signal_handler(signal.SIGINT, print)
+    assert loop.remove_signal_handler(signal.SIGINT) is True
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_stopped_before_its_future_is_done(loop):
+    """asyncio's words, by which uvicorn and aiohttp tell a stop from an end."""
+    future = loop.create_future()
+    loop.call_soon(loop.stop)
+    with pytest.raises(RuntimeError, match="^Event loop stopped before Future completed.$"):
+        loop.run_until_complete(future)
+    assert future._callbacks is None and not future.done()
+
+
+def test_stop_before_the_loop_runs(loop, pair):
+    """The documentation of stop(): one turn, with a poll that does not wait."""
+    left, right = pair
+    seen = []
+    right.send(b"x")
+    loop.add_reader(left, lambda: seen.append(left.recv(1)))
+    loop.stop()
+    loop.run_forever()
+    assert seen == [b"x"] and not loop.is_running()
+    loop.remove_reader(left)

@@ -2,8 +2,12 @@
 
 import asyncio
 import gc
+import os
 import socket
 import ssl
+import stat
+import subprocess
+import sys
 from asyncio import sslproto, trsock
 from pathlib import Path
 
@@ -68,10 +72,116 @@ def test_types(loop, pair):
         assert isinstance(transport, asyncio.transports._FlowControlMixin)
         assert transport._start_tls_compatible is True
         assert transport._sendfile_compatible.name == "TRY_NATIVE"
+        assert not type(transport).__module__.startswith("uvloop")
         transport.close()
         await protocol.lost
 
     loop.run_until_complete(main())
+
+
+def test_types_of_other_transports(impl, loop):
+    """Libraries ask what a transport can do by asyncio's classes; what else get_extra_info() knows has asyncio's keys."""
+
+    async def main():
+        transport, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
+        )
+        # Not asyncio's own, on older Pythons.
+        assert isinstance(transport, asyncio.DatagramTransport) or not impl.native_loop
+        assert isinstance(transport, asyncio.transports._FlowControlMixin)
+        assert isinstance(transport.get_extra_info("socket"), trsock.TransportSocket)
+        assert transport.get_extra_info("sockname")[0] == "127.0.0.1"
+        assert transport.get_extra_info("peername") is None
+        transport.close()
+
+        ends = [os.fdopen(number, mode) for number, mode in zip(os.pipe(), ("rb", "wb"), strict=True)]
+        reading, _ = await loop.connect_read_pipe(asyncio.Protocol, ends[0])
+        writing, _ = await loop.connect_write_pipe(asyncio.Protocol, ends[1])
+        assert isinstance(reading, asyncio.ReadTransport) and not isinstance(reading, asyncio.WriteTransport)
+        assert isinstance(writing, asyncio.WriteTransport)
+        assert isinstance(writing, asyncio.transports._FlowControlMixin)
+        assert [t.get_extra_info("pipe") for t in (reading, writing)] == ends
+        writing.close()
+        reading.close()
+
+    loop.run_until_complete(main())
+
+
+def test_subprocess_transport(loop):
+    """subprocess.Popen is behind get_extra_info("subprocess"), and its pipes behind "pipe" of the pipes' transports."""
+
+    async def main():
+        transport, protocol = await loop.subprocess_exec(
+            Child, sys.executable, "-c", "input()", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        process = transport.get_extra_info("subprocess")
+        assert isinstance(process, subprocess.Popen) and process.pid == transport.get_pid()
+        stdin = transport.get_pipe_transport(0)
+        assert isinstance(stdin, asyncio.WriteTransport) and transport.get_pipe_transport(1) is None
+        assert stat.S_ISFIFO(os.fstat(stdin.get_extra_info("pipe").fileno()).st_mode)
+        stdin.write(b"\n")
+        await protocol.ended
+        assert transport.get_returncode() == 0
+        transport.close()
+
+    class Child(asyncio.SubprocessProtocol):
+        def __init__(self):
+            self.ended = loop.create_future()
+
+        def connection_lost(self, exc):
+            self.ended.set_result(None)
+
+    loop.run_until_complete(main())
+
+
+@pytest.mark.whole_calls
+def test_order_of_the_beginning(loop, pair):
+    """asyncio's order: connection_made(), then what has already come, and create_connection() returns between them."""
+    pair[1].send(b"early")
+    events = []
+
+    class Protocol(Recorder):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            events.append("made")
+
+        def data_received(self, data):
+            events.append(data)
+            self.transport.close()
+
+    async def main():
+        _, protocol = await loop.create_connection(lambda: Protocol(loop), sock=pair[0])
+        events.append("returned")
+        await protocol.lost
+
+    loop.run_until_complete(main())
+    assert events == ["made", "returned", b"early"]
+
+
+def test_reads_have_a_limit(loop, pair):
+    """Protocols count on at most 256 KiB a call: asyncio's max_size, behind which pause_reading() can come in time."""
+    sizes = []
+
+    class Protocol(Recorder):
+        def data_received(self, data):
+            sizes.append(len(data))
+            if sum(sizes) == len(sent):
+                self.transport.close()
+
+    async def main():
+        sender, _ = await loop.create_connection(asyncio.Protocol, sock=pair[1])
+        transport, protocol = await loop.create_connection(lambda: Protocol(loop), sock=pair[0])
+        assert transport.max_size == 256 * 1024
+        sender.write(sent)
+        await protocol.lost
+        sender.close()
+
+    for sock, option in ((pair[1], socket.SO_SNDBUF), (pair[0], socket.SO_RCVBUF)):
+        sock.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+    sent = bytes(1 << 20)
+    loop.run_until_complete(main())
+    assert max(sizes) <= 256 * 1024
 
 
 def test_socket_of_a_transport(loop, pair):
@@ -247,6 +357,11 @@ def test_tls_transport(loop):
         ssl_object = transport.get_extra_info("ssl_object")
         assert isinstance(ssl_object, ssl.SSLObject)
         assert ssl_object.version() and ssl_object.cipher() and ssl_object.getpeercert(True)
+        assert ssl_object.context is transport.get_extra_info("sslcontext")
+        assert ssl_object.selected_alpn_protocol() is None and ssl_object.compression() is None
+        # Channel bindings of this kind ended with TLS 1.3, where OpenSSL still answers.
+        assert "tls-unique" in ssl.CHANNEL_BINDING_TYPES
+        ssl_object.get_channel_binding("tls-unique")
         assert isinstance(transport.get_extra_info("socket"), trsock.TransportSocket)
         for name in ("sslcontext", "cipher", "peername"):
             assert transport.get_extra_info(name) is not None
@@ -256,6 +371,35 @@ def test_tls_transport(loop):
         await server.wait_closed()
 
     loop.run_until_complete(main())
+
+
+def test_eof_over_tls(loop):
+    """TLS has no half-close: what eof_received() returns is ignored, and asyncio says so."""
+
+    class StaysOpen(Recorder):
+        def eof_received(self):
+            super().eof_received()
+            return True
+
+    async def main():
+        served = []
+        server = await loop.create_server(
+            lambda: served.append(StaysOpen(loop)) or served[0], "127.0.0.1", 0, ssl=server_context()
+        )
+        transport, protocol = await loop.create_connection(
+            lambda: Recorder(loop), *server.sockets[0].getsockname(), ssl=client_context()
+        )
+        transport.close()
+        await protocol.lost
+        await served[0].lost
+        server.close()
+        await server.wait_closed()
+        return served[0].events
+
+    with support.recorded_logs() as logs:
+        assert loop.run_until_complete(main()) == ["made", "eof", "lost"]
+    text = "returning true from eof_received() has no effect when using ssl"
+    assert [message for _, message, _ in logs] == [text]
 
 
 def test_starttls_of_mail_servers(loop):

@@ -162,7 +162,7 @@ class _Log(logging.Handler):
 # exception has left keep things longer.
 _PLACES = re.compile(r" at [\w<>]+:\d+(?: [\w<>]+:\d+)*")
 # In what order the collector closes the coroutine of a cycle and finds its task is its own affair.
-_UNFINISHED = re.compile(r"(coro=<\w+\(\)) (?:running|done, defined)>")
+_UNFINISHED = re.compile(r"(coro=<[\w.<>]+\(\)) (?:running|done, defined)(?: at [\w.<>]+:\d+)?>")
 _LATE = ("was never retrieved", "was destroyed but it is pending", "was never awaited")
 
 

@@ -1,8 +1,10 @@
 """Debug mode: checks of threads and callbacks, slow callbacks, source tracebacks, origin tracking."""
 
 import asyncio
+import gc
 import sys
 import threading
+import types
 
 import pytest
 
@@ -271,6 +273,30 @@ def test_cancelled_handle_keeps_its_repr_in_debug_mode(debug_loop):
     handle.cancel()
     assert "plain_callback" in repr(handle)
     assert "cancelled" in repr(handle)
+
+
+@pytest.mark.parametrize("name", ["sleep", "wait"])
+def test_a_closed_loop_in_debug_mode_turns_nothing_off(native, name):
+    """In debug mode sleep() and wait() are asyncio's coroutines: as long as the loop is open, not as long as it lives."""
+
+    def is_native():
+        coroutine = native.sleep(0) if name == "sleep" else native.wait([future])
+        coroutine.close()
+        return type(coroutine) is not types.CoroutineType
+
+    gc.collect()
+    with support.closing(native.new_event_loop()) as other:
+        future = other.create_future()
+        assert is_native()
+        loop = native.new_event_loop()
+        loop.set_debug(True)
+        loop.set_debug(True)
+        assert not is_native()
+        loop.close()
+        assert is_native()
+        loop.set_debug(False)
+        loop.set_debug(True)
+        assert is_native()
 
 
 def test_environment_variable(impl, monkeypatch):

@@ -6,12 +6,17 @@ What is here is a promise neither to keep nor to end these differences: whoever 
 import asyncio
 import inspect
 import os
+import select
 import socket
 import traceback
 
 import pytest
 
 from . import support
+
+
+def readable(file):
+    return bool(select.select([file], [], [], 0)[0])
 
 
 def test_public_names_and_signatures_of_the_loop_are_asyncios(ours):
@@ -57,6 +62,43 @@ def test_protocol_factory_of_a_server_runs_outside_of_a_task(impl, loop):
     assert (loop.run_until_complete(main()) is None) == impl.native_loop
 
 
+def test_write_that_fails_is_known_after_the_step(impl, loop):
+    async def main():
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.transport.pause_reading()
+        theirs.close()
+        writer.write(b"x")
+        known = writer.transport.is_closing()
+        await asyncio.sleep(0)
+        assert writer.transport.is_closing()
+        writer.close()
+        with pytest.raises(BrokenPipeError):
+            await writer.wait_closed()
+        return known
+
+    assert loop.run_until_complete(main()) != impl.native_loop
+
+
+def test_view_with_gaps_is_written(impl, loop):
+    reported = []
+    loop.set_exception_handler(lambda loop, context: reported.append(type(context["exception"])))
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            writer.write(memoryview(b"abc")[::2])
+            await asyncio.sleep(0)
+            lost = writer.transport.is_closing()
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            return lost, theirs.recv(10)
+
+    assert loop.run_until_complete(main()) == ((False, b"ac") if impl.native_loop else (True, b""))
+    assert reported == ([] if impl.native_loop else [BufferError])
+
+
 def test_tracebacks_have_no_frames_of_what_is_native(impl, loop):
     def fails():
         raise ValueError("in a callback")
@@ -97,6 +139,79 @@ def test_run_once_is_not_what_runs(impl):
     with support.closing(Loop()) as loop:
         loop.run_until_complete(asyncio.sleep(0))
         assert bool(turns) != impl.native_loop
+
+
+def test_queues_are_copies(impl, loop):
+    ran = []
+    loop.call_soon(ran.append, 1)
+    timer = loop.call_later(1000, ran.append, 2)
+    loop._ready.clear()
+    loop._scheduled.clear()
+    assert (len(loop._ready), len(loop._scheduled)) == ((1, 1) if impl.native_loop else (0, 0))
+    support.run_once(loop)
+    assert ran == ([1] if impl.native_loop else [])
+    timer.cancel()
+
+
+@pytest.mark.whole_calls
+def test_what_is_written_is_sent_when_the_callback_ends(impl, loop):
+    """os._exit(), execv() or a blocking read of the peer in the same callback come before what was written."""
+    mine, peers = socket.socketpair()
+    peers.setblocking(False)
+
+    async def main():
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=mine)
+        transport.write(b"data")
+        at_once = readable(peers)
+        await asyncio.sleep(0)
+        assert peers.recv(10) == b"data"
+        transport.close()
+        return at_once
+
+    with mine, peers:
+        assert loop.run_until_complete(main()) != impl.native_loop
+
+
+@pytest.mark.whole_calls
+def test_what_is_written_to_a_pipe_is_there_at_once(impl, loop):
+    reading, writing = os.pipe()
+
+    async def main():
+        transport, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(writing, "wb"))
+        transport.write(b"data")
+        assert readable(reading) and os.read(reading, 10) == b"data"
+        transport.close()
+
+    loop.run_until_complete(main())
+    os.close(reading)
+
+
+def test_another_file_under_the_number_of_a_living_socket(impl, loop):
+    """os.dup2() onto a socket that lives on: the loop has kept its interest in what was there before, and epoll tells."""
+    first, first_peer = socket.socketpair()
+    second, second_peer = socket.socketpair()
+
+    async def received(peer, data):
+        waiting = loop.create_task(loop.sock_recv(first, 10))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        peer.send(data)
+        for _ in range(500):  # more turns than the loop makes without a look at its descriptors
+            await asyncio.sleep(0)
+        woken = waiting.done()
+        waiting.cancel()
+        return woken
+
+    async def main():
+        assert await received(first_peer, b"first")
+        os.dup2(second.fileno(), first.fileno())
+        os.set_blocking(first.fileno(), False)
+        return await received(second_peer, b"second")
+
+    with first, first_peer, second, second_peer:
+        first.setblocking(False)
+        by_epoll = impl.native_loop and os.environ.get("ASYNCIO_C_POLLER") != "poll"
+        assert loop.run_until_complete(main()) != by_epoll
 
 
 def test_loop_takes_no_selector(impl):

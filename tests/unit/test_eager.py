@@ -170,6 +170,34 @@ def test_context_of_the_eager_step(impl, loop):
     assert loop.run_until_complete(main()) == "child"
 
 
+def test_context_that_is_entered_already(impl, loop):
+    """A task that could not start is no task: not the current one, none of all tasks, and no report when it goes."""
+    if not impl.native_names and not support.PY315:
+        pytest.skip("asyncio before 3.15 takes it for the current task, for ever")
+
+    class Kept(impl.Task):
+        pass
+
+    async def child():
+        pass
+
+    async def main():
+        task = Kept.__new__(Kept)
+        with pytest.raises(RuntimeError, match="cannot enter context: .* is already entered"):
+            context.run(lambda: task.__init__(child(), loop=loop, context=context, eager_start=True))
+        assert asyncio.all_tasks() == impl.all_tasks() == {me}
+        assert asyncio.current_task() is me
+        assert task._log_destroy_pending is False and not task.done()
+
+    context = contextvars.copy_context()
+    me = loop.create_task(main())
+    with support.recorded_logs() as logs, support.recorded_warnings() as warned:
+        loop.run_until_complete(me)
+        support.collect()
+    assert logs == []
+    assert [category for category, _ in warned] == ["RuntimeWarning"]  # the coroutine was never awaited
+
+
 def test_nested_eager_tasks(eager_loop):
     order = []
 

@@ -253,9 +253,23 @@ async def test_write_after_connection_lost(connect, logged):
     logged.clear()
 
 
+async def test_writing_and_abort_after_a_close_that_flushed(connect, impl, logged):
+    """The end of a connection that was closed with data left to send is one as any other."""
+    if not support.PY314 and not impl.native_transports:
+        pytest.skip("asyncio before 3.14 fails with an AttributeError of its insides")
+    transport, protocol, peer, written = await filled(connect)
+    transport.close()
+    assert len(await peer.read_all()) == written
+    await protocol.lost()
+    transport.write(b"x")
+    transport.writelines([b"x"])
+    transport.abort()
+    assert logged == [] and protocol.events[-1] == "lost" and protocol.events.count("lost") == 1
+
+
 async def test_writelines_after_close(connect, impl):
-    if support.PY312 and not support.PY315 and not impl.native_transports:
-        pytest.skip("asyncio from 3.12 on fails with a TypeError of its insides")
+    if support.PY312 and not support.PY314 and not impl.native_transports:
+        pytest.skip("asyncio 3.12 and 3.13 fail with a TypeError of their insides")
     transport, protocol, peer = await connect(Recorder)
     transport.close()
     transport.writelines([b"x", b"y"])
