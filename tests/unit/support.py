@@ -150,7 +150,7 @@ class _ListHandler(logging.Handler):
 
 
 @contextlib.contextmanager
-def recorded_logs():
+def recorded_logs(least=logging.INFO):
     """Record what the logger `asyncio` is told, as a list of `(level name, message, exception type name or None)`."""
     records = []
     entries = []
@@ -158,8 +158,8 @@ def recorded_logs():
     logger = logging.getLogger("asyncio")
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
-    # DEBUG would add the line in which a stock loop names its selector.
-    logger.setLevel(logging.INFO)
+    # DEBUG adds the line in which a stock loop names its selector.
+    logger.setLevel(least)
     logger.propagate = False
     try:
         yield entries

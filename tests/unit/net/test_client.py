@@ -104,12 +104,12 @@ async def test_numeric_addresses_need_no_thread(loop, listener, monkeypatch):
 
 
 @pytest.mark.parametrize("host", ("127.0.0.1", "::1", "localhost"))
-async def test_debug_mode_logs_how_long_an_address_took(loop, caplog, host):
+async def test_debug_mode_logs_how_long_an_address_took(loop, host):
     loop.set_debug(True)
-    with caplog.at_level(logging.DEBUG, "asyncio"):
+    with support.recorded_logs(logging.DEBUG) as logs:
         await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM)
     loop.set_debug(False)
-    messages = [record.getMessage() for record in caplog.records if "address info" in record.getMessage()]
+    messages = [text for _, text, _ in logs if "address info" in text]
     begun, ended = messages
     assert begun == f"Get address info {host}:80, type={socket.SOCK_STREAM!r}"
     assert ended.startswith(f"Getting address info {host}:80, type={socket.SOCK_STREAM!r} took ")
