@@ -38,6 +38,8 @@ def split_command_line(arguments: list[str]) -> tuple[list[str], str, str | None
             return own, argument, rest[0] if rest else None, rest[1:]
         if argument.startswith(("-c", "-m")):
             return own, argument[:2], argument[2:], rest
+        if argument == "--" and rest:
+            return own, "-" if rest[0] == "-" else "script", rest[0], rest[1:]
         if argument == "-":
             return own, "-", "", rest
         if not argument.startswith("-"):

@@ -1,8 +1,8 @@
 """Loop: the C event loop, completed by asyncio's own unix event loop.
 
-The C type comes first in the order of inheritance and has whatever runs per callback. asyncio's loop has what runs once
-per program, server or connection, as this Python does it, and for the time being the transports, on top of our readers and
-writers. This file joins the two: running, closing, and the reports of errors.
+The C type comes first in the order of inheritance and has whatever runs per callback, and for each read and write of a
+socket. asyncio's loop has what runs once per program, server or connection, as this Python does it, on our readers and writers
+and with our transports. This file joins the two: running, closing, processes, accepting, and the reports of errors.
 """
 
 from __future__ import annotations
@@ -223,11 +223,14 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         server_hostname: str | None = None,
         **timeouts: Any,
     ) -> Any:
-        # The TLS protocol sits on a transport of ours and has another for the user's protocol.
+        # The TLS protocol sits on a transport of ours and has another for the user's protocol.  As in asyncio an overridden
+        # _make_socket_transport() is not asked for it.
+        if sys.version_info >= (3, 12):
+            self._ensure_fd_no_transport(rawsock)
         tls = sslproto.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
-        self._make_socket_transport(rawsock, tls, extra=extra, server=server, context=context)
+        transports.StreamTransport(self, rawsock, tls, None, extra, server, context)
         return tls._app_transport
 
     def _make_datagram_transport(
@@ -357,7 +360,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         Mirrors loop.getaddrinfo ("Event Loop", "DNS"). Raises socket.gaierror.
         """
         if (
-            isinstance(host, str)
+            not self._debug  # in which asyncio logs how long it took
+            and isinstance(host, str)
             and (host[:1].isdigit() or ":" in host)
             and isinstance(port, (int, NoneType))
         ):

@@ -55,6 +55,12 @@ class StreamTransport(_ResumeReading, _core.StreamTransport, selector_events._Se
     def _transport_socket(self, sock: socket.socket) -> trsock.TransportSocket:
         return _TransportSocket(sock, self)
 
+    def __repr__(self) -> str:
+        if self._loop is not None and not self._loop.is_closed():
+            self.get_write_buffer_size()  # sends what was deferred, of which asyncio looks first whether it waits
+        text: str = super().__repr__()
+        return text
+
 
 class DatagramTransport(
     _core.DatagramTransport,

@@ -85,8 +85,10 @@ call_soon_generic(Future *self, PyObject *callback, PyObject *context)
     if (context == NULL) {
         return -1;
     }
-    PyObject *args[] = { self->loop, callback, (PyObject *)self, context };
+    /* Held: looking the method up may make the future anew. */
+    PyObject *args[] = { Py_NewRef(self->loop), callback, (PyObject *)self, context };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, self->state->context_kwnames);
+    Py_DECREF(args[0]);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
 }

@@ -87,7 +87,7 @@ FutureIter_close(FutureIter *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 FutureIter_throw(FutureIter *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *error = args_parse_throw(args, nargs);
+    PyObject *error = args_parse_throw(args, nargs, false);
     if (error != NULL) {
         Py_CLEAR(self->future);
         compat_exception_restore_steal(error);

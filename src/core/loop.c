@@ -251,6 +251,18 @@ queue_due_timers(Loop *loop, int64_t now_ns)
 
 /* ---- Running ---- */
 
+/* The handle that stands for it, for Python.  Whoever gets it may become a part of a cycle with it, so that from now on the
+   garbage collector is to know it. */
+AC_COLD static PyObject *
+handle_of(Loop *loop, struct runnable *runnable)
+{
+    PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    if (handle != NULL && !PyObject_GC_IsTracked(handle)) {
+        PyObject_GC_Track(handle);
+    }
+    return handle;
+}
+
 int
 loop_report(Loop *loop, struct runnable *runnable)
 {
@@ -258,11 +270,13 @@ loop_report(Loop *loop, struct runnable *runnable)
         return -1;
     }
     PyObject *exception = exception_of_failure();
-    PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    PyObject *handle = handle_of(loop, runnable);
+    PyObject *outer = handling_begin(exception);
     PyObject *result =
         handle ? PyObject_CallMethod((PyObject *)loop, "_report_callback_error", "OO", exception, handle) : NULL;
+    handling_end_steal(outer);
     Py_XDECREF(handle);
-    Py_DECREF(exception);
+    Py_XDECREF(exception);
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
@@ -280,7 +294,7 @@ run_one(Loop *loop, struct runnable *runnable)
 AC_COLD static int
 run_one_debug(Loop *loop, struct runnable *runnable)
 {
-    PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    PyObject *handle = handle_of(loop, runnable);
     if (handle == NULL) {
         return -1;
     }
@@ -492,7 +506,7 @@ loop_scratch(Loop *loop)
 static int
 append_handle(PyObject *list, Loop *loop, struct runnable *runnable)
 {
-    PyObject *handle = runnable->ops->as_handle(runnable, loop);
+    PyObject *handle = handle_of(loop, runnable);
     int result = handle ? PyList_Append(list, handle) : -1;
     Py_XDECREF(handle);
     return result;

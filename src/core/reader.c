@@ -125,7 +125,10 @@ parse_fd(PyObject *object)
         PyObject *number = answer ? PyNumber_Long(answer) : NULL;
         Py_XDECREF(answer);
         if (number == NULL) {
-            PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+            if (PyErr_ExceptionMatches(PyExc_AttributeError) || PyErr_ExceptionMatches(PyExc_TypeError)
+                || PyErr_ExceptionMatches(PyExc_ValueError)) {
+                PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+            }
             return -1;
         }
         int fd = parse_fd(number);

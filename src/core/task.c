@@ -115,13 +115,6 @@ TaskStep_get_self(TaskStep *self, void *Py_UNUSED(closure))
     return Py_NewRef((PyObject *)self->task);
 }
 
-static PyObject *
-TaskStep_get_qualname(TaskStep *self, void *Py_UNUSED(closure))
-{
-    return PyObject_GetAttrString(self->task->coroutine ? self->task->coroutine : (PyObject *)Py_TYPE(self),
-                                  "__qualname__");
-}
-
 static int
 TaskStep_traverse(TaskStep *self, visitproc visit, void *arg)
 {
@@ -149,7 +142,6 @@ TaskStep_dealloc(TaskStep *self)
 
 static PyGetSetDef TaskStep_getset[] = {
     { "__self__", (getter)TaskStep_get_self, NULL, "The task.", NULL },
-    { "__qualname__", (getter)TaskStep_get_qualname, NULL, "The coroutine's.", NULL },
     { 0 },
 };
 
@@ -329,8 +321,11 @@ task_schedule(Task *self, PyObject *exception)
     if (step == NULL) {
         return -1;
     }
-    PyObject *args[] = { self->loop, step, context };
+    /* Held: looking the method up may make the task anew. */
+    PyObject *args[] = { Py_NewRef(self->loop), step, Py_NewRef(context) };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 2, self->state->context_kwnames);
+    Py_DECREF(args[0]);
+    Py_DECREF(context);
     Py_DECREF(step);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
@@ -688,20 +683,19 @@ static int
 task_init(Task *self, struct state *state, PyObject *loop, PyObject *coroutine, PyObject *name, PyObject *context,
           bool eager_start)
 {
+    /* Until it has a coroutine and a loop there is nothing to warn about. */
+    self->log_destroy_pending = false;
     if (check_coroutine(state, coroutine) < 0) {
-        /* There is nothing to warn about. */
-        self->log_destroy_pending = false;
         return -1;
     }
     if (AC_PY315 && context != NULL && !PyContext_CheckExact(context)) {
-        PyErr_Format(PyExc_TypeError, "context must be a contextvars.Context, not %.200s", Py_TYPE(context)->tp_name);
-        self->log_destroy_pending = false;
+        PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected, got %.200s", Py_TYPE(context)->tp_name);
         return -1;
     }
-    self->log_destroy_pending = true;
     if (future_init((Future *)self, state, loop) < 0) {
         return -1;
     }
+    self->log_destroy_pending = true;
     self->runnable = (struct runnable){ &task_ops, (PyObject *)self };
     if (lazy_context_init(&self->context, state, context) < 0) {
         return -1;

@@ -111,13 +111,18 @@ coroutine_send(Coroutine *self, PyObject *value)
 {
     PyObject *result;
     PySendResult outcome = coroutine_am_send(self, value, &result);
+    if (outcome == PYGEN_RETURN && result == Py_None) {
+        PyErr_SetNone(PyExc_StopIteration); /* without arguments, unlike that of a future's iterator */
+        Py_DECREF(result);
+        return NULL;
+    }
     return send_result_as_method(outcome, result);
 }
 
 static PyObject *
 coroutine_throw(Coroutine *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *error = args_parse_throw(args, nargs);
+    PyObject *error = args_parse_throw(args, nargs, true);
     if (error == NULL || check_resumable(self) < 0) {
         Py_XDECREF(error);
         return NULL;
@@ -234,6 +239,14 @@ coroutine_get_suspended(Coroutine *self, void *Py_UNUSED(closure))
     return PyBool_FromLong(self->coroutine_state == COROUTINE_SUSPENDED);
 }
 
+/* What inspect.getcoroutinestate() asks from 3.15 on.  Before, it goes by the frame. */
+static PyObject *
+coroutine_get_state(Coroutine *self, void *Py_UNUSED(closure))
+{
+    static const char *const names[] = { "CORO_CREATED", "CORO_RUNNING", "CORO_SUSPENDED", "CORO_CLOSED" };
+    return PyUnicode_InternFromString(names[self->coroutine_state]);
+}
+
 static PyObject *
 get_none(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
 {
@@ -259,6 +272,7 @@ PyGetSetDef coroutine_getset[] = {
     { "cr_suspended", (getter)coroutine_get_suspended, NULL, NULL, NULL },
     { "cr_frame", get_none, NULL, "None: it has no Python frame.", NULL },
     { "cr_origin", get_none, NULL, "None: in debug mode the coroutine is asyncio's own.", NULL },
+    { AC_PY315 ? "cr_state" : NULL, (getter)coroutine_get_state, NULL, NULL, NULL },
     { 0 },
 };
 

@@ -17,6 +17,7 @@
 #include "core/handle.h"
 #include "core/registry.h"
 #include "flow/coroutine.h"
+#include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
 
@@ -221,9 +222,10 @@ SleepCoroutine_dealloc(SleepCoroutine *self)
 }
 
 static PyObject *
-sleep_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+sleep_function(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = state_of_module(module);
+    struct state *state = coroutine_function_state(function);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     /* Wrong calls, and delay= by keyword, are rare: asyncio's own function knows the words.  In debug mode its coroutine
        also knows where it was made. */
     bool result_keyword = nargs == 1 && kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1
@@ -234,15 +236,9 @@ sleep_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObje
     return sleep_coroutine_new(state, args[0], nargs == 2 || result_keyword ? args[1] : Py_None);
 }
 
-PyDoc_STRVAR(sleep_doc, "sleep($module, delay, result=None, /)\n--\n\n"
-                        "Coroutine that ends after delay seconds, not earlier, and returns result.\n\n"
+PyDoc_STRVAR(sleep_doc, "Coroutine that ends after delay seconds, not earlier, and returns result.\n\n"
                         "With a delay of 0 or less the other tasks get one turn.\n\n"
                         "asyncio documentation: Coroutines and Tasks, Sleeping.");
-
-static PyMethodDef functions[] = {
-    { "sleep", AC_FAST(sleep_function), METH_FASTCALL | METH_KEYWORDS, sleep_doc },
-    { 0 },
-};
 
 static PyType_Slot SleepCoroutine_slots[] = {
     COROUTINE_SLOTS,
@@ -266,5 +262,5 @@ sleep_register(PyObject *module)
     if (state_add_type(module, &state->SleepCoroutine_type, &SleepCoroutine_spec, NULL) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, functions);
+    return coroutine_function_add(module, state->asyncio_sleep, sleep_function, sleep_doc);
 }

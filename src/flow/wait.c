@@ -14,6 +14,7 @@
 #include "core/registry.h"
 #include "core/task.h"
 #include "flow/coroutine.h"
+#include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
 
@@ -384,9 +385,10 @@ WaitCoroutine_dealloc(WaitCoroutine *self)
 }
 
 static PyObject *
-wait_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+wait_function(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = state_of_module(module);
+    struct state *state = coroutine_function_state(function);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     PyObject *timeout = Py_None, *return_when = NULL;
     Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     bool plain = nargs == 1 && state->debug_loops == 0;
@@ -424,16 +426,10 @@ wait_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObjec
     return (PyObject *)self;
 }
 
-PyDoc_STRVAR(wait_doc, "wait($module, fs, /, *, timeout=None, return_when='ALL_COMPLETED')\n--\n\n"
-                       "Coroutine that waits for the futures and tasks fs; returns two sets, (done, pending).\n\n"
+PyDoc_STRVAR(wait_doc, "Coroutine that waits for the futures and tasks fs; returns two sets, (done, pending).\n\n"
                        "It ends after timeout seconds at the latest, cancelling nothing, or as return_when says:\n"
                        "FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED.\n\n"
                        "asyncio documentation: Coroutines and Tasks, Waiting Primitives.");
-
-static PyMethodDef functions[] = {
-    { "wait", AC_FAST(wait_function), METH_FASTCALL | METH_KEYWORDS, wait_doc },
-    { 0 },
-};
 
 static PyType_Slot WaitCoroutine_slots[] = {
     COROUTINE_SLOTS,
@@ -457,5 +453,5 @@ wait_register(PyObject *module)
     if (state_add_type(module, &state->WaitCoroutine_type, &WaitCoroutine_spec, NULL) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, functions);
+    return coroutine_function_add(module, state->asyncio_wait, wait_function, wait_doc);
 }

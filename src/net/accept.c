@@ -55,12 +55,21 @@ listening_init(struct listening *self, struct state *state, PyObject *sock)
         return 0;
     }
     int type = socket_number(state, sock, state->str_type), proto = socket_number(state, sock, state->str_proto);
-    PyObject *number = PyObject_CallMethodNoArgs(sock, state->str_fileno);
+    self->by_object = false;
+    self->kind = PyErr_Occurred() ? NULL : Py_BuildValue("iii", family, type | SOCK_NONBLOCK, proto);
+    return self->kind ? listening_look_again(self) : -1;
+}
+
+int
+listening_look_again(struct listening *self)
+{
+    if (self->by_object) {
+        return 0;
+    }
+    PyObject *number = PyObject_CallMethodNoArgs(self->sock, self->state->str_fileno);
     self->fd = number ? (int)PyLong_AsLong(number) : -1;
     Py_XDECREF(number);
-    self->kind = PyErr_Occurred() ? NULL : Py_BuildValue("iii", family, type | SOCK_NONBLOCK, proto);
-    self->by_object = false;
-    return self->kind ? 0 : -1;
+    return self->fd == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
 void

@@ -26,6 +26,9 @@ int socket_does_not_block(PyObject *sock);
 int listening_init(struct listening *self, struct state *state, PyObject *sock);
 void listening_clear(struct listening *self);
 
+/* To be called before accepting again where Python code may have closed the socket meanwhile.  Returns 0 or -1. */
+int listening_look_again(struct listening *self);
+
 /* Accepts one connection: as sock.accept() and connection.setblocking(False) do.  Returns 1 with a new *connection and
    *address, 0 if none waits, or -1 with an exception.  Runs Python. */
 int listening_accept(struct listening *self, PyObject **connection, PyObject **address);

@@ -448,33 +448,6 @@ DatagramTransport__read_ready(DatagramTransport *self, PyObject *Py_UNUSED(ignor
     return transport_none_unless(self->conn_lost ? 0 : read_ready(self));
 }
 
-/* The arguments of sendto(data, addr=None), borrowed.  Returns 0, or -1 with TypeError set. */
-static int
-parse_sendto(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **data, PyObject **name)
-{
-    static const char *const names[] = { "data", "addr" };
-    PyObject *values[] = { nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL };
-    if (nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "sendto() takes from 2 to 3 positional arguments but %zd were given", nargs + 1);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
-        PyObject *keyword = PyTuple_GET_ITEM(kwnames, i);
-        int place = PyUnicode_CompareWithASCIIString(keyword, names[0]) == 0   ? 0
-                    : PyUnicode_CompareWithASCIIString(keyword, names[1]) == 0 ? 1
-                                                                               : -1;
-        if (place < 0 || values[place] != NULL) {
-            PyErr_Format(PyExc_TypeError, "sendto() got %s argument %R",
-                         place < 0 ? "an unexpected keyword" : "multiple values for", keyword);
-            return -1;
-        }
-        values[place] = args[nargs + i];
-    }
-    *data = values[0];
-    *name = values[1] ? values[1] : Py_None;
-    return *data ? 0 : args_require("sendto", 0, names, 1);
-}
-
 /* The address that a datagram goes to, borrowed: that of the endpoint, if it has one.  Returns 0, or -1 with ValueError set
    where another was given. */
 static int
@@ -515,10 +488,12 @@ send_or_enqueue(DatagramTransport *self, PyObject *data, PyObject *name)
 static PyObject *
 DatagramTransport_sendto(DatagramTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *data, *name;
-    if (parse_sendto(args, nargs, kwnames, &data, &name) < 0) {
+    static const char *const names[] = { "data", "addr" };
+    PyObject *values[AC_ARRAY_SIZE(names)];
+    if (args_parse("sendto", names, 1, AC_ARRAY_SIZE(names), args, nargs, kwnames, values) < 0) {
         return NULL;
     }
+    PyObject *data = values[0], *name = values[1] ? values[1] : Py_None;
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         PyObject *type = PyType_GetName(Py_TYPE(data));
         if (type != NULL) {
@@ -766,6 +741,8 @@ static PyMethodDef DatagramTransport_methods[] = {
 };
 
 static PyGetSetDef DatagramTransport_getset[] = {
+    TRANSPORT_MARK(DatagramTransport, _high_water, high_water),
+    TRANSPORT_MARK(DatagramTransport, _low_water, low_water),
     { "_buffer", (getter)DatagramTransport_get_buffer, (setter)DatagramTransport_set_buffer,
       "The list of datagrams that wait to be sent: (data, addr).", NULL },
     { 0 },
@@ -784,8 +761,6 @@ static PyMemberDef DatagramTransport_members[] = {
     MEMBER(_address, T_OBJECT, address),
     MEMBER(_context, T_OBJECT, context),
     MEMBER(_buffer_size, T_PYSSIZET, size_bytes),
-    MEMBER(_high_water, T_PYSSIZET, high_water),
-    MEMBER(_low_water, T_PYSSIZET, low_water),
     MEMBER(_conn_lost, T_INT, conn_lost),
     MEMBER(_closing, T_BOOL, closing),
     MEMBER(_paused, T_BOOL, paused),

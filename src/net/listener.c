@@ -73,7 +73,9 @@ accept_failed(Loop *loop, const struct serving *serving)
     }
     PyObject *error = compat_exception_take();
     PyObject *args[] = { error, serving->args };
+    PyObject *outer = handling_begin(error);
     int result = call_method(loop, "_accept_failed", args, 2);
+    handling_end_steal(outer);
     Py_DECREF(error);
     return result;
 }
@@ -115,7 +117,7 @@ accept_many(Loop *loop, const struct serving *serving, struct listening *listeni
             }
             else {
                 PyObject *args[] = { connection, address, serving->args };
-                result = call_method(loop, "_accepted", args, 3);
+                result = call_method(loop, "_accepted", args, 3) < 0 ? -1 : listening_look_again(listening);
             }
             result = result < 0 ? -1 : 1;
             count++;
@@ -191,7 +193,9 @@ Loop__open_accepted(Loop *self, PyObject *accepted)
     else if (transport == NULL) {
         PyObject *error = compat_exception_take();
         PyObject *args[] = { error, sock, protocol ? protocol : Py_None };
+        PyObject *outer = handling_begin(error);
         result = call_method(self, "_open_failed", args, 3);
+        handling_end_steal(outer);
         Py_DECREF(error);
     }
     Py_XDECREF(protocol);

@@ -80,10 +80,10 @@ typedef struct {
 
 /* The other side has closed: eof_received() and connection_lost(), each in a turn of its own.  Returns 0 or -1. */
 static int
-end_of_file(ReadPipeTransport *self, Loop *loop)
+report_end_of_file(ReadPipeTransport *self, Loop *loop)
 {
     struct state *state = self->state;
-    PyObject *debug = PyObject_CallMethodNoArgs(self->loop, state->str_get_debug);
+    PyObject *debug = PyObject_CallMethodNoArgs((PyObject *)loop, state->str_get_debug);
     int log = debug ? PyObject_IsTrue(debug) : -1;
     Py_XDECREF(debug);
     if (log > 0) {
@@ -100,6 +100,16 @@ end_of_file(ReadPipeTransport *self, Loop *loop)
         return -1;
     }
     return reader_unwatch(loop, self->fd, READER_READ);
+}
+
+/* The same, with the loop held: what runs may take it from the transport. */
+static int
+end_of_file(ReadPipeTransport *self, Loop *loop)
+{
+    Py_INCREF(loop);
+    int result = report_end_of_file(self, loop);
+    Py_DECREF(loop);
+    return result;
 }
 
 /* Reads once and tells the protocol.  Returns 0, or -1 with what the protocol raised, which is the loop's to report. */
@@ -205,10 +215,9 @@ end_soon(WritePipeTransport *self, PyObject *exception)
 
 /* All has been written.  Returns 0 or -1. */
 static int
-drained(WritePipeTransport *self)
+end_if_drained(WritePipeTransport *self, Loop *loop)
 {
-    Loop *loop = transport_loop_borrow(self->state, self->loop);
-    if (loop == NULL || reader_unwatch(loop, self->fd, READER_WRITE) < 0) {
+    if (reader_unwatch(loop, self->fd, READER_WRITE) < 0) {
         return -1;
     }
     if (self->protocol_paused && control_flow(self, "_maybe_resume_protocol") < 0) {
@@ -227,16 +236,26 @@ drained(WritePipeTransport *self)
     return lost ? 0 : -1;
 }
 
+/* The same, with the loop held: what runs may take it from the transport. */
+static int
+drained(WritePipeTransport *self)
+{
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    Py_XINCREF(loop);
+    int result = loop ? end_if_drained(self, loop) : -1;
+    Py_XDECREF(loop);
+    return result;
+}
+
 /* ---- Python face ---- */
 
 static PyObject *
 ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *protocol = self->protocol;
-    if (self->closing || !transport_is_set(protocol)) {
+    if (self->closing || !transport_is_set(self->pipe)) {
         Py_RETURN_NONE;
     }
-    Py_INCREF(protocol);
+    PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
     int result = read_once(self, protocol);
     Py_DECREF(protocol);
     return transport_none_unless(result);
@@ -513,6 +532,8 @@ static PyGetSetDef ReadPipeTransport_getset[] = {
 
 static PyGetSetDef WritePipeTransport_getset[] = {
     FILENO(WritePipeTransport),
+    TRANSPORT_MARK(WritePipeTransport, _high_water, high_water),
+    TRANSPORT_MARK(WritePipeTransport, _low_water, low_water),
     { "_buffer", (getter)WritePipeTransport_get_buffer, (setter)WritePipeTransport_set_buffer,
       "The list of bytes objects that wait to be written.", NULL },
     { 0 },
@@ -536,8 +557,6 @@ static PyMemberDef WritePipeTransport_members[] = {
     MEMBER(WritePipeTransport, _pipe, T_OBJECT, pipe),
     MEMBER(WritePipeTransport, _protocol, T_OBJECT, protocol),
     MEMBER(WritePipeTransport, _extra, T_OBJECT, extra),
-    MEMBER(WritePipeTransport, _high_water, T_PYSSIZET, high_water),
-    MEMBER(WritePipeTransport, _low_water, T_PYSSIZET, low_water),
     MEMBER(WritePipeTransport, _conn_lost, T_INT, conn_lost),
     MEMBER(WritePipeTransport, _closing, T_BOOL, closing),
     MEMBER(WritePipeTransport, _protocol_paused, T_BOOL, protocol_paused),

@@ -104,34 +104,23 @@ StreamTransport_get_extra_info(StreamTransport *self, PyObject *const *args, Py_
 {
     static const char *const names[] = { "name", "default" };
     struct state *state = self->state;
-    if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 0) {
-        PyObject *result = args_call_in_order(state->StreamTransport_type, (PyObject *)self, "get_extra_info", names,
-                                              AC_ARRAY_SIZE(names), args, nargs, kwnames);
-        if (result != NULL || PyErr_Occurred()) {
-            return result;
-        }
-    }
-    if (args_require("get_extra_info", nargs, names, 1) < 0) {
+    PyObject *values[AC_ARRAY_SIZE(names)];
+    if (args_parse("get_extra_info", names, 1, AC_ARRAY_SIZE(names), args, nargs, kwnames, values) < 0) {
         return NULL;
     }
+    PyObject *name = values[0], *default_value = values[1] ? values[1] : Py_None;
     /* The names without the dictionary, which is all that an access log wants. */
-    PyObject *known = self->extra != NULL              ? NULL
-                      : args[0] == state->str_peername ? self->info.peername
-                      : args[0] == state->str_sockname ? self->info.sockname
-                                                       : NULL;
+    PyObject *known = self->extra != NULL           ? NULL
+                      : name == state->str_peername ? self->info.peername
+                      : name == state->str_sockname ? self->info.sockname
+                                                    : NULL;
     if (known != NULL) {
         return Py_NewRef(known);
     }
-    PyObject *extra = extra_borrow(self);
-    if (extra == NULL) {
-        return NULL;
-    }
-    PyObject *default_value = nargs > 1 ? args[1] : Py_None;
-    PyObject *value = PyDict_CheckExact(extra) ? PyDict_GetItemWithError(extra, args[0]) : NULL;
-    if (value != NULL || PyErr_Occurred() || PyDict_CheckExact(extra)) {
-        return value ? Py_NewRef(value) : PyErr_Occurred() ? NULL : Py_NewRef(default_value);
-    }
-    return PyObject_CallMethod(extra, "get", "OO", args[0], default_value);
+    PyObject *extra = Py_XNewRef(extra_borrow(self)); /* the name may be anything, and so may its __eq__() */
+    PyObject *value = extra ? PyObject_CallMethod(extra, "get", "OO", name, default_value) : NULL;
+    Py_XDECREF(extra);
+    return value;
 }
 
 /* ---- Opening ---- */
@@ -140,8 +129,9 @@ StreamTransport_get_extra_info(StreamTransport *self, PyObject *const *args, Py_
 static int
 call_server(StreamTransport *self, PyObject *server, PyObject *method)
 {
-    PyObject *args[] = { server, (PyObject *)self };
+    PyObject *args[] = { Py_NewRef(server), (PyObject *)self };
     PyObject *result = PyObject_VectorcallMethod(method, args, AC_PY313 ? 2 : 1, NULL);
+    Py_DECREF(args[0]);
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
@@ -186,9 +176,12 @@ schedule_start(StreamTransport *self, PyObject *waiter)
     if (!transport_is_set(waiter)) {
         return 0;
     }
-    PyObject *args[] = { self->loop, state->set_result_unless_cancelled, waiter, Py_None, self->context };
-    PyObject *kwnames = transport_is_set(self->context) ? state->context_kwnames : NULL;
+    PyObject *loop = Py_NewRef(self->loop ? self->loop : Py_None), *context = Py_XNewRef(self->context);
+    PyObject *args[] = { loop, state->set_result_unless_cancelled, waiter, Py_None, context };
+    PyObject *kwnames = transport_is_set(context) ? state->context_kwnames : NULL;
     PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, args, 4, kwnames);
+    Py_DECREF(loop);
+    Py_XDECREF(context);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
 }
@@ -310,7 +303,10 @@ StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(i
     if (!loop->fused) {
         return call_asyncio(self, state->str__read_ready__on_eof); /* which logs it in debug mode */
     }
-    PyObject *answer = PyObject_CallMethodNoArgs(self->protocol, state->str_eof_received);
+    /* Held, for looking the method up may set another; None where there is none has no such method. */
+    PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
+    PyObject *answer = PyObject_CallMethodNoArgs(protocol, state->str_eof_received);
+    Py_DECREF(protocol);
     int keep_open = answer ? PyObject_IsTrue(answer) : -1;
     if (answer == NULL) {
         return transport_none_unless(
@@ -327,12 +323,33 @@ StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(i
     return transport_none_unless(loop && !loop->closed ? reader_unwatch(loop, self->fd, READER_READ) : 0);
 }
 
+/* Ends what still waits for the socket, a sendfile(): its number is soon another's.  Returns 0 or -1. */
+static int
+stop_watching(StreamTransport *self, PyObject *sock)
+{
+    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
+    if (AC_LIKELY(loop == NULL || loop->closed || poller_find(&loop->poller, self->fd) == NULL)) {
+        return 0;
+    }
+    PyObject *number = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
+    long fd =
+        number ? PyLong_AsLong(number) : -1; /* who has closed the socket behind our back has given the number away */
+    Py_XDECREF(number);
+    if (fd != self->fd || loop->closed) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return reader_unwatch(loop, self->fd, READER_READ) < 0 ? -1 : reader_unwatch(loop, self->fd, READER_WRITE);
+}
+
 /* Lets go of the socket and of everything else.  Returns 0 or -1. */
 static int
 release_everything(StreamTransport *self)
 {
     PyObject *sock = Py_NewRef(self->sock ? self->sock : Py_None);
-    PyObject *closed = PyObject_CallMethodNoArgs(sock, self->state->str_close);
+    PyObject *closed = NULL;
+    if (stop_watching(self, sock) == 0) {
+        closed = PyObject_CallMethodNoArgs(sock, self->state->str_close);
+    }
     Py_DECREF(sock);
     if (closed == NULL) {
         return -1;

@@ -54,9 +54,10 @@ end_soon(StreamTransport *self, PyObject *exception)
     PyObject *loop = Py_NewRef(self->loop);
     int result = transport_end_soon(self->state, (PyObject *)self, loop, exception, self->context, &self->closing,
                                     &self->conn_lost);
-    if (self->conn_lost && transport_is_set(self->sock)) {
+    Loop *ours = loop_cast(self->state, loop);
+    if (self->conn_lost && transport_is_set(self->sock) && ours != NULL) {
         PyObject *raised = result < 0 ? compat_exception_take() : NULL;
-        int stopped = reader_unwatch((Loop *)loop, self->fd, READER_READ);
+        int stopped = reader_unwatch(ours, self->fd, READER_READ);
         if (raised == NULL) {
             result = stopped;
         }
@@ -393,11 +394,10 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
 static PyObject *
 StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *protocol = self->protocol;
-    if (self->conn_lost || !transport_is_set(protocol)) {
+    if (self->conn_lost || !transport_is_set(self->sock)) {
         Py_RETURN_NONE;
     }
-    Py_INCREF(protocol);
+    PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
     int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
     Py_DECREF(protocol);
     return transport_none_unless(result);
@@ -456,6 +456,10 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (check_writable(self, "writelines") < 0) {
         return NULL;
     }
+    int any = PyObject_IsTrue(list_of_data);
+    if (any <= 0) {
+        return transport_none_unless(any); /* also None, as by asyncio */
+    }
     /* A copy: a line's __buffer__() may change the list. */
     PyObject *lines = PySequence_Tuple(list_of_data);
     if (lines == NULL) {
@@ -508,11 +512,11 @@ StreamTransport_write_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     if (flush(self) < 0) {
         return NULL;
     }
-    self->eof = true;
-    if (chunks_empty(&self->chunks) && transport_is_set(self->sock) && !self->conn_lost) {
-        return shut_down_writing(self);
+    if (self->closing) {
+        Py_RETURN_NONE; /* what was written could not be sent, or pause_writing() has closed it */
     }
-    Py_RETURN_NONE;
+    self->eof = true;
+    return chunks_empty(&self->chunks) ? shut_down_writing(self) : Py_NewRef(Py_None);
 }
 
 /* Everything has been sent by a transport that is closing.  Returns 0 or -1.  Runs Python. */
@@ -843,6 +847,8 @@ static PyMethodDef StreamTransport_methods[] = {
 };
 
 static PyGetSetDef StreamTransport_getset[] = {
+    TRANSPORT_MARK(StreamTransport, _high_water, high_water),
+    TRANSPORT_MARK(StreamTransport, _low_water, low_water),
     { "_buffer", (getter)StreamTransport_get_buffer, (setter)StreamTransport_ignore_setting,
       "The list of bytes objects that wait to be sent.", NULL },
     { "_extra", (getter)StreamTransport_get_extra, (setter)StreamTransport_set_extra,
@@ -863,8 +869,6 @@ static PyMemberDef StreamTransport_members[] = {
     MEMBER(_server, T_OBJECT, server),
     MEMBER(_empty_waiter, T_OBJECT, empty_waiter),
     MEMBER(_context, T_OBJECT, context),
-    MEMBER(_high_water, T_PYSSIZET, high_water),
-    MEMBER(_low_water, T_PYSSIZET, low_water),
     MEMBER(_conn_lost, T_INT, conn_lost),
     MEMBER(_closing, T_BOOL, closing),
     MEMBER(_paused, T_BOOL, paused),

@@ -25,17 +25,16 @@ call_soon_fused(Loop *loop, PyObject *method, PyObject *argument, PyObject *cont
     return result;
 }
 
-int
-transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
-                    PyObject *context)
+/* The same for arguments that are held. */
+static int
+call_method_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
+                 PyObject *context)
 {
-    Py_INCREF(loop); /* the look-up can run Python, and that can close the transport */
     PyObject *method = PyObject_GetAttr(object, method_name);
     Loop *ours = loop_cast(state, loop);
     if (method != NULL && ours != NULL && ours->fused && !ours->closed) {
         int result = call_soon_fused(ours, method, argument, context);
         Py_DECREF(method);
-        Py_DECREF(loop);
         return result;
     }
     PyObject *args[4] = { loop, method };
@@ -48,10 +47,24 @@ transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObj
     PyObject *handle = method ? PyObject_VectorcallMethod(state->str_call_soon, args, count, kwnames) : NULL;
     Py_XDECREF(method);
     Py_XDECREF(handle);
-    Py_DECREF(loop);
     return handle ? 0 : -1;
 }
 
+int
+transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name, PyObject *argument,
+                    PyObject *context)
+{
+    /* What is a field of the transport may be deleted; then None says what it lacks.  The look-up can run Python, and that can
+       close the transport. */
+    object = Py_NewRef(object ? object : Py_None);
+    loop = Py_NewRef(loop ? loop : Py_None);
+    Py_XINCREF(context);
+    int result = call_method_soon(state, object, loop, method_name, argument, context);
+    Py_XDECREF(context);
+    Py_DECREF(loop);
+    Py_DECREF(object);
+    return result;
+}
 int
 transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *exception, PyObject *context,
                    bool *closing, int *conn_lost)
@@ -70,11 +83,9 @@ transport_end_soon(struct state *state, PyObject *object, PyObject *loop, PyObje
 int
 transport_call_handling(PyObject *object, const char *method, const char *message)
 {
-    PyObject *exception = compat_exception_take(), *outer = PyErr_GetHandledException();
-    PyErr_SetHandledException(exception);
+    PyObject *exception = compat_exception_take(), *outer = handling_begin(exception);
     PyObject *result = PyObject_CallMethod(object, method, message ? "Os" : "O", exception, message);
-    PyErr_SetHandledException(outer);
-    Py_XDECREF(outer);
+    handling_end_steal(outer);
     Py_DECREF(exception);
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -97,6 +108,32 @@ transport_count_lost_write(struct state *state, int *conn_lost, const char *warn
     PyObject *result = PyObject_CallMethod(state->asyncio_logger, "warning", "s", warning);
     Py_XDECREF(result);
     return result ? 0 : -1;
+}
+
+PyObject *
+transport_get_mark(PyObject *self, void *offset)
+{
+    return PyLong_FromSsize_t(*(Py_ssize_t *)((char *)self + (uintptr_t)offset));
+}
+
+int
+transport_set_mark(PyObject *self, PyObject *value, void *offset)
+{
+    Py_ssize_t mark = PY_SSIZE_T_MAX;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_TypeError, "a water mark cannot be deleted");
+        return -1;
+    }
+    if (!PyFloat_Check(value) || PyFloat_AS_DOUBLE(value) < (double)PY_SSIZE_T_MAX) {
+        PyObject *number = PyNumber_Long(value);
+        mark = number ? PyNumber_AsSsize_t(number, NULL) : -1;
+        Py_XDECREF(number);
+        if (mark == -1 && PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    *(Py_ssize_t *)((char *)self + (uintptr_t)offset) = mark;
+    return 0;
 }
 
 int

@@ -49,6 +49,13 @@ int transport_count_lost_write(struct state *state, int *conn_lost, const char *
    0, or -1 with ImportError where asyncio's class is laid out otherwise. */
 int transport_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyObject *base, size_t own_offset);
 
+/* A water mark, which is the Py_ssize_t at an offset in the object, for asyncio's set_write_buffer_limits(): that takes any
+   number, of which this keeps what a buffer can be compared with. */
+PyObject *transport_get_mark(PyObject *self, void *offset);
+int transport_set_mark(PyObject *self, PyObject *value, void *offset);
+#define TRANSPORT_MARK(type, name, field) \
+    { #name, transport_get_mark, transport_set_mark, NULL, (void *)offsetof(type, field) }
+
 /* Gives the loop's type methods that core may not know.  Returns 0 or -1. */
 int loop_add_methods(struct state *state, PyMethodDef *methods, size_t count);
 

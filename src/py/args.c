@@ -72,7 +72,7 @@ done:
 }
 
 PyObject *
-args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
+args_parse_throw(PyObject *const *args, Py_ssize_t nargs, bool is_coroutine)
 {
     if (nargs < 1 || nargs > 3) {
         PyErr_Format(PyExc_TypeError, "throw expected at %s, got %zd",
@@ -89,7 +89,7 @@ args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
     PyObject *type = args[0], *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
     PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
     if (traceback != NULL && !PyTraceBack_Check(traceback)) {
-        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback");
+        PyErr_Format(PyExc_TypeError, "throw() third argument must be a traceback%s", is_coroutine ? " object" : "");
         return NULL;
     }
     PyObject *error = NULL;
@@ -112,6 +112,10 @@ args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
             Py_CLEAR(error);
         }
     }
+    else if (!PyExceptionInstance_Check(type) && is_coroutine) {
+        PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %s",
+                     Py_TYPE(type)->tp_name);
+    }
     else if (!PyExceptionInstance_Check(type)) {
         PyErr_SetString(PyExc_TypeError,
                         "exceptions must be classes deriving BaseException or instances of such a class");
@@ -128,20 +132,54 @@ args_parse_throw(PyObject *const *args, Py_ssize_t nargs)
     return error;
 }
 
+/* The place of keyword `keyword` among `names`, or -1. */
+static Py_ssize_t
+find_name(const char *const *names, Py_ssize_t count, PyObject *keyword)
+{
+    Py_ssize_t place = count - 1;
+    while (place >= 0 && PyUnicode_CompareWithASCIIString(keyword, names[place]) != 0) {
+        place--;
+    }
+    return place;
+}
+
+int
+args_parse(const char *function, const char *const *names, Py_ssize_t required, Py_ssize_t count, PyObject *const *args,
+           Py_ssize_t nargs, PyObject *kwnames, PyObject **values)
+{
+    if (AC_UNLIKELY(nargs > count)) {
+        const char *format = required == count ? "%s() takes %zd positional arguments but %zd were given"
+                                               : "%s() takes from %zd to %zd positional arguments but %zd were given";
+        Py_ssize_t least = required + 1, given = nargs + 1; /* with self */
+        PyErr_Format(PyExc_TypeError, format, function, least, required == count ? given : count + 1, given);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        values[i] = i < nargs ? args[i] : NULL;
+    }
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *keyword = PyTuple_GET_ITEM(kwnames, i);
+        Py_ssize_t place = find_name(names, count, keyword);
+        if (place < 0 || values[place] != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() got %s argument %R", function,
+                         place < 0 ? "an unexpected keyword" : "multiple values for", keyword);
+            return -1;
+        }
+        values[place] = args[nargs + i];
+    }
+    Py_ssize_t present = 0;
+    while (present < required && values[present] != NULL) {
+        present++;
+    }
+    return args_require(function, present, names, required);
+}
+
 PyObject *
 args_parse_one(const char *function, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *value;
     if (AC_LIKELY(nargs == 1 && kwnames == NULL)) {
         return args[0];
     }
-    Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-    if (nargs == 0 && keywords == 0) {
-        (void)args_require(function, 0, &name, 1);
-        return NULL;
-    }
-    if (nargs == 0 && keywords == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), name) == 0) {
-        return args[0];
-    }
-    PyErr_Format(PyExc_TypeError, "%s() takes one argument, '%s'", function, name);
-    return NULL;
+    return args_parse(function, &name, 1, 1, args, nargs, kwnames, &value) < 0 ? NULL : value;
 }

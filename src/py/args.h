@@ -24,6 +24,11 @@ int args_parse_context(const char *function, PyObject *context_name, PyObject *c
 /* TypeError in the words of a Python function with these positional parameters, if nargs is too small. Returns 0 or -1. */
 int args_require(const char *function, Py_ssize_t nargs, const char *const *names, Py_ssize_t count);
 
+/* The arguments of a method with `count` parameters, of which the first `required` have no default, by position or by keyword:
+   borrowed, NULL where the default holds.  Returns 0, or -1 with TypeError set. */
+int args_parse(const char *function, const char *const *names, Py_ssize_t required, Py_ssize_t count,
+               PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **values);
+
 /* The argument of a method with one parameter, by position or by keyword.  Borrowed, or NULL with TypeError set. */
 PyObject *args_parse_one(const char *function, const char *name, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames);
@@ -34,7 +39,7 @@ PyObject *args_call_in_order(PyTypeObject *type, PyObject *self, const char *met
                              Py_ssize_t count, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* The arguments of an awaitable's throw(exception) or throw(type[, value[, traceback]]), as one exception.  New reference,
-   or NULL with TypeError set. */
-PyObject *args_parse_throw(PyObject *const *args, Py_ssize_t nargs);
+   or NULL with TypeError set, in the words of a coroutine or in those of a future's iterator. */
+PyObject *args_parse_throw(PyObject *const *args, Py_ssize_t nargs, bool is_coroutine);
 
 #endif

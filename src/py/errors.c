@@ -28,6 +28,21 @@ exception_leaves_loop(void)
     return PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
 }
 
+PyObject *
+handling_begin(PyObject *exception)
+{
+    PyObject *outer = PyErr_GetHandledException();
+    PyErr_SetHandledException(exception);
+    return outer;
+}
+
+void
+handling_end_steal(PyObject *outer)
+{
+    PyErr_SetHandledException(outer);
+    Py_XDECREF(outer);
+}
+
 int
 refuse_delete(PyObject *value, const char *attribute, const char *class)
 {

@@ -17,6 +17,11 @@ PyObject *exception_of_failure(void);
 /* Whether the exception that is set must leave the loop: SystemExit or KeyboardInterrupt. */
 bool exception_leaves_loop(void);
 
+/* Between these two the exception is the one being handled, as in an `except` clause: sys.exc_info() shows it, and it becomes
+   the context of what is raised. The second takes what the first has returned; neither can fail. */
+PyObject *handling_begin(PyObject *exception);
+void handling_end_steal(PyObject *outer);
+
 /* For setters: AttributeError where `value` is NULL, the attribute being deleted.  Returns 0 or -1. */
 int refuse_delete(PyObject *value, const char *attribute, const char *class);
 

@@ -361,6 +361,24 @@ def transport_without_its_fields(impl):
 
 
 @case
+def transport_with_a_loop_and_nothing_else(impl):
+    """Never initialised, each of its methods is called by hand."""
+    with new_loop(impl) as loop:
+        with connected(loop, Recorder()) as (transport, _):
+            kind = type(transport)
+        for name in dir(kind):
+            if name.startswith("__"):
+                continue
+            for args in (), (b"x",), (None, None):
+                blank = kind.__new__(kind)
+                attempt(setattr, blank, "_loop", loop)
+                method = attempt(getattr, blank, name)
+                attempt(method, *args)
+                blank.abort = blank.close = lambda: None
+                attempt(turns, loop, 2)
+
+
+@case
 def loop_is_closed_under_transports(impl):
     with new_loop(impl) as loop:
         with connected(loop, Recorder()) as (first, theirs), connected(loop, Recorder()) as (second, _):

@@ -65,8 +65,8 @@ KEYWORDS = [
 ]
 
 
-class StepTooLong(BaseException):  # noqa: N818 - no error
-    """Ends a step that waits."""
+class StepTooLong(KeyboardInterrupt):
+    """Ends a step that waits: as a KeyboardInterrupt, which a loop hands on, while it reports all others and goes on."""
 
 
 class Program:
@@ -74,6 +74,7 @@ class Program:
         self.random = random.Random(seed)
         self.verbose = verbose
         self.depth = 0
+        self.in_step = False
         self.systemerrors = []
         self.pool = []
         self.types = [
@@ -371,32 +372,36 @@ class BufferedProtocol(asyncio.BufferedProtocol):
             self.buffer.clear()
 
 
+def end_steps_that_wait(program):
+    """Raise StepTooLong in steps that take longer than STEP_SECONDS, again and again: a destructor may swallow it."""
+
+    def too_long(*args):
+        if program.in_step:
+            raise StepTooLong
+
+    signal.signal(signal.SIGALRM, too_long)
+
+
 def run(seed, steps, verbose=False):
     """Run the program of a seed. Raises SystemError where a step has."""
     logging.disable()
     sys.unraisablehook = lambda args: None
     sys.set_coroutine_origin_tracking_depth(0)
     program = Program(seed, verbose)
-
-    def too_long(*args):
-        raise StepTooLong
-
-    signal.signal(signal.SIGALRM, too_long)
+    end_steps_that_wait(program)
     program.open()
     for _ in range(steps):
         program.depth = 0
         if _core.Loop.is_closed(program.loop):
             program.open()
+        signal.setitimer(signal.ITIMER_REAL, STEP_SECONDS, STEP_SECONDS)
+        program.in_step = True
         try:
-            signal.setitimer(signal.ITIMER_REAL, STEP_SECONDS)
             program.step()
         except StepTooLong:
             pass
-        finally:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-            except StepTooLong:
-                pass
+        program.in_step = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
     asyncio._set_running_loop(None)
     program.depth = LIMIT_OF_DEPTH
     program.pool.clear()

@@ -3,7 +3,7 @@
 In rounds, until the time is over, on loopback: many connections that echo messages; connecting and closing; timers set and
 cancelled; slow readers with megabytes behind the water marks; subprocesses; and peers that reset at random meanwhile. After
 each round all bytes are accounted for by checksums, no descriptor and no task is left, and memory has not grown since the first
-rounds.
+rounds. How long a message took there and back is printed, first and last rounds beside each other: that is for the reader to judge.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import random
 import resource
 import socket
+import statistics
 import struct
 import sys
 import time
@@ -23,6 +24,7 @@ import asyncio_c
 ROUNDS_TO_WARM_UP = 2
 GROWTH_KB = 24 * 1024  # what the allocator may keep of a round beside the ones before
 MESSAGE = 64
+IN_THE_MIXTURE = 500  # connections at once
 
 
 def descriptors():
@@ -35,39 +37,43 @@ def memory_kb():
 
 
 class Echo(asyncio.Protocol):
-    open = 0
+    """Sends back what it receives; is in the set `connected` for as long as it can."""
+
+    def __init__(self, connected):
+        self.connected = connected
 
     def connection_made(self, transport):
-        Echo.open += 1
+        self.connected.add(self)
         self.transport = transport
 
     def data_received(self, data):
         self.transport.write(data)
 
     def connection_lost(self, exc):
-        Echo.open -= 1
+        self.connected.remove(self)
 
 
 class Client(asyncio.Protocol):
-    """Sends messages one after the other, and checks what comes back."""
+    """Sends messages one after the other, checks what comes back, and adds to `latencies` how many seconds that took."""
 
-    def __init__(self, random, count):
-        self.random, self.left, self.expected = random, count, b""
+    def __init__(self, random, count, latencies):
+        self.random, self.left, self.expected, self.latencies = random, count, b"", latencies
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport):
         self.transport = transport
-        self.send()
 
     def send(self):
         self.expected = self.random.randbytes(MESSAGE)
         self.received = b""
+        self.sent_at = time.monotonic()
         self.transport.write(self.expected)
 
     def data_received(self, data):
         self.received += data
         if len(self.received) < MESSAGE:
             return
+        self.latencies.append(time.monotonic() - self.sent_at)
         assert self.received == self.expected, "a byte is lost or changed"
         self.left -= 1
         self.send() if self.left else self.transport.close()
@@ -77,33 +83,39 @@ class Client(asyncio.Protocol):
             self.done.set_result(self.left)
 
 
-async def echoes(soak):
-    """All connections at once, each with a few messages."""
+async def echoes(soak, connections=None):
+    """All connections at once, or as many as asked for, each with a few messages."""
+    connections = connections or soak.connections
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=4096)
+    connected, clients = set(), []
+    server = await loop.create_server(lambda: Echo(connected), "127.0.0.1", 0, backlog=4096)
     address = server.sockets[0].getsockname()
-    clients = []
-    for first in range(0, soak.connections, 500):
+    for first in range(0, connections, 500):
         connecting = [
-            loop.create_connection(lambda: Client(soak.random, 5), *address)
-            for _ in range(min(500, soak.connections - first))
+            loop.create_connection(lambda: Client(soak.random, 5, soak.latencies), *address)
+            for _ in range(min(500, connections - first))
         ]
         clients += [client for _, client in await asyncio.gather(*connecting)]
+    while len(connected) < connections:
+        await asyncio.sleep(0)
+    for client in clients:
+        client.send()
     assert await asyncio.gather(*[client.done for client in clients]) == [0] * len(clients)
-    await close(server)
+    await close(server, connected)
     return len(clients) * 5 * MESSAGE
 
 
-async def close(server):
+async def close(server, connected):
     server.close()
-    while Echo.open:
+    while connected:
         await asyncio.sleep(0)
 
 
 async def storms(soak):
     """Connections that are closed, aborted or reset as soon as they are there, or before."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=1024)
+    connected = set()
+    server = await loop.create_server(lambda: Echo(connected), "127.0.0.1", 0, backlog=1024)
     address = server.sockets[0].getsockname()
 
     async def one():
@@ -126,7 +138,7 @@ async def storms(soak):
     for _ in range(5):
         await asyncio.gather(*[one() for _ in range(200)])
     await asyncio.sleep(0.01)
-    await close(server)
+    await close(server, connected)
     return 0
 
 
@@ -211,6 +223,7 @@ class Soak:
         self.random = random.Random(options.seed)
         self.connections, self.timers = options.connections, options.timers
         self.reports = []
+        self.latencies = []
 
     async def round(self, names):
         """One round; what a part leaves is an error. Returns how many bytes were checked."""
@@ -223,7 +236,8 @@ class Soak:
             assert descriptors() <= before + 1, f"{name} leaves {descriptors() - before} descriptors"
             assert len(asyncio.all_tasks()) == 1, f"{name} leaves tasks"
             assert not self.reports, f"{name}: {self.reports[0]}"
-        await asyncio.gather(storms(self), slow_readers(self), processes(self), timers(self))
+        mixed = echoes(self, 100), storms(self), slow_readers(self), processes(self), timers(self)
+        total += (await asyncio.gather(*mixed))[0]
         assert not self.reports, self.reports[0]
         return total
 
@@ -238,25 +252,35 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
     options = parser.parse_args()
-    needed = 2 * options.connections + 200
+    needed = 2 * max(options.connections, IN_THE_MIXTURE) + 200
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < needed:
         options.connections, needed = (hard - 200) // 2, hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     soak, end, number, peak, checked = Soak(options), time.monotonic() + options.seconds, 0, 0, 0
+    medians_ms = []
     with asyncio.Runner(loop_factory=asyncio_c.new_event_loop) as runner:
         while number <= ROUNDS_TO_WARM_UP or time.monotonic() < end:
             began = time.monotonic()
+            soak.latencies.clear()
             checked += runner.run(soak.round(options.parts))
+            medians_ms.append(statistics.median(soak.latencies) * 1000)
             gc.collect()
             number += 1
             memory = memory_kb()
             seconds = time.monotonic() - began
-            print(f"round {number}: {memory} KiB, {descriptors()} descriptors, {seconds:.1f} s", flush=True)
+            print(
+                f"round {number}: {memory} KiB, {descriptors()} descriptors, {seconds:.1f} s, "
+                f"median round trip {medians_ms[-1]:.1f} ms",
+                flush=True,
+            )
             if number <= ROUNDS_TO_WARM_UP:
                 peak = max(peak, memory)
             assert memory < peak + GROWTH_KB, f"memory has grown from {peak} to {memory} KiB"
+    some = max(1, number // 3)
+    first, last = statistics.median(medians_ms[:some]), statistics.median(medians_ms[-some:])
+    print(f"median round trip of the first {some} rounds {first:.1f} ms, of the last {last:.1f} ms")
     print(
         f"{number} rounds, {options.connections} connections at once, {checked >> 20} MiB checked: all is well"
     )

@@ -62,6 +62,43 @@ def test_protocol_factory_of_a_server_runs_outside_of_a_task(impl, loop):
     assert (loop.run_until_complete(main()) is None) == impl.native_loop
 
 
+def test_write_that_fails_is_known_after_the_step(impl, loop):
+    async def main():
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.transport.pause_reading()
+        theirs.close()
+        writer.write(b"x")
+        known = writer.transport.is_closing()
+        await asyncio.sleep(0)
+        assert writer.transport.is_closing()
+        writer.close()
+        with pytest.raises(BrokenPipeError):
+            await writer.wait_closed()
+        return known
+
+    assert loop.run_until_complete(main()) != impl.native_loop
+
+
+def test_view_with_gaps_is_written(impl, loop):
+    reported = []
+    loop.set_exception_handler(lambda loop, context: reported.append(type(context["exception"])))
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            writer.write(memoryview(b"abc")[::2])
+            await asyncio.sleep(0)
+            lost = writer.transport.is_closing()
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            return lost, theirs.recv(10)
+
+    assert loop.run_until_complete(main()) == ((False, b"ac") if impl.native_loop else (True, b""))
+    assert reported == ([] if impl.native_loop else [BufferError])
+
+
 def test_tracebacks_have_no_frames_of_what_is_native(impl, loop):
     def fails():
         raise ValueError("in a callback")

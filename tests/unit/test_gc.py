@@ -223,6 +223,47 @@ def test_loop_is_not_kept_by_what_ran_on_it(impl):
     assert_dies(make)
 
 
+def test_handle_given_to_the_exception_handler_in_a_cycle(loop):
+    class Holder:
+        pass
+
+    def make():
+        holder, token = Holder(), Token()
+        loop.set_exception_handler(lambda loop, context: setattr(holder, "handle", context["handle"]))
+        loop.call_soon(divmod, holder, token)
+        support.run_once(loop)
+        loop.set_exception_handler(None)
+        assert holder.handle._args == (holder, token)
+        return holder, token
+
+    assert_dies(make)
+
+
+def test_handle_of_a_step_given_to_the_exception_handler_in_a_cycle(impl, loop):
+    class Odd:
+        @property
+        def _asyncio_future_blocking(self):
+            raise LookupError
+
+        def __await__(self):
+            yield self
+
+    async def coro():
+        await Odd()
+
+    def make():
+        task, token = impl.Task(coro(), loop=loop), Token()
+        task._log_destroy_pending = False
+        loop.set_exception_handler(lambda loop, context: setattr(task, "handle", context["handle"]))
+        support.run_once(loop, 2)
+        loop.set_exception_handler(None)
+        task.token = token
+        assert task.handle._callback.__self__ is task
+        return task, token
+
+    assert_dies(make)
+
+
 def test_handle_in_a_cycle(loop):
     def make():
         token = Token()

@@ -650,6 +650,35 @@ def test_exception_handler_that_exits(loop):
         loop.run_forever()
 
 
+def test_exception_handler_handles_the_exception(loop):
+    """As in an except clause, which is where asyncio calls it: traceback.print_exc() and the like find it."""
+    seen = []
+
+    def handler(loop, context):
+        seen.append(sys.exc_info()[1] is context["exception"])
+
+    loop.set_exception_handler(handler)
+    loop.call_soon(divmod, 1, 0)
+    try:
+        raise ValueError
+    except ValueError as error:
+        support.run_once(loop)
+        assert sys.exc_info()[1] is error
+    assert seen == [True]
+    assert sys.exc_info()[1] is None
+
+
+def test_what_an_exception_handler_raises_has_the_exception_as_its_context(loop):
+    def handler(loop, context):
+        raise KeyboardInterrupt
+
+    loop.set_exception_handler(handler)
+    loop.call_soon(divmod, 1, 0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        loop.run_forever()
+    assert isinstance(caught.value.__context__, ZeroDivisionError)
+
+
 def test_default_exception_handler_may_be_overridden(impl):
     seen = []
 

@@ -68,6 +68,13 @@ def test_script_sees_what_it_would_see(script, write, tmp_path):
     assert_same(script, "a", "-v", "--loop-only", "-", folder=tmp_path)
 
 
+@pytest.mark.parametrize("program", ["show.py", "-", "-s.py"])
+def test_end_of_the_options(program, write, tmp_path):
+    write("show.py", SHOW)
+    write("-s.py", SHOW)
+    assert_same("--", program, "a", folder=tmp_path, stdin=SHOW)
+
+
 def test_absolute_path(write, tmp_path):
     assert_same(write("show.py", SHOW), folder=tmp_path)
 
@@ -222,6 +229,9 @@ def test_interrupt_cancels_the_main_task(write, tmp_path):
         ("-mmod -v", ([], "-m", "mod", ["-v"])),
         ("-c code x", ([], "-c", "code", ["x"])),
         ("- x", ([], "-", "", ["x"])),
+        ("-- s.py -m", ([], "script", "s.py", ["-m"])),
+        ("-- -c", ([], "script", "-c", [])),
+        ("-- - x", ([], "-", "-", ["x"])),
         ("-c", ([], "-c", None, [])),
         ("--version", (["--version"], "", "", [])),
     ],

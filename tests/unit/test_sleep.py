@@ -106,6 +106,32 @@ def test_coroutine_methods(impl):
     sleeper.close()
 
 
+def test_coroutine_methods_use_the_words_of_coroutines(impl):
+    sleeper = impl.sleep(0)
+    for args, message in (
+        ((1,), "exceptions must be classes or instances deriving from BaseException, not int"),
+        ((int,), "exceptions must be classes or instances deriving from BaseException, not type"),
+        ((), "throw expected at least 1 argument, got 0"),
+    ):
+        with pytest.raises(TypeError, match=f"^{message}$"):
+            sleeper.throw(*args)
+    assert sleeper.send(None) is None
+    with pytest.raises(StopIteration) as caught:
+        sleeper.send(None)
+    assert caught.value.args == ()
+
+
+@pytest.mark.skipif(not support.PY315, reason="before 3.15 the state is found by the frame")
+def test_coroutine_state(impl):
+    sleeper = impl.sleep(0)
+    states = [inspect.getcoroutinestate(sleeper)]
+    sleeper.send(None)
+    states.append(inspect.getcoroutinestate(sleeper))
+    sleeper.close()
+    states.append(inspect.getcoroutinestate(sleeper))
+    assert states == [inspect.CORO_CREATED, inspect.CORO_SUSPENDED, inspect.CORO_CLOSED]
+
+
 def test_cannot_be_awaited_twice(impl, loop):
     async def main():
         sleeper = impl.sleep(0)

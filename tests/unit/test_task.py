@@ -322,6 +322,24 @@ def test_wrong_constructor_calls(impl, loop):
     coro.close()
 
 
+def test_task_of_something_else_than_a_loop_is_not_reported_as_lost(impl):
+    coro = returns()
+    with support.recorded_unraisables() as unraisables:
+        with pytest.raises(AttributeError, match="get_debug"):
+            impl.Task(coro, loop=object())
+        support.collect()
+    coro.close()
+    assert unraisables == []
+
+
+@pytest.mark.skipif(not support.PY315, reason="the context is checked from 3.15 on")
+def test_something_else_than_a_context(impl, loop):
+    coro = returns()
+    with pytest.raises(TypeError, match="^a contextvars.Context was expected, got int$"):
+        impl.Task(coro, loop=loop, context=1)
+    coro.close()
+
+
 def test_without_a_loop(impl):
     async def main():
         task = impl.Task(returns("here"))
@@ -429,7 +447,9 @@ def test_yielded_object_whose_attribute_raises(ours, stock):
             loop.set_exception_handler(lambda loop, context: contexts.append(context))
             task = impl.Task(coro(), loop=loop)
             support.run_once(loop, 3)
-            result = task.done(), [support.described(context["exception"]) for context in contexts]
+            errors = [support.described(context["exception"]) for context in contexts]
+            messages = [support.masked(context["message"]) for context in contexts]
+            result = task.done(), errors, messages
             task._log_destroy_pending = False
             return result
 

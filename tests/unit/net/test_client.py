@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import warnings
 
@@ -100,6 +101,18 @@ async def test_numeric_addresses_need_no_thread(loop, listener, monkeypatch):
         await protocol.lost()
     finally:
         del loop.run_in_executor
+
+
+@pytest.mark.parametrize("host", ("127.0.0.1", "::1", "localhost"))
+async def test_debug_mode_logs_how_long_an_address_took(loop, caplog, host):
+    loop.set_debug(True)
+    with caplog.at_level(logging.DEBUG, "asyncio"):
+        await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM)
+    loop.set_debug(False)
+    messages = [record.getMessage() for record in caplog.records if "address info" in record.getMessage()]
+    begun, ended = messages
+    assert begun == f"Get address info {host}:80, type={socket.SOCK_STREAM!r}"
+    assert ended.startswith(f"Getting address info {host}:80, type={socket.SOCK_STREAM!r} took ")
 
 
 async def test_numeric_address_with_a_scope_without_a_thread(loop, impl):

@@ -293,6 +293,8 @@ async def test_limits(unix_pair):
     assert transport.get_write_buffer_size() - before == 1000 + header
     await drain(sock, count + 1)
     await protocol.until(lambda: "resume" in protocol.events)
+    transport.set_write_buffer_limits(high=1e6)
+    assert transport.get_write_buffer_limits() == (250_000, 1_000_000)
     await finish(transport, protocol)
 
 

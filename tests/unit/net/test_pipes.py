@@ -230,6 +230,23 @@ async def test_exception_in_data_received(loop, pipes, reports):
     await protocol.lost()
 
 
+async def test_no_protocol(loop, pipes, reports):
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_read_pipe(Recorder, reading)
+    transport.set_protocol(None)
+    writing.write(b"x")
+    while not reports:
+        await turns(1)
+    await turns(3)
+    assert [str(context["exception"]) for context in reports] == [
+        "'NoneType' object has no attribute 'data_received'"
+    ]
+    reports.clear()
+    transport.set_protocol(protocol)
+    transport.close()
+    assert await protocol.lost() is None
+
+
 async def test_set_protocol_of_a_reading_pipe(loop, pipes):
     reading, writing = pipes("pipe")
     second = Recorder()
@@ -428,6 +445,8 @@ async def test_limits(loop, pipes):
     assert transport.get_write_buffer_size() == 0
     with pytest.raises(ValueError):
         transport.set_write_buffer_limits(high=1, low=2)
+    transport.set_write_buffer_limits(high=1e6)
+    assert transport.get_write_buffer_limits() == (250_000, 1_000_000)
     transport.close()
     await protocol.lost()
 

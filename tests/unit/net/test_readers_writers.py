@@ -358,6 +358,26 @@ async def test_what_is_no_descriptor(loop, wrong):
             add(wrong, print)
 
 
+@pytest.mark.parametrize(
+    "error", (AttributeError, TypeError, ValueError, OSError, RuntimeError, KeyboardInterrupt)
+)
+async def test_fileno_that_raises(loop, error):
+    """What says that the object is no file becomes a ValueError; anything else is not the loop's to judge."""
+
+    class File:
+        def fileno(self):
+            raise error("from fileno()")
+
+    expected = ValueError if issubclass(error, (AttributeError, TypeError, ValueError)) else error
+    # Transports call the private ones.
+    for method in (loop.add_reader, loop._add_reader, loop.add_writer, loop._add_writer):
+        with pytest.raises(expected):
+            method(File(), print)
+    for method in (loop.remove_reader, loop._remove_reader, loop.remove_writer, loop._remove_writer):
+        with pytest.raises(expected):
+            method(File())
+
+
 async def test_closed_descriptor(loop):
     reading, writing = os.pipe()
     os.close(writing)

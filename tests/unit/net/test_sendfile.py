@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import os
 import socket
 import ssl
 
@@ -285,6 +286,41 @@ async def test_transport_aborted_before_sendfile_starts(loop, connect_small, fil
     assert str(caught.value) == "Connection is closed by peer"
     await turns()
     assert protocol.events[-1] == "lost"
+
+
+@pytest.mark.parametrize("end", ("abort", "close"))
+async def test_transport_that_ends_while_sendfile_runs(loop, impl, connect_small, family, file, reports, end):
+    """Nothing waits any more for the number of its socket, which the next connection has."""
+    if not impl.native_loop:
+        pytest.skip(
+            "asyncio's loop fails to watch the next socket of this number, or goes on with the first file"
+        )
+    transport, protocol, peer = await connect_small(Recorder)
+    number = transport.get_extra_info("socket").fileno()
+    sending = asyncio.ensure_future(loop.sendfile(transport, file))
+    await turns(5)
+    getattr(transport, end)()
+    assert await protocol.lost() is None
+    await turns(1)
+    # asyncio tells the one who waited for the buffer to empty, which it did before.
+    assert type(reports.pop()["exception"]) is asyncio.InvalidStateError
+    ours, theirs = peers.socket_pair(family)
+    with theirs:
+        if ours.fileno() != number:
+            os.dup2(ours.fileno(), number)
+            ours.close()
+            ours = socket.socket(fileno=number)
+        ours.setblocking(False)
+        following, second = await loop.create_connection(Recorder, sock=ours)
+        await turns(5)
+        assert repr(following).endswith("read=polling write=<idle, bufsize=0>>")
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        theirs.sendall(b"x")
+        await second.bytes(1)
+        following.close()
+        assert await second.lost() is None
 
 
 async def test_sendfile_over_tls(loop, file):

@@ -62,6 +62,7 @@ async def raised_by_await(coroutine):
     return support.described(caught.value)
 
 
+@pytest.mark.whole_calls  # accept() that is told to wait does so for ever on a socket that does not listen
 @pytest.mark.parametrize(
     "method, args",
     [

@@ -342,6 +342,22 @@ async def test_set_protocol_in_eof_received(connect):
     assert second.events == ["lost"]
 
 
+async def test_no_protocol(connect, reports):
+    """Without a protocol the next data is an error, rather than something that waits to be read for ever."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.set_protocol(None)
+    peer.send(b"x")
+    while not transport.is_closing():
+        await peers.turns(1)
+    await peers.turns(2)
+    assert [str(context["exception"]) for context in reports] == [
+        "'NoneType' object has no attribute 'data_received'",
+        "'NoneType' object has no attribute 'connection_lost'",
+    ]
+    reports.clear()
+    assert protocol.events == ["made"]
+
+
 async def test_set_protocol_of_a_protocol_that_is_only_callbacks(connect):
     """Nothing requires a subclass of asyncio.Protocol."""
 

@@ -1,6 +1,8 @@
 """Stream transports, writing: what is accepted, flow control, and the end of the stream."""
 
 import asyncio
+import fractions
+import math
 import socket
 import sys
 
@@ -188,6 +190,17 @@ async def test_write_of_nothing(connect, empty):
     assert await peer.read_all() == b"x"
 
 
+@pytest.mark.skipif(not support.PY312, reason="the lines are joined before Python 3.12")
+@pytest.mark.parametrize("nothing", ([], (), b"", None, 0), ids=repr)
+async def test_writelines_of_nothing(connect, nothing):
+    """Whatever is false is no lines."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.writelines(nothing)
+    assert transport.get_write_buffer_size() == 0
+    await closed(transport, protocol)
+    assert await peer.read_all() == b""
+
+
 async def test_writelines_of_a_generator(connect):
     transport, protocol, peer = await connect(Recorder)
     transport.writelines(b"%d" % i for i in range(5))
@@ -249,6 +262,39 @@ async def test_wrong_limits(connect, arguments, text):
     assert str(caught.value) == text
     assert transport.get_write_buffer_limits() == (16384, 65536)
     await closed(transport, protocol)
+
+
+@pytest.mark.parametrize(
+    "arguments, limits",
+    (
+        ({"high": 1e6}, (250_000, 1_000_000)),
+        ({"high": 1.5, "low": 0.5}, (0.5, 1.5)),
+        ({"high": fractions.Fraction(7, 2), "low": True}, (1, 3.5)),
+        ({"high": math.inf, "low": 5}, (5, math.inf)),
+        ({"high": 2**70}, (2**68, 2**70)),
+    ),
+)
+async def test_limits_that_are_no_sizes(impl, connect, arguments, limits):
+    """asyncio compares sizes with what it was given, and so takes any number."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.set_write_buffer_limits(**arguments)
+    if impl.native_loop:
+        limits = tuple(int(min(limit, sys.maxsize)) for limit in limits)  # the same to a number of bytes
+    assert transport.get_write_buffer_limits() == limits
+    await closed(transport, protocol)
+
+
+async def test_endless_limit(connect_small):
+    transport, protocol, peer = await connect_small(Recorder)
+    transport.set_write_buffer_limits(high=math.inf, low=0)
+    transport.write(bytes(1 << 20))
+    await peers.turns(3)
+    assert transport.get_write_buffer_size() > 65536
+    assert protocol.events == ["made"]
+    transport.set_write_buffer_limits(high=65536.5)
+    assert protocol.events == ["made", "pause"]
+    transport.abort()
+    assert await protocol.lost() is None
 
 
 async def test_pause_and_resume_writing(connect_small):
@@ -520,6 +566,18 @@ async def test_write_eof_of_a_closing_transport_does_nothing(connect):
     assert await protocol.lost() is None
     transport.write_eof()
     assert protocol.events == ["made", "lost"]
+
+
+async def test_write_eof_after_a_write_that_fails(connect, family):
+    """The write has closed the transport, so what is written after write_eof() is dropped as after close()."""
+    transport, protocol, peer = await connect(Recorder)
+    transport.pause_reading()
+    peer.reset() if family == "tcp" else peer.close()
+    transport.write(b"x")
+    transport.write_eof()
+    transport.write(b"y")
+    assert transport.is_closing()
+    assert type(await protocol.lost()) in (BrokenPipeError, ConnectionResetError)
 
 
 @pytest.mark.whole_calls

@@ -101,6 +101,35 @@ async def test_handshake_and_data(loop, serve, client_context):
     await stop()
 
 
+async def test_overridden_make_socket_transport_is_not_asked(loop, serve, client_context, monkeypatch):
+    """What is overridden has the parameters of the Python at hand, and makes transports for the user's protocols."""
+    address, protocols, stop = await serve()
+    monkeypatch.setattr(loop, "_make_socket_transport", None)
+    transport, protocol = await connect(loop, address, client_context)
+    await finish(transport, protocol)
+    (other,) = protocols
+    assert await other.lost() is None
+    await stop()
+
+
+@pytest.mark.skipif(not support.PY312, reason="asyncio looks for another transport since Python 3.12")
+async def test_socket_that_a_transport_has(loop, client_context):
+    ours, theirs = peers.socket_pair("tcp")
+    with theirs:
+        transport, protocol = await loop.create_connection(Recorder, sock=ours)
+        made = []
+        with pytest.raises(RuntimeError, match=r"^File descriptor .* is used by transport "):
+            await loop.create_connection(
+                lambda: made.append(Recorder()) or made[0],
+                sock=ours,
+                ssl=client_context,
+                server_hostname="localhost",
+            )
+        assert made[0].events == []
+        transport.close()
+        await protocol.lost()
+
+
 @pytest.mark.parametrize("buffered", (False, True))
 async def test_large_data_both_ways(loop, serve, client_context, buffered):
     data = peers.payload(3 << 20)

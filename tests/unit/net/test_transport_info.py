@@ -1,6 +1,8 @@
 """What a transport tells about itself: extra information, types, representation."""
 
 import asyncio
+import contextlib
+import os
 import re
 import socket
 from asyncio import trsock
@@ -88,6 +90,47 @@ async def test_peer_that_left_before_the_transport_was_made(loop):
     assert type(await protocol.lost()) is ConnectionResetError
 
 
+MISSING, UNEXPECTED = "missing 1 required positional argument: ", "got an unexpected keyword argument 'x'"
+
+
+@pytest.mark.parametrize(
+    "method, args, keywords, text",
+    (
+        ("write", (), {}, MISSING + "'data'"),
+        ("write", (b"a", b"b"), {}, "takes 2 positional arguments but 3 were given"),
+        ("write", (b"a",), {"data": b"b"}, "got multiple values for argument 'data'"),
+        ("write", (), {"x": b"b"}, UNEXPECTED),
+        ("write", (b"a",), {"x": b"b"}, UNEXPECTED),
+        ("writelines", (), {}, MISSING + "'list_of_data'"),
+        ("set_protocol", (), {}, MISSING + "'protocol'"),
+        ("get_extra_info", (), {}, MISSING + "'name'"),
+        ("get_extra_info", (), {"default": 1}, MISSING + "'name'"),
+        ("get_extra_info", ("a",), {"x": 1}, UNEXPECTED),
+        ("get_extra_info", ("a",), {"name": 1}, "got multiple values for argument 'name'"),
+        ("get_extra_info", ("a", 1), {"default": 1}, "got multiple values for argument 'default'"),
+        ("get_extra_info", ("a", 1, 2), {}, "takes from 2 to 3 positional arguments but 4 were given"),
+    ),
+)
+async def test_wrong_arguments(connect, method, args, keywords, text):
+    transport, protocol, peer = await connect(Recorder)
+    with pytest.raises(TypeError) as caught:
+        getattr(transport, method)(*args, **keywords)
+    assert str(caught.value).partition("() ")[2] == text
+    await closed(transport, protocol)
+
+
+async def test_arguments_by_keyword(connect):
+    transport, protocol, peer = await connect(Recorder)
+    assert transport.get_extra_info(name="peername") == transport.get_extra_info("peername") is not None
+    assert transport.get_extra_info(name="absent", default=5) == 5
+    assert transport.get_extra_info(default=5, name="absent") == 5
+    transport.write(data=b"a")
+    transport.writelines(list_of_data=[b"b"])
+    assert await peer.read(2) == b"ab"
+    transport.set_protocol(protocol=protocol)
+    await closed(transport, protocol)
+
+
 async def test_get_protocol(connect):
     transport, protocol, peer = await connect(Recorder)
     assert transport.get_protocol() is protocol
@@ -148,6 +191,18 @@ async def test_repr_with_pending_data(connect):
     assert shape(transport) == f"fd={fd} read=polling write=<polling, bufsize={size}>"
     transport.close()
     assert shape(transport) == f"closing fd={fd} read=idle write=<polling, bufsize={size}>"
+    transport.abort()
+    await protocol.lost()
+
+
+async def test_repr_of_a_write_that_finds_no_room(connect):
+    transport, protocol, peer = await connect(Recorder, ours_sndbuf=SMALL, theirs_rcvbuf=SMALL)
+    sock = transport.get_extra_info("socket")
+    with socket.socket(fileno=os.dup(sock.fileno())) as other, contextlib.suppress(BlockingIOError):
+        while True:
+            other.send(bytes(SMALL))
+    transport.write(b"x")
+    assert shape(transport) == f"fd={sock.fileno()} read=polling write=<polling, bufsize=1>"
     transport.abort()
     await protocol.lost()
 
