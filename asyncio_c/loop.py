@@ -345,6 +345,15 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
 
     # ---- Names ----
 
+    def _sock_sendfile_native_impl(self, fut: Any, registered_fd: int | None, *args: Any) -> None:
+        # asyncio's step lets a failed add_writer() through to the loop, and whoever awaits the future waits for ever.
+        try:
+            super()._sock_sendfile_native_impl(fut, registered_fd, *args)  # type: ignore[misc]
+        except Exception as exc:
+            if registered_fd is None or fut.done():
+                raise
+            fut.set_exception(exc)
+
     async def getaddrinfo(
         self,
         host: Any,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import io
 import os
 import socket
@@ -132,6 +133,29 @@ async def test_cancelled_sock_sendfile(loop, pair, file):
     received = await peer.read_all()
     assert 0 < len(received) < SIZE
     assert DATA.startswith(received)
+
+
+async def test_sock_sendfile_that_cannot_wait_any_longer(loop, impl, pair, file):
+    """The socket cannot be watched once more: the error is the coroutine's, which asyncio leaves waiting."""
+    if not impl.native_loop:
+        pytest.skip("asyncio's coroutine never ends")
+    sock, peer = pair
+    add_writer, watched = loop.add_writer, []
+
+    def add_twice(fd, *args):
+        watched.append(fd)
+        if len(watched) > 2:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return add_writer(fd, *args)
+
+    loop.add_writer = add_twice
+    reading = loop.create_task(peer.read_all())
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        await loop.sock_sendfile(sock, file, fallback=False)
+    assert len(watched) == 3
+    assert not loop.remove_writer(sock)
+    sock.shutdown(socket.SHUT_WR)
+    assert DATA.startswith(await reading)
 
 
 async def test_sock_sendfile_to_a_peer_that_leaves(loop, pair, file):
