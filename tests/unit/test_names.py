@@ -34,7 +34,8 @@ def test_unbuilt_sources_say_what_to_do(tmp_path):
     package.mkdir()
     for source in (ROOT / "asyncio_c").glob("*.py"):
         (package / source.name).write_text(source.read_text())
-    command = [sys.executable, "-c", "import asyncio_c"]
+    # -S: else an editable installation's own finder supplies the missing module.
+    command = [sys.executable, "-S", "-c", "import asyncio_c"]
     result = subprocess.run(command, cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True)
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: asyncio_c in {package} is not built for this Python")
