@@ -198,6 +198,7 @@ async def test_empty_and_large_datagrams(loop, udp):
         assert (await loop.sock_recvfrom(receiver, 1 << 20))[0] == data
 
 
+@pytest.mark.whole_calls
 async def test_audit_hooks_hear_of_addresses(loop, udp):
     """Of those that the socket object tells of: a hook stays for ever, hence this one's switch."""
     sender, receiver = udp
