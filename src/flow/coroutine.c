@@ -202,8 +202,13 @@ coroutine_finalize(Coroutine *self)
 bool
 coroutine_dealloc_begin(Coroutine *self)
 {
-    if (self->coroutine_state != COROUTINE_CLOSED && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
-        return false;
+    if (self->coroutine_state != COROUTINE_CLOSED) {
+        if (!PyObject_GC_IsTracked((PyObject *)self)) {
+            PyObject_GC_Track(self); /* the finalizer shows it to Python, where anything may become of it */
+        }
+        if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+            return false;
+        }
     }
     PyObject_GC_UnTrack(self);
     if (self->weakreflist != NULL) {

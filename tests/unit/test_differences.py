@@ -62,6 +62,7 @@ def test_protocol_factory_of_a_server_runs_outside_of_a_task(impl, loop):
     assert (loop.run_until_complete(main()) is None) == impl.native_loop
 
 
+@pytest.mark.whole_calls
 def test_write_that_fails_is_known_after_the_step(impl, loop):
     async def main():
         ours, theirs = socket.socketpair()
@@ -80,6 +81,7 @@ def test_write_that_fails_is_known_after_the_step(impl, loop):
     assert loop.run_until_complete(main()) != impl.native_loop
 
 
+@pytest.mark.whole_calls
 def test_view_with_gaps_is_written(impl, loop):
     reported = []
     loop.set_exception_handler(lambda loop, context: reported.append(type(context["exception"])))
@@ -186,6 +188,7 @@ def test_what_is_written_to_a_pipe_is_there_at_once(impl, loop):
     os.close(reading)
 
 
+@pytest.mark.whole_calls
 def test_another_file_under_the_number_of_a_living_socket(impl, loop):
     """os.dup2() onto a socket that lives on: the loop has kept its interest in what was there before, and epoll tells."""
     first, first_peer = socket.socketpair()
