@@ -730,9 +730,14 @@ loop_close(Loop *loop)
     drop_queues(loop);
     if (loop->poller.backend != NULL) {
         loop_close_readers(loop);
+    }
+    /* Asked again: what was dropped may have closed the loop, and the waker's number may be another's by now. */
+    if (loop->poller.backend != NULL) {
         waker_close(loop->waker.watch.fd);
         poller_close(&loop->poller);
     }
+    loop->closed = true; /* whatever what was dropped has set */
+    loop_count_debug(loop);
     ring_release(&loop->ready);
     heap_release(&loop->timers);
     PyMem_Free(loop->scratch);
