@@ -51,7 +51,7 @@ loop_borrow(StreamTransport *self)
 static int
 end_soon(StreamTransport *self, PyObject *exception)
 {
-    PyObject *loop = Py_NewRef(self->loop);
+    PyObject *loop = Py_NewRef(transport_or_none(self->loop));
     int result = transport_end_soon(self->state, (PyObject *)self, loop, exception, self->context, &self->closing,
                                     &self->conn_lost);
     Loop *ours = loop_cast(self->state, loop);
@@ -112,7 +112,9 @@ write_failed(StreamTransport *self)
     compat_exception_restore_steal(Py_NewRef(exception));
     int result = fatal_error(self, "Fatal write error on socket transport");
     if (result == 0 && transport_is_set(self->empty_waiter)) {
-        PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_exception", "O", exception);
+        PyObject *waiter = Py_NewRef(self->empty_waiter);
+        PyObject *done = PyObject_CallMethod(waiter, "set_exception", "O", exception);
+        Py_DECREF(waiter);
         Py_XDECREF(done);
         result = done ? 0 : -1;
     }
@@ -139,9 +141,10 @@ maybe_pause_protocol(StreamTransport *self)
 static int
 wait_for_room(StreamTransport *self)
 {
-    Loop *loop = loop_borrow(self);
-    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__write_ready) : NULL;
-    if (ready == NULL) {
+    PyObject *ready = PyObject_GetAttr((PyObject *)self, self->state->str__write_ready);
+    Loop *loop = ready ? loop_borrow(self) : NULL;
+    if (loop == NULL) {
+        Py_XDECREF(ready);
         return -1;
     }
     PyObject *context =
@@ -500,7 +503,10 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
 static PyObject *
 shut_down_writing(StreamTransport *self)
 {
-    return PyObject_CallMethod(self->sock, "shutdown", "i", SHUT_WR);
+    PyObject *sock = Py_NewRef(transport_or_none(self->sock));
+    PyObject *result = PyObject_CallMethod(sock, "shutdown", "i", SHUT_WR);
+    Py_DECREF(sock);
+    return result;
 }
 
 static PyObject *
@@ -564,7 +570,9 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
         return NULL;
     }
     if (transport_is_set(self->empty_waiter)) {
-        PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_result", "O", Py_None);
+        PyObject *waiter = Py_NewRef(self->empty_waiter);
+        PyObject *done = PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+        Py_DECREF(waiter);
         if (done == NULL) {
             return NULL;
         }
@@ -622,12 +630,15 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     if (self->closing || self->paused) {
         Py_RETURN_NONE; /* connection_made() did */
     }
-    Loop *loop = loop_borrow(self);
-    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__read_ready) : NULL;
-    if (ready == NULL) {
+    PyObject *ready = PyObject_GetAttr((PyObject *)self, self->state->str__read_ready);
+    Loop *loop = ready ? loop_borrow(self) : NULL;
+    if (loop == NULL) {
+        Py_XDECREF(ready);
         return NULL;
     }
+    Py_INCREF(loop);
     int result = watch_for_reading(self, loop, ready);
+    Py_DECREF(loop);
     Py_DECREF(ready);
     if (result < 0 && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_MemoryError))) {
         result = fatal_error(self, "Fatal read error on socket transport"); /* nobody would ever hear of its end */
