@@ -6,6 +6,9 @@
 
    Reading: the loop has one scratch buffer; a read copies what has come into a bytes object of that size.
 
+   The system calls say themselves that they must not block, as they are made with the GIL: a socket that does not block can
+   become one that does, because that belongs to the open file, which other processes may share.
+
    Writing, compared with asyncio's, which sends at once:
 
        def write(self, data):
@@ -81,8 +84,8 @@ static ssize_t
 send_vectors(int fd, struct iovec *vectors, size_t count)
 {
     struct msghdr message = { .msg_iov = vectors, .msg_iovlen = count };
-    return count == 1 ? sys_send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
-                      : sys_sendmsg(fd, &message, MSG_NOSIGNAL);
+    return count == 1 ? sys_send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                      : sys_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static int
@@ -317,7 +320,7 @@ read_data(StreamTransport *self, PyObject *protocol)
     if (scratch == NULL) {
         return -1;
     }
-    ssize_t count = sys_recv(self->fd, scratch, READ_SIZE, 0);
+    ssize_t count = sys_recv(self->fd, scratch, READ_SIZE, MSG_DONTWAIT);
     int result = check_read(self, count);
     if (result <= 0) {
         return result;
@@ -371,7 +374,7 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         PyBuffer_Release(&view);
         return 0;
     }
-    ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, 0);
+    ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
     int error = errno;
     PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */
     errno = error;

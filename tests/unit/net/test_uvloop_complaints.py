@@ -167,6 +167,30 @@ async def test_readers_leave_the_blocking_mode_alone(loop):
 
 
 @pytest.mark.whole_calls
+@pytest.mark.parametrize("factory", [Recorder, peers.BufferedRecorder])
+async def test_socket_that_was_made_to_block_does_not_block(impl, loop, factory):
+    """The blocking mode belongs to the open file, which a child process may share and change."""
+    if not impl.native_loop:
+        pytest.skip("asyncio's transport blocks")
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with theirs:
+        transport, protocol = await loop.create_connection(factory, sock=ours)
+        os.set_blocking(ours.fileno(), True)
+        transport._read_ready()  # as after an event for what is no longer there
+        data = os.urandom(1 << 20)
+        transport.write(data)
+        received = b""
+        while len(received) < len(data):
+            received += await loop.sock_recv(theirs, 1 << 20)
+        assert received == data
+        await loop.sock_sendall(theirs, b"x")
+        await turns(3)
+        transport.close()
+        await turns(3)
+
+
 async def test_write_after_close_raises_nothing(connect):
     transport, _, peer = await connect(Recorder)
     transport.write(b"before")
