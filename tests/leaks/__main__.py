@@ -53,8 +53,7 @@ def main():
         runs = [sys.argv[1:]]
     else:
         files = sorted(path for path in UNIT.rglob("test_*.py") if path.name not in ELSEWHERE)
-        # What runs on stock asyncio has no part of ours in it.
-        runs = [[path.relative_to(UNIT.parent.parent), "-k", "not asyncio"] for path in files]
+        runs = [[path.relative_to(UNIT.parent.parent)] for path in files]
     # Pytest's capture of the log keeps records.
     options = ["-p", "tests.leaks.plugin", "-p", "no:logging"]
     failed = [arguments[0] for arguments in runs if not run(*arguments, *options)]
