@@ -54,7 +54,7 @@ valgrind: $(ENVIRONMENT)       ## the debug build under valgrind's memcheck, and
 	PYTHONMALLOC=malloc ASYNCIO_C_POLLER=poll valgrind -q --leak-check=no --error-exitcode=9 \
 	    $(PYTEST) -p no:faulthandler -k 'native or epoll' $(VALGRIND_TESTS)
 
-leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and descriptors have to stay flat
+leaks: $(ENVIRONMENT)          ## repeat each unit and contract test; references, memory and descriptors have to stay flat
 	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
 	$(PYTHON) -m tests.leaks
 
