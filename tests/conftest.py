@@ -5,6 +5,7 @@ fails again when it is run alone; ASYNCIO_C_STRESS_SEED=2, 3, ... gives other on
 """
 
 import os
+import signal
 import sys
 import zlib
 
@@ -12,6 +13,10 @@ import pytest
 
 # The tests decide for themselves what is patched; the variable's .pth has run by now.
 os.environ.pop("ASYNCIO_C", None)
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would this process and what the tests start: Python leaves
+# an ignored signal alone.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STRESS_SEED = int(os.environ.get("ASYNCIO_C_STRESS_SEED", "1"))
 

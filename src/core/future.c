@@ -276,33 +276,43 @@ entry_equals(struct future_entry *entry, PyObject *callback)
     return equal;
 }
 
-/* Removes every entry whose callback equals `callback`.  The comparisons run Python, which may change the entries: the
-   work is done on a detached copy, and what was added meanwhile goes behind it.  The memory to keep the others is there
-   before any is taken out: who waits must not be lost for the lack of it.  Returns the number removed or -1. */
+static struct future_entry *
+detached_entry(struct detached *entries, unsigned i)
+{
+    return i == 0 && entries->has_first ? &entries->first : &entries->rest[i - entries->has_first];
+}
+
+/* Removes every entry whose callback equals `callback`; none if a comparison raises.  The comparisons run Python, which may
+   change the entries: the work is done on a detached copy, and what was added meanwhile goes behind it.  The memory to keep
+   the others is there before any is taken out: who waits must not be lost for the lack of it.  Returns the number removed
+   or -1. */
 static Py_ssize_t
 future_remove_callback(Future *self, PyObject *callback)
 {
-    unsigned total = self->rest_count + self->has_first, kept_count = 0;
+    unsigned total = self->rest_count + self->has_first, kept_count = 0, removed = 0;
     struct future_entry *kept = PyMem_Malloc(((size_t)total + 1) * sizeof(*kept));
     if (kept == NULL) {
         PyErr_NoMemory();
         return -1;
     }
     struct detached entries = entries_detach(self);
-    Py_ssize_t removed = 0;
     bool failed = false;
-    for (unsigned i = 0; i < total; i++) {
-        struct future_entry *entry =
-            i == 0 && entries.has_first ? &entries.first : &entries.rest[i - entries.has_first];
-        int equal = failed ? 0 : entry_equals(entry, callback);
-        failed = failed || equal < 0;
-        if (equal > 0) {
-            removed++;
-            entry_release(entry);
+    for (unsigned i = 0; i < total && !failed; i++) {
+        struct future_entry *entry = detached_entry(&entries, i);
+        int equal = entry_equals(entry, callback);
+        failed = equal < 0;
+        /* Those to remove lie at the end of the array until all have been compared. */
+        kept[equal > 0 ? total - ++removed : kept_count++] = *entry;
+    }
+    if (failed) {
+        for (unsigned i = 0; i < total; i++) {
+            kept[i] = *detached_entry(&entries, i);
         }
-        else {
-            kept[kept_count++] = *entry;
-        }
+        kept_count = total;
+        removed = 0;
+    }
+    for (unsigned i = 0; i < removed; i++) {
+        entry_release(&kept[total - 1 - i]);
     }
     PyMem_Free(entries.rest);
     struct detached added = entries_detach(self);
@@ -327,7 +337,7 @@ future_remove_callback(Future *self, PyObject *callback)
         }
     }
     PyMem_Free(added.rest);
-    return failed ? -1 : removed;
+    return failed ? -1 : (Py_ssize_t)removed;
 }
 
 /* ---- Making ---- */

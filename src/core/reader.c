@@ -135,11 +135,14 @@ parse_fd(PyObject *object)
         Py_DECREF(number);
         return fd;
     }
-    long fd = PyLong_AsLong(object);
-    if (fd < 0 || fd > INT_MAX) {
-        if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_OverflowError)) {
-            PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
-        }
+    int overflow;
+    long fd = PyLong_AsLongAndOverflow(object, &overflow);
+    if (overflow > 0 || fd > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "Python int too large to convert to C int");
+        return -1;
+    }
+    if (fd < 0) {
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %S", object);
         return -1;
     }
     return (int)fd;

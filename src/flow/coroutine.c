@@ -47,6 +47,22 @@ coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result)
     return PYGEN_NEXT;
 }
 
+/* Goes on with its body.  Whoever resumes it by hand while its future is pending gets that future again, as from asyncio's
+   coroutines, unless nobody has taken notice of it yet. */
+static PySendResult
+resume(Coroutine *self, PyObject **result)
+{
+    Future *future = (Future *)self->awaiting;
+    if (AC_LIKELY(future == NULL || future->future_state != FUTURE_PENDING)) {
+        return self->body->resume(self, result);
+    }
+    if (future->blocking) {
+        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
+        return PYGEN_ERROR;
+    }
+    return coroutine_suspend_on(self, future, result);
+}
+
 /* Whether it may be resumed; the exception is a coroutine's if not. */
 static int
 check_resumable(Coroutine *self)
@@ -83,7 +99,7 @@ coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result)
     }
     else {
         self->coroutine_state = COROUTINE_RUNNING;
-        outcome = self->delegate ? PyIter_Send(self->delegate, value, result) : self->body->resume(self, result);
+        outcome = self->delegate ? PyIter_Send(self->delegate, value, result) : resume(self, result);
     }
     if (outcome == PYGEN_NEXT) {
         self->coroutine_state = COROUTINE_SUSPENDED;
@@ -186,8 +202,13 @@ coroutine_finalize(Coroutine *self)
 bool
 coroutine_dealloc_begin(Coroutine *self)
 {
-    if (self->coroutine_state != COROUTINE_CLOSED && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
-        return false;
+    if (self->coroutine_state != COROUTINE_CLOSED) {
+        if (!PyObject_GC_IsTracked((PyObject *)self)) {
+            PyObject_GC_Track(self); /* the finalizer shows it to Python, where anything may become of it */
+        }
+        if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+            return false;
+        }
     }
     PyObject_GC_UnTrack(self);
     if (self->weakreflist != NULL) {

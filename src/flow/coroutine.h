@@ -26,7 +26,7 @@ struct coroutine_body {
     /* Runs to the first suspension or to the end.  May set self->delegate instead, and then returns PYGEN_NEXT with
        *result NULL. */
     PySendResult (*start)(Coroutine *self, PyObject **result);
-    /* Goes on after the suspension.  No body catches an exception, so throw() just leaves and raises. */
+    /* Goes on after the suspension, the future being done.  No body catches an exception, so throw() just leaves and raises. */
     PySendResult (*resume)(Coroutine *self, PyObject **result);
     /* Lets go of everything outside: timers, entries.  Called once, however it ends, unless it never began. */
     void (*leave)(Coroutine *self);

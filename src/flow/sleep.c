@@ -144,10 +144,6 @@ sleep_resume(Coroutine *base, PyObject **result)
         *result = Py_NewRef(self->result);
         return PYGEN_RETURN;
     }
-    if (future->future_state == FUTURE_PENDING) {
-        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-        return PYGEN_ERROR;
-    }
     *result = future_get_result(future);
     return *result ? PYGEN_RETURN : PYGEN_ERROR;
 }

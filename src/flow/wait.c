@@ -297,10 +297,6 @@ wait_resume(Coroutine *base, PyObject **result)
 {
     WaitCoroutine *self = (WaitCoroutine *)base;
     Future *waiter = (Future *)base->awaiting;
-    if (waiter->future_state == FUTURE_PENDING) {
-        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-        return PYGEN_ERROR;
-    }
     PyObject *nothing = future_get_result(waiter);
     if (nothing == NULL) {
         return PYGEN_ERROR;

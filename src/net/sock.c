@@ -151,10 +151,6 @@ static PySendResult
 sock_resume(Coroutine *base, PyObject **result)
 {
     Future *future = (Future *)base->awaiting;
-    if (future->future_state == FUTURE_PENDING) {
-        PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
-        return PYGEN_ERROR;
-    }
     *result = future_get_result(future);
     return *result ? PYGEN_RETURN : PYGEN_ERROR;
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import collections
 import concurrent.futures
+import dataclasses
 import json
 import os
 import pathlib
@@ -37,11 +38,18 @@ def command(way: str, module: str, hang: float) -> list[str]:
     return [*pytest, str(HERE / f"{module}.py")]
 
 
-def run(way: str, module: str, hang: float) -> tuple[dict[str, str], dict[str, float], str]:
-    """Run a module in processes of its own.
+@dataclasses.dataclass
+class Run:
+    """What became of a module: by the id of each test its outcome and its time; those on a loop of ours; what was printed."""
 
-    Return the outcome of each test by id, its time in seconds by id, and what was printed.
-    """
+    outcomes: dict[str, str]
+    seconds: dict[str, float]
+    on_our_loop: set[str]
+    printed: str = ""
+
+
+def run(way: str, module: str, hang: float) -> Run:
+    """Run a module in processes of its own."""
     printed = ""
     with tempfile.TemporaryDirectory() as folder:
         record = pathlib.Path(folder, "record")
@@ -62,25 +70,27 @@ def run(way: str, module: str, hang: float) -> tuple[dict[str, str], dict[str, f
             lines = [json.loads(line) for line in record.read_text().splitlines()]
             if record.stat().st_size == size or "finished" in lines[-1]:
                 break
-    outcomes, seconds = read(lines)
+    result = read(lines)
+    result.printed = printed
     if "finished" not in (lines[-1] if lines else {}):
-        outcomes[f"{module}@{way}: the run itself"] = "failed"
-    return outcomes, seconds, printed
+        result.outcomes[f"{module}@{way}: the run itself"] = "failed"
+    return result
 
 
-def read(lines: list[dict[str, Any]]) -> tuple[dict[str, str], dict[str, float]]:
-    """Return the outcome of each test of a record, and its time in seconds."""
-    outcomes: dict[str, str] = {}
-    seconds: dict[str, float] = collections.defaultdict(float)
+def read(lines: list[dict[str, Any]]) -> Run:
+    """Return what a record says."""
+    result = Run({}, collections.defaultdict(float), set())
     for line in lines:
         if "start" in line:
-            outcomes[line["start"]] = "crashed"
+            result.outcomes[line["start"]] = "crashed"
         elif "done" in line:
-            seconds[line["done"]] += line["seconds"]
+            result.seconds[line["done"]] += line["seconds"]
+            if line.get("loops"):
+                result.on_our_loop.add(line["done"])
             # A test has several outcomes if its teardown fails as well.
-            if outcomes.get(line["done"]) != "failed":
-                outcomes[line["done"]] = line["outcome"]
-    return outcomes, seconds
+            if result.outcomes.get(line["done"]) != "failed":
+                result.outcomes[line["done"]] = line["outcome"]
+    return result
 
 
 def bound_modules() -> list[str]:
@@ -120,7 +130,8 @@ def main() -> int:
     print(f"{'':40}{'run':>8}", *(f"{outcome:>16}" for outcome in OUTCOMES), f"{'seconds':>8}")
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as executor:
         runs = executor.map(lambda pair: run(*pair, options.hang), pairs)
-        for (way, module), (outcomes, seconds, output) in zip(pairs, runs, strict=True):
+        for (way, module), result in zip(pairs, runs, strict=True):
+            outcomes = result.outcomes
             rows: dict[str, list[str]] = {}
             for test_id in outcomes:
                 class_name = test_id.partition("::")[2].partition("::")[0]
@@ -128,14 +139,17 @@ def main() -> int:
                 rows.setdefault(f"{module} {binding}", []).append(test_id)
             for row, test_ids in rows.items():
                 counts = collections.Counter(outcomes[test_id] for test_id in test_ids)
-                print_row(row, counts, sum(seconds[test_id] for test_id in test_ids))
+                print_row(row, counts, sum(result.seconds[test_id] for test_id in test_ids))
             counts = collections.Counter(outcomes.values())
             total += counts
             counted.append({"module": module, "way": way, **counts})
+            if way != "bound":  # whose tests may make no other loops
+                on_our_loop = [t for t in result.on_our_loop if outcomes[t] == "passed"]
+                counted[-1]["passed on our loop"] = len(on_our_loop)
             broken = sorted(test_id for test_id, outcome in outcomes.items() if outcome in BAD)
             bad += [f"{outcomes[test_id]:8} {test_id}" for test_id in broken]
             if broken and options.verbose:
-                print(output)
+                print(result.printed)
     print_row("total", total, 0)
     print(*bad, sep="\n", end="\n" if bad else "")
     if options.json:

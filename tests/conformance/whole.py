@@ -4,7 +4,8 @@
     python -m tests.conformance.whole patched test_async_case TestAsyncCase.test_full_cycle
 
 No name is rebound but by install() or patch(), and no test is left out: what makes a loop of asyncio's by name, as many
-tests do, has one. The ids are `module::Class@level::test`, so that a pattern of expected.toml does not mix these runs up
+tests do, has one, and shows no more than that asyncio itself is as it was; the record says how many loops of ours each
+test made. The ids are `module::Class@level::test`, so that a pattern of expected.toml does not mix these runs up
 with those of the bindings, `module::Class.binding::test`. Next to the modules of test.test_asyncio there is
 test_async_case, the tests of unittest's IsolatedAsyncioTestCase.
 """
@@ -62,12 +63,14 @@ class Result(unittest.TextTestResult):
         self.bad = False
         self.outcome = ""
         self.started_at = 0.0
+        self.loops_before = 0
 
     def startTest(self, test: unittest.TestCase) -> None:
         record(start=id_of(test, self.module, self.level))
         # What hangs is reported, and the process ended, so that another one can go on with the next test.
         faulthandler.dump_traceback_later(self.hang, exit=True)
         self.outcome, self.started_at = "passed", time.monotonic()
+        self.loops_before = loops_made
         super().startTest(test)
 
     def stopTest(self, test: unittest.TestCase) -> None:
@@ -83,7 +86,7 @@ class Result(unittest.TextTestResult):
         self.bad = self.bad or self.outcome == "failed"
         # A test of a class that is skipped is not started, from 3.12 on.
         seconds = time.monotonic() - self.started_at if self.started_at else 0.0
-        record(done=test_id, outcome=self.outcome, seconds=seconds)
+        record(done=test_id, outcome=self.outcome, seconds=seconds, loops=loops_made - self.loops_before)
         self.started_at = 0.0
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
@@ -160,17 +163,19 @@ def ids(module: str, level: str) -> Iterator[str]:
         yield id_of(test, module, level)
 
 
-def count_loops() -> list[int]:
-    """Return a list in which the number of loops of ours that this process has made is kept up to date."""
-    counted = [0]
+loops_made = 0  # of ours, in this process
+
+
+def count_loops() -> None:
+    """Keep `loops_made` up to date from now on."""
     initialize = asyncio_c.Loop.__init__
 
     def count(loop: asyncio_c.Loop) -> None:
-        counted[0] += 1
+        global loops_made
+        loops_made += 1
         initialize(loop)
 
     asyncio_c.Loop.__init__ = count  # type: ignore[method-assign]
-    return counted
 
 
 def run(names: Iterable[str], module: str, level: str) -> bool:
@@ -203,7 +208,7 @@ def main() -> int:
 
     getattr(asyncio_c, {"installed": "install", "patched": "patch"}[level])()
     full_name = modules()[module]
-    counted = count_loops()
+    count_loops()
     from test.support import os_helper
 
     # The suite's scratch file is otherwise in the current folder, and stays there after a crash.
@@ -212,7 +217,7 @@ def main() -> int:
         Result.hang = options.hang
         good = run((f"{full_name}.{name}" for name in names or [""]), module, level)
     record(finished=True)
-    print(f"{counted[0]} loops of asyncio_c")
+    print(f"{loops_made} loops of asyncio_c")
     return 0 if good else 1
 
 

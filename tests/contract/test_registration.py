@@ -188,6 +188,27 @@ def test_registered_foreign_task_is_in_all_tasks(impl, loop):
     loop.run_until_complete(main())
 
 
+@pytest.mark.skipif(not support.PY312, reason="eager tasks are new in Python 3.12")
+def test_registered_foreign_eager_task_is_in_all_tasks(impl, loop):
+    """The same by _register_eager_task(), which others' eager tasks call; it keeps the task alive."""
+
+    class Foreign:
+        def done(self):
+            return False
+
+        def get_loop(self):
+            return loop
+
+    async def main():
+        tasks._register_eager_task(Foreign())
+        (foreign,) = asyncio.all_tasks() - {asyncio.current_task()}
+        assert type(foreign) is Foreign
+        tasks._unregister_eager_task(foreign)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    loop.run_until_complete(main())
+
+
 def test_done_is_a_real_bool(impl, loop):
     """all_tasks() in C (Python 3.14) compares done() with True by identity."""
     task = impl.Task(nothing(), loop=loop)
@@ -262,9 +283,16 @@ def test_containers_of_tasks(impl, loop):
     if support.PY314:
         pytest.skip("from Python 3.14 on the C module keeps its containers to itself")
 
-    async def main():
+    async def child():
         listed = [task for name in names for task in list(getattr(tasks, name))]
         assert asyncio.current_task() in listed
+
+    async def main():
+        await child()
+        if support.PY312:
+            task = impl.Task(child(), loop=loop, eager_start=True)
+            assert task.done()
+            task.result()
 
     loop.run_until_complete(main())
 

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from .program import Block, Body, Options, Program, Statement
 
 PY312 = sys.version_info >= (3, 12)
+PY313 = sys.version_info >= (3, 13)
 PY314 = sys.version_info >= (3, 14)
+PY315 = sys.version_info >= (3, 15)
 
 CALLBACKS = 3
 COROUTINES = 3
@@ -111,6 +113,7 @@ MISCELLANY = [
         "queue.get_nowait()",
         "queue.task_done()",
         "queue.qsize()",
+        *(["queue.shutdown()", "queue.shutdown(immediate=True)"] if PY313 else []),
         "loop.stop()",
         *(["loop.run_forever()", "loop.run_until_complete(f0)"] if sys.version_info[:2] != (3, 13) else []),
     ),
@@ -335,16 +338,21 @@ def compounds(rank: int, below: st.SearchStrategy[Body]) -> list[st.SearchStrate
             st.booleans(),
         ),
         st.builds(
-            lambda children, body: Block(
+            lambda children, body, cancels: Block(
                 (
                     (
                         "async with TaskGroup() as group:",
-                        (*(f"group.create_task({child})" for child in children), *body),
+                        (
+                            *(f"group.create_task({child})" for child in children),
+                            *body,
+                            *(['log("cancelled", group.cancel())'] * cancels),
+                        ),
                     ),
                 )
             ),
             children,
             below,
+            st.booleans() if PY315 else st.just(False),
         ),
         st.builds(
             lambda manager, body: Block(((f"async with {manager}:", body),)),

@@ -333,4 +333,4 @@ def connected(family: str) -> tuple[socket.socket, socket.socket]:
 
 
 def check(program: StreamProgram, clock: Any) -> None:
-    compare.compare(program, clock, ["loop_only"], StreamRun)
+    compare.compare(program, clock, ["loop_only", "patched"], StreamRun)

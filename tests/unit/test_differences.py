@@ -62,6 +62,7 @@ def test_protocol_factory_of_a_server_runs_outside_of_a_task(impl, loop):
     assert (loop.run_until_complete(main()) is None) == impl.native_loop
 
 
+@pytest.mark.whole_calls
 def test_write_that_fails_is_known_after_the_step(impl, loop):
     async def main():
         ours, theirs = socket.socketpair()
@@ -80,6 +81,7 @@ def test_write_that_fails_is_known_after_the_step(impl, loop):
     assert loop.run_until_complete(main()) != impl.native_loop
 
 
+@pytest.mark.whole_calls
 def test_view_with_gaps_is_written(impl, loop):
     reported = []
     loop.set_exception_handler(lambda loop, context: reported.append(type(context["exception"])))
@@ -186,6 +188,7 @@ def test_what_is_written_to_a_pipe_is_there_at_once(impl, loop):
     os.close(reading)
 
 
+@pytest.mark.whole_calls
 def test_another_file_under_the_number_of_a_living_socket(impl, loop):
     """os.dup2() onto a socket that lives on: the loop has kept its interest in what was there before, and epoll tells."""
     first, first_peer = socket.socketpair()
@@ -214,8 +217,35 @@ def test_another_file_under_the_number_of_a_living_socket(impl, loop):
         assert loop.run_until_complete(main()) != by_epoll
 
 
-def test_loop_takes_no_selector(impl):
+def test_loop_takes_no_selector(impl, caplog):
     assert ("selector" in inspect.signature(impl.Loop).parameters) != impl.native_loop
+    with caplog.at_level("DEBUG", "asyncio"):
+        impl.new_event_loop().close()
+    assert any(text.startswith("Using selector") for text in caplog.messages) != impl.native_loop
+
+
+def test_nagle_is_off_on_a_socket_of_no_named_protocol(impl, loop):
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as sock:
+            assert sock.proto == 0
+            sock.connect(listener.getsockname())
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
+            delays = not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            transport.abort()
+            await asyncio.sleep(0)
+            return delays
+
+    assert loop.run_until_complete(main()) != impl.native_loop
+
+
+def test_numeric_address_is_looked_up_without_a_thread(impl, loop):
+    calls = []
+    run_in_executor = loop.run_in_executor
+    loop.run_in_executor = lambda *args: (calls.append(args), run_in_executor(*args))[1]
+    (found,) = loop.run_until_complete(loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM))
+    assert found[-1] == ("127.0.0.1", 80)
+    assert bool(calls) != impl.native_loop
+    loop.run_until_complete(loop.shutdown_default_executor())
 
 
 @pytest.mark.parametrize("name", ["sleep", "wait"])

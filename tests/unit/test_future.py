@@ -289,6 +289,32 @@ def test_remove_when_comparison_raises(future):
     assert [callback for callback, _ in future._callbacks] == [print, int]
 
 
+def test_remove_when_a_later_comparison_raises(future, loop):
+    """Then none is removed, not even those that were found equal before."""
+
+    class Marked:
+        def __init__(self, mark):
+            self.mark = mark
+
+        def __eq__(self, other):
+            if self.mark == "raises":
+                raise LookupError("compared")
+            return self.mark == other.mark
+
+        def __call__(self, future):
+            order.append(self.mark)
+
+    order = []
+    marks = ["b", "a", "a", "raises", "a"]
+    for mark in marks:
+        future.add_done_callback(Marked(mark))
+    with pytest.raises(LookupError, match="compared"):
+        future.remove_done_callback(Marked("a"))
+    future.set_result(None)
+    support.run_once(loop)
+    assert order == marks
+
+
 def test_callback_context(future, loop):
     var = contextvars.ContextVar("var", default="default")
     context = contextvars.copy_context()

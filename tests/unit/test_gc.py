@@ -298,6 +298,16 @@ def test_sleep_objects_in_a_cycle(impl, loop):
     assert_dies(make)
 
 
+def test_coroutine_that_its_warning_has_saved(impl):
+    """Nobody awaited it, so it is in the warning and alive again, and may become part of a cycle like any object."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        impl.sleep(1)
+    (warning,) = caught
+    assert "never awaited" in str(warning.message)
+    assert gc.is_tracked(warning.source)
+
+
 def test_everything_is_tracked_by_the_collector(impl, loop):
     async def coro():
         await loop.create_future()

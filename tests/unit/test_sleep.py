@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import math
+import socket
 
 import pytest
 
@@ -119,6 +120,32 @@ def test_coroutine_methods_use_the_words_of_coroutines(impl):
     with pytest.raises(StopIteration) as caught:
         sleeper.send(None)
     assert caught.value.args == ()
+
+
+@pytest.mark.parametrize("name", ["sleep", "wait", "sock_recv"])
+def test_resumed_by_hand_while_it_waits(impl, loop, name):
+    """It yields its future again, as asyncio's coroutines do, but only to who has taken the first one for a future."""
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    event = loop.create_future()
+
+    async def main():
+        coroutine = {
+            "sleep": lambda: impl.sleep(1000, "slept"),
+            "wait": lambda: impl.wait([event]),
+            "sock_recv": lambda: loop.sock_recv(left, 10),
+        }[name]()
+        future = coroutine.send(None)
+        assert future._asyncio_future_blocking is True
+        future._asyncio_future_blocking = False
+        assert coroutine.send("ignored") is future
+        assert future._asyncio_future_blocking is True
+        with pytest.raises(RuntimeError, match="await wasn't used with future"):
+            coroutine.send(None)
+
+    with left, right:
+        loop.run_until_complete(main())
+        support.run_once(loop)
 
 
 @pytest.mark.skipif(not support.PY315, reason="before 3.15 the state is found by the frame")

@@ -1,14 +1,24 @@
 """What the network tests talk to: plain blocking sockets as peers, and protocols that record what they are told."""
 
 import asyncio
+import contextlib
+import functools
 import hashlib
 import os
 import pathlib
 import random
 import socket
 import struct
+import sys
+
+import pytest
 
 GUARD_SECONDS = 30
+# What a transport can do is what it can do in the asyncio at hand: here, that of an early release of 3.11.
+pausable = pytest.mark.skipif(
+    not hasattr(asyncio.unix_events._UnixReadPipeTransport, "_add_reader"),
+    reason="this asyncio pauses neither datagrams nor pipes that are being connected",
+)
 # Small socket buffers, so that a few hundred kilobytes fill a connection.
 SMALL = 16 * 1024
 
@@ -258,6 +268,30 @@ class DatagramSockets:
         return await asyncio.get_running_loop().create_datagram_endpoint(
             factory or DatagramRecorder, local_addr=self.address(), **keywords
         )
+
+
+_audited = []  # the lists that are filled at the moment, each with the events that belong there
+
+
+def _audit_hook(event, args):
+    for events, heard in _audited:
+        if event in events:
+            heard.append((event, *args))
+
+
+@functools.cache
+def _add_audit_hook():
+    sys.addaudithook(_audit_hook)
+
+
+@contextlib.contextmanager
+def audited(*events):
+    """Collect these audit events and their arguments.  A hook cannot be removed, so there is one for all tests."""
+    _add_audit_hook()
+    entry = events, []
+    _audited.append(entry)
+    yield entry[1]
+    _audited.remove(entry)
 
 
 def fill(transport, chunk=b"x" * 65536, limit=64 << 20):

@@ -1,13 +1,11 @@
 """Addresses of datagrams: the C transport makes and takes them itself, and keeps the last one."""
 
-import contextlib
 import socket
-import sys
 
 import pytest
 
 from . import peers
-from .peers import DatagramRecorder, in_thread
+from .peers import DatagramRecorder, audited, in_thread
 
 
 def name(transport):
@@ -193,33 +191,13 @@ async def test_name_that_nobody_has(udp):
 async def test_audit_event(udp):
     sock = udp.new()
     transport, protocol = await udp.endpoint()
-    seen = _audited(transport.get_extra_info("sockname"))
-    with seen as events:
+    with audited("socket.sendto") as heard:
         transport.sendto(b"x", sock.getsockname())
-    assert events == [sock.getsockname()]
+    assert [(sender.getsockname(), address) for _, sender, address in heard] == [
+        (name(transport), sock.getsockname())
+    ]
     assert await in_thread(sock.recv, 10) == b"x"
     await finish(transport, protocol)
-
-
-_audit = {}
-
-
-def _audit_hook(event, args):
-    if event == "socket.sendto" and _audit:
-        sock, address = args
-        if sock.getsockname() in _audit:
-            _audit[sock.getsockname()].append(address)
-
-
-@contextlib.contextmanager
-def _audited(sockname):
-    """Collect the addresses that the socket of that name sends to; hooks cannot be removed, so there is one for all tests."""
-    if _audit_hook not in _audited.__dict__:
-        sys.addaudithook(_audit_hook)
-        _audited.__dict__[_audit_hook] = True
-    _audit[sockname] = []
-    yield _audit[sockname]
-    del _audit[sockname]
 
 
 # ---- Arguments of sendto() ----

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from .. import support
+from . import peers
 from .peers import DatagramRecorder, turns
 
 
@@ -63,7 +64,7 @@ async def test_a_timer_that_is_due_runs_before_the_next(udp):
     await finish(transport, protocol)
 
 
-@pytest.mark.parametrize("method", ("close", "abort", "pause_reading"))
+@pytest.mark.parametrize("method", ("close", "abort", pytest.param("pause_reading", marks=peers.pausable)))
 @pytest.mark.parametrize("soon", (False, True), ids=("at once", "soon"))
 async def test_no_datagram_after(udp, method, soon):
     def received(self, data, address):

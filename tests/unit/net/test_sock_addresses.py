@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import errno
 import socket
-import sys
 
 import pytest
 
 from .. import support
-from .peers import turns
+from .peers import audited, turns
 
 
 @pytest.fixture
@@ -198,21 +197,15 @@ async def test_empty_and_large_datagrams(loop, udp):
         assert (await loop.sock_recvfrom(receiver, 1 << 20))[0] == data
 
 
+@pytest.mark.whole_calls
 async def test_audit_hooks_hear_of_addresses(loop, udp):
-    """Of those that the socket object tells of: a hook stays for ever, hence this one's switch."""
+    """Of those that the socket object tells of."""
     sender, receiver = udp
-    heard, listening = [], True
-
-    def hook(event, args):
-        if listening and event in ("socket.sendto", "socket.connect"):
-            heard.append((event, args[0] is sender, args[1]))
-
-    sys.addaudithook(hook)
     address = receiver.getsockname()
-    await loop.sock_sendto(sender, b"x", address)
-    await loop.sock_connect(sender, address)
-    listening = False
-    assert heard == [("socket.sendto", True, address), ("socket.connect", True, address)]
+    with audited("socket.sendto", "socket.connect") as heard:
+        await loop.sock_sendto(sender, b"x", address)
+        await loop.sock_connect(sender, address)
+    assert heard == [("socket.sendto", sender, address), ("socket.connect", sender, address)]
 
 
 # ---- Buffers ----

@@ -568,6 +568,7 @@ async def test_write_eof_of_a_closing_transport_does_nothing(connect):
     assert protocol.events == ["made", "lost"]
 
 
+@pytest.mark.whole_calls
 async def test_write_eof_after_a_write_that_fails(connect, family):
     """The write has closed the transport, so what is written after write_eof() is dropped as after close()."""
     transport, protocol, peer = await connect(Recorder)
