@@ -57,7 +57,7 @@ valgrind: $(ENVIRONMENT)       ## the debug build under valgrind's memcheck, and
 	PYTHONMALLOC=malloc ASYNCIO_C_POLLER=poll valgrind -q --leak-check=no --error-exitcode=9 \
 	    $(PYTEST) -p no:faulthandler -k 'native or epoll' $(VALGRIND_TESTS)
 
-leaks: $(ENVIRONMENT)          ## repeat each unit test; references, memory and descriptors have to stay flat
+leaks: $(ENVIRONMENT)          ## repeat each unit and contract test; references, memory and descriptors have to stay flat
 	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
 	$(PYTHON) -m tests.leaks
 
@@ -69,8 +69,13 @@ faults: build                  ## fail each system call of each operation, on bo
 	ASYNCIO_C_POLLER=poll $(PYTHON) -m tests.faults
 
 SECONDS ?= 60
-fuzz: build                    ## random calls of every method of every type for SECONDS=60
+LIBFUZZER = clang -std=c11 -D_DEFAULT_SOURCE -O1 -g -UNDEBUG -DLIBFUZZER -DASYNCIO_C_STRESS \
+    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Isrc tests/c/fuzz_base.c src/base/*.c -lm
+fuzz: build                    ## random calls of every method, and libFuzzer on src/base, each for SECONDS=60
 	$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+	mkdir -p build
+	if $(LIBFUZZER) -o build/fuzz_base; then build/fuzz_base -max_total_time=$(SECONDS) -max_len=2000; \
+	else echo 'clang with libFuzzer (Debian: libclang-rt-dev) is not here: src/base is not fuzzed by it'; fi
 
 soak: build                    ## everything under load for SECONDS=60: memory, descriptors and bytes are accounted for
 	$(PYTHON) -m tests.soak --seconds $(SECONDS)

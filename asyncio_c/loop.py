@@ -293,12 +293,14 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._watch_process_in_thread(transport)
             return
         try:
+            self._pidfds.add(pidfd)
             self._add_reader(pidfd, self._process_ended, pidfd, transport)
-        except OSError:
+        except BaseException as error:
+            self._pidfds.discard(pidfd)
             os.close(pidfd)
+            if not isinstance(error, OSError):
+                raise
             self._watch_process_in_thread(transport)
-            return
-        self._pidfds.add(pidfd)
 
     def _watch_process_in_thread(self, transport: Any) -> None:
         _ThreadedChildWatcher().add_child_handler(
@@ -306,10 +308,12 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         )
 
     def _process_ended(self, pidfd: int, transport: Any) -> None:
-        self._remove_reader(pidfd)
         returncode = self._look_at_status(transport)
         # One turn later, so that what the process has written comes first.
         self.call_soon(self._reap_process, pidfd, transport, returncode)
+        self._remove_reader(
+            pidfd
+        )  # last: where the lack of memory, or Control-C, comes before, the next turn asks again
 
     def _look_at_status(self, transport: Any) -> int:
         """Return how a process has ended, and leave it a zombie.
@@ -333,14 +337,17 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         return number if status.si_code == os.CLD_EXITED else -number
 
     def _reap_process(self, pidfd: int, transport: Any, returncode: int) -> None:
-        self._close_pidfd(pidfd)
-        with contextlib.suppress(ChildProcessError):
+        try:
+            self._close_pidfd(pidfd)
             os.waitpid(transport.get_pid(), os.WNOHANG)
-        transport._process_exited(returncode)
+        except ChildProcessError:
+            pass  # somebody else has waited for it
+        finally:
+            transport._process_exited(returncode)
 
     def _close_pidfd(self, pidfd: int) -> None:
-        self._pidfds.remove(pidfd)
         self._remove_reader(pidfd)
+        self._pidfds.remove(pidfd)
         os.close(pidfd)
 
     # ---- Names ----

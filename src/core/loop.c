@@ -256,10 +256,12 @@ queue_due_timers(Loop *loop, int64_t now_ns)
 AC_COLD static PyObject *
 handle_of(Loop *loop, struct runnable *runnable)
 {
+    PyObject *owner = Py_NewRef(runnable->owner); /* an allocation may collect what takes it out of the queue */
     PyObject *handle = runnable->ops->as_handle(runnable, loop);
     if (handle != NULL && !PyObject_GC_IsTracked(handle)) {
         PyObject_GC_Track(handle);
     }
+    Py_DECREF(owner);
     return handle;
 }
 
@@ -304,7 +306,9 @@ run_one_debug(Loop *loop, struct runnable *runnable)
     loop->current_handle = Py_NewRef(handle);
     if (loop_now(loop, &start_ns) == 0 && run_one(loop, runnable) == 0 && loop_now(loop, &end_ns) == 0) {
         PyObject *duration = PyFloat_FromDouble(clock_seconds(end_ns - start_ns));
-        int slow = duration ? PyObject_RichCompareBool(duration, loop->slow_callback_duration, Py_GE) : -1;
+        PyObject *limit = Py_NewRef(loop->slow_callback_duration); /* its comparison may set another */
+        int slow = duration ? PyObject_RichCompareBool(duration, limit, Py_GE) : -1;
+        Py_DECREF(limit);
         result = slow < 0 ? -1 : 0;
         if (slow > 0) {
             PyObject *logged = PyObject_CallMethod((PyObject *)loop, "_log_slow_callback", "OO", handle, duration);
@@ -730,9 +734,14 @@ loop_close(Loop *loop)
     drop_queues(loop);
     if (loop->poller.backend != NULL) {
         loop_close_readers(loop);
+    }
+    /* Asked again: what was dropped may have closed the loop, and the waker's number may be another's by now. */
+    if (loop->poller.backend != NULL) {
         waker_close(loop->waker.watch.fd);
         poller_close(&loop->poller);
     }
+    loop->closed = true; /* whatever what was dropped has set */
+    loop_count_debug(loop);
     ring_release(&loop->ready);
     heap_release(&loop->timers);
     PyMem_Free(loop->scratch);

@@ -277,20 +277,21 @@ reader_wait_for_socket(Loop *loop, int fd, int direction, PyObject *sock, PyObje
 int
 reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *handle)
 {
+    /* Made first: an allocation may collect garbage, whose end may remove the reader. */
+    PyObject *weakref = direction == READER_READ ? PyWeakref_NewRef(sock, NULL) : NULL;
+    if (direction == READER_READ && weakref == NULL) {
+        return -1;
+    }
     struct reader *reader = loop->closed ? NULL : reader_find(loop, fd);
     if (reader == NULL || reader->handles[direction] != handle) {
+        Py_XDECREF(weakref);
         return 0; /* somebody else waits there now */
     }
     if (direction == READER_WRITE || handle->cancelled) {
+        Py_XDECREF(weakref);
         return reader_unwatch(loop, fd, direction);
     }
-    if (reader->kept_for == NULL || !compat_weakref_is(reader->kept_for, sock)) {
-        PyObject *weakref = PyWeakref_NewRef(sock, NULL);
-        if (weakref == NULL) {
-            return -1;
-        }
-        Py_XSETREF(reader->kept_for, weakref);
-    }
+    Py_XSETREF(reader->kept_for, weakref);
     reader->handles[direction] = NULL;
     PyObject *file = NULL;
     if (reader->handles[READER_WRITE] == NULL) {

@@ -78,17 +78,38 @@ listening_clear(struct listening *self)
     Py_CLEAR(self->kind);
 }
 
-/* socket.socket(family, type, proto, fd); the descriptor is the object's, or closed. */
+/* Whether the socket object `connection`, whose __init__() has raised, has got the descriptor: then it closes that at its end.
+   The C type's own method, for which the object need not be complete. */
+static bool
+has_descriptor(struct listening *self, PyObject *connection, int fd)
+{
+    PyObject *exception = compat_exception_take();
+    PyObject *number = PyObject_CallMethod(self->state->socket_base, "fileno", "O", connection);
+    bool has = number != NULL && PyLong_AsLong(number) == fd;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    compat_exception_restore_steal(exception);
+    return has;
+}
+
+/* socket.socket(family, type, proto, fd); the descriptor is the object's, or closed.  In two steps: a signal's handler may
+   raise within __init__(), before the object has the descriptor or after, and what is closed twice is another's. */
 static PyObject *
 new_socket_steal(struct listening *self, int fd)
 {
-    PyObject *number = PyLong_FromLong(fd), *connection = NULL;
-    if (number != NULL) {
-        PyObject *const *kind = &PyTuple_GET_ITEM(self->kind, 0), *args[] = { kind[0], kind[1], kind[2], number };
-        connection = PyObject_Vectorcall(self->state->socket_type, args, 4, NULL);
-        Py_DECREF(number);
+    PyTypeObject *type = (PyTypeObject *)self->state->socket_type;
+    PyObject *const *kind = &PyTuple_GET_ITEM(self->kind, 0);
+    PyObject *args = Py_BuildValue("OOOi", kind[0], kind[1], kind[2], fd);
+    PyObject *connection = args ? type->tp_new(type, args, NULL) : NULL;
+    bool taken = false;
+    if (connection != NULL && type->tp_init(connection, args, NULL) < 0) {
+        taken = has_descriptor(self, connection, fd);
+        PyObject *exception = compat_exception_take();
+        Py_CLEAR(connection); /* which may warn that it was not closed */
+        compat_exception_restore_steal(exception);
     }
-    if (connection == NULL) {
+    Py_XDECREF(args);
+    if (connection == NULL && !taken) {
         close(fd);
     }
     return connection;

@@ -88,13 +88,6 @@ loop_borrow(DatagramTransport *self)
     return transport_loop_borrow(self->state, self->loop);
 }
 
-/* A field that may be NULL, before __init__ or because somebody deleted the attribute.  Borrowed. */
-static PyObject *
-or_none(PyObject *field)
-{
-    return field ? field : Py_None;
-}
-
 static int
 end_soon(DatagramTransport *self, PyObject *exception)
 {
@@ -106,7 +99,7 @@ end_soon(DatagramTransport *self, PyObject *exception)
 static bool
 is_direct(DatagramTransport *self)
 {
-    if ((PyObject *)Py_TYPE(or_none(self->sock)) != self->state->socket_type) {
+    if ((PyObject *)Py_TYPE(transport_or_none(self->sock)) != self->state->socket_type) {
         return false;
     }
     if (AC_UNLIKELY(self->family == FAMILY_NOT_ASKED)) {
@@ -137,7 +130,7 @@ socket_failed(DatagramTransport *self, const char *message)
     if (!PyErr_ExceptionMatches(PyExc_OSError)) {
         return transport_fatal_error((PyObject *)self, message);
     }
-    PyObject *protocol = Py_NewRef(or_none(self->protocol));
+    PyObject *protocol = Py_NewRef(transport_or_none(self->protocol));
     int result = transport_call_handling(protocol, "error_received", NULL);
     Py_DECREF(protocol);
     return result;
@@ -195,7 +188,7 @@ receive(DatagramTransport *self, Loop *loop, PyObject **data, PyObject **name)
 static int
 receive_by_object(DatagramTransport *self, PyObject **data, PyObject **name)
 {
-    PyObject *sock = Py_NewRef(or_none(self->sock));
+    PyObject *sock = Py_NewRef(transport_or_none(self->sock));
     PyObject *pair = PyObject_CallMethod(sock, "recvfrom", "i", READ_SIZE);
     Py_DECREF(sock);
     if (pair == NULL) {
@@ -223,7 +216,7 @@ read_one(DatagramTransport *self, Loop *loop)
         return socket_failed(self, "Fatal read error on datagram transport");
     }
     if (result > 0) {
-        PyObject *args[] = { Py_NewRef(or_none(self->protocol)), data, name };
+        PyObject *args[] = { Py_NewRef(transport_or_none(self->protocol)), data, name };
         PyObject *done = PyObject_VectorcallMethod(self->state->str_datagram_received, args, 3, NULL);
         Py_DECREF(args[0]);
         Py_DECREF(data);
@@ -316,7 +309,7 @@ send_directly(DatagramTransport *self, PyObject *data, const struct address *add
 static int
 send_by_object(DatagramTransport *self, PyObject *data, PyObject *name, bool connected)
 {
-    PyObject *sock = Py_NewRef(or_none(self->sock));
+    PyObject *sock = Py_NewRef(transport_or_none(self->sock));
     PyObject *result = connected ? PyObject_CallMethod(sock, "send", "O", data)
                                  : PyObject_CallMethod(sock, "sendto", "OO", data, name);
     Py_DECREF(sock);
@@ -328,8 +321,11 @@ send_by_object(DatagramTransport *self, PyObject *data, PyObject *name, bool con
 static int
 send_one(DatagramTransport *self, PyObject *data, PyObject *name)
 {
-    PyObject *peername = PyObject_GetItem(or_none(self->extra), self->state->str_peername);
+    /* Held here, and where the like is asked below: a comparison may take it from the transport. */
+    PyObject *extra = Py_NewRef(transport_or_none(self->extra)),
+             *peername = PyObject_GetItem(extra, self->state->str_peername);
     int connected = peername ? PyObject_IsTrue(peername) : -1;
+    Py_DECREF(extra);
     Py_XDECREF(peername);
     if (connected < 0) {
         return -1;
@@ -356,9 +352,10 @@ send_failed(DatagramTransport *self)
 static int
 wait_for_room(DatagramTransport *self)
 {
-    Loop *loop = loop_borrow(self);
-    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__sendto_ready) : NULL;
-    if (ready == NULL) {
+    PyObject *ready = PyObject_GetAttr((PyObject *)self, self->state->str__sendto_ready);
+    Loop *loop = ready ? loop_borrow(self) : NULL;
+    if (loop == NULL) {
+        Py_XDECREF(ready);
         return -1;
     }
     PyObject *context = transport_is_set(self->context) ? self->context : NULL;
@@ -448,22 +445,23 @@ DatagramTransport__read_ready(DatagramTransport *self, PyObject *Py_UNUSED(ignor
     return transport_none_unless(self->conn_lost ? 0 : read_ready(self));
 }
 
-/* The address that a datagram goes to, borrowed: that of the endpoint, if it has one.  Returns 0, or -1 with ValueError set
-   where another was given. */
-static int
-check_name(DatagramTransport *self, PyObject **name, bool *is_fixed)
+/* The address that a datagram goes to, a new reference: that of the endpoint, if it has one.  NULL with ValueError set where
+   another was given. */
+static PyObject *
+check_name(DatagramTransport *self, PyObject *name, bool *is_fixed)
 {
-    int fixed = self->address ? PyObject_IsTrue(self->address) : 0;
+    PyObject *own = Py_NewRef(transport_or_none(self->address));
+    int fixed = PyObject_IsTrue(own), same = 1;
     *is_fixed = fixed > 0;
-    if (fixed <= 0) {
-        return fixed;
+    if (fixed > 0 && name != Py_None) {
+        same = PyObject_RichCompareBool(name, own, Py_EQ);
     }
-    int same = *name == Py_None ? 1 : PyObject_RichCompareBool(*name, self->address, Py_EQ);
     if (same == 0) {
-        PyErr_Format(PyExc_ValueError, "Invalid address: must be None or %S", self->address);
+        PyErr_Format(PyExc_ValueError, "Invalid address: must be None or %S", own);
     }
-    *name = self->address;
-    return same > 0 ? 0 : -1;
+    PyObject *result = fixed < 0 || same <= 0 ? NULL : Py_NewRef(fixed > 0 ? own : name);
+    Py_DECREF(own);
+    return result;
 }
 
 static int
@@ -506,15 +504,13 @@ DatagramTransport_sendto(DatagramTransport *self, PyObject *const *args, Py_ssiz
         return transport_none_unless(PyErr_Occurred() ? -1 : 0); /* empty datagrams are sent since 3.13 */
     }
     bool is_fixed;
-    if (check_name(self, &name, &is_fixed) < 0) {
+    name = check_name(self, name, &is_fixed);
+    if (name == NULL) {
         return NULL;
     }
-    if (self->conn_lost && is_fixed) {
-        return transport_none_unless(
-            transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING));
-    }
-    Py_INCREF(name);
-    int result = send_or_enqueue(self, data, name);
+    int result = self->conn_lost && is_fixed
+                     ? transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING)
+                     : send_or_enqueue(self, data, name);
     Py_DECREF(name);
     return transport_none_unless(result);
 }
@@ -605,7 +601,7 @@ DatagramTransport_set_protocol(DatagramTransport *self, PyObject *const *args, P
 static PyObject *
 DatagramTransport_get_protocol(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
-    return Py_NewRef(or_none(self->protocol));
+    return Py_NewRef(transport_or_none(self->protocol));
 }
 
 static PyObject *

@@ -176,9 +176,9 @@ write_at_once(WritePipeTransport *self)
     if (AC_LIKELY(chunks_empty(&self->chunks))) {
         return 0;
     }
-    Loop *loop = transport_loop_borrow(self->state, self->loop);
-    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__write_ready) : NULL;
-    int result = ready ? reader_watch(loop, self->fd, READER_WRITE, ready, NULL) : -1;
+    PyObject *ready = PyObject_GetAttr((PyObject *)self, self->state->str__write_ready);
+    Loop *loop = ready ? transport_loop_borrow(self->state, self->loop) : NULL;
+    int result = loop ? reader_watch(loop, self->fd, READER_WRITE, ready, NULL) : -1;
     Py_XDECREF(ready);
     if (result < 0) {
         chunks_clear(&self->chunks); /* nobody would ever send it */

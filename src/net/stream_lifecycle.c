@@ -45,30 +45,39 @@ ask_name(PyObject *sock, int fd, bool direct, name_function function, PyObject *
 
 /* Takes down what get_extra_info() shall say.  Returns 0 or -1. */
 static int
-note_info(StreamTransport *self, PyObject *peername)
+note_info(StreamTransport *self, PyObject *sock, PyObject *peername)
 {
     struct state *state = self->state;
-    bool direct = (PyObject *)Py_TYPE(self->sock) == state->socket_type;
-    Py_XSETREF(self->info.sock, Py_NewRef(self->sock));
-    Py_XSETREF(self->info.sockname, ask_name(self->sock, self->fd, direct, getsockname, state->str_getsockname));
-    Py_XSETREF(self->info.peername, peername
-                                        ? Py_NewRef(peername)
-                                        : ask_name(self->sock, self->fd, direct, getpeername, state->str_getpeername));
+    bool direct = (PyObject *)Py_TYPE(sock) == state->socket_type;
+    Py_XSETREF(self->info.sock, Py_NewRef(sock));
+    Py_XSETREF(self->info.sockname, ask_name(sock, self->fd, direct, getsockname, state->str_getsockname));
+    Py_XSETREF(self->info.peername,
+               peername ? Py_NewRef(peername) : ask_name(sock, self->fd, direct, getpeername, state->str_getpeername));
     return self->info.sockname && self->info.peername ? 0 : -1;
 }
 
-/* extra[key] = value, as of a new transport. */
+/* extra[key] = value, as of a new transport.  `extra` is held by the caller, and may be any mapping. */
 static int
 fill_extra(StreamTransport *self, PyObject *extra)
 {
     struct state *state = self->state;
-    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", self->info.sock);
-    int result = socket ? PyDict_SetItem(extra, state->str_socket, socket) : -1;
+    PyObject *sock = Py_NewRef(transport_or_none(self->info.sock));
+    PyObject *sockname = Py_NewRef(transport_or_none(self->info.sockname));
+    PyObject *peername = Py_NewRef(transport_or_none(self->info.peername));
+    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", sock);
+    int result = socket ? PyObject_SetItem(extra, state->str_socket, socket) : -1;
+    if (result == 0) {
+        result = PyObject_SetItem(extra, state->str_sockname, sockname);
+    }
+    int known = result == 0 ? PySequence_Contains(extra, state->str_peername) : -1;
+    if (known <= 0) {
+        result = known < 0 ? -1 : PyObject_SetItem(extra, state->str_peername, peername);
+    }
     Py_XDECREF(socket);
-    return result < 0 || PyDict_SetItem(extra, state->str_sockname, self->info.sockname) < 0
-                   || PyDict_SetDefault(extra, state->str_peername, self->info.peername) == NULL
-               ? -1
-               : 0;
+    Py_DECREF(sock);
+    Py_DECREF(sockname);
+    Py_DECREF(peername);
+    return result;
 }
 
 /* The dictionary, borrowed; None for a transport that was never opened.  NULL with an exception. */
@@ -138,12 +147,12 @@ call_server(StreamTransport *self, PyObject *server, PyObject *method)
 
 /* Tells the server and loop._transports.  Returns 0 or -1. */
 static int
-announce(StreamTransport *self)
+announce(StreamTransport *self, PyObject *loop, PyObject *server)
 {
-    if (transport_is_set(self->server) && call_server(self, self->server, self->state->str__attach) < 0) {
+    if (transport_is_set(server) && call_server(self, server, self->state->str__attach) < 0) {
         return -1;
     }
-    PyObject *transports = PyObject_GetAttr(self->loop, self->state->str__transports);
+    PyObject *transports = PyObject_GetAttr(loop, self->state->str__transports);
     if (transports == NULL) {
         return -1;
     }
@@ -163,25 +172,19 @@ announce(StreamTransport *self)
 /* connection_made(), then the first read, then the waiter: in asyncio's order, each a turn of its own in the queue.  Returns
    0 or -1. */
 static int
-schedule_start(StreamTransport *self, PyObject *waiter)
+schedule_start(StreamTransport *self, PyObject *loop, PyObject *waiter, PyObject *context)
 {
     struct state *state = self->state;
-    if (transport_call_soon(state, self->protocol, self->loop, state->str_connection_made, (PyObject *)self,
-                            self->context)
-            < 0
-        || transport_call_soon(state, (PyObject *)self, self->loop, state->str__start_reading, NULL, self->context)
-               < 0) {
+    if (transport_call_soon(state, self->protocol, loop, state->str_connection_made, (PyObject *)self, context) < 0
+        || transport_call_soon(state, (PyObject *)self, loop, state->str__start_reading, NULL, context) < 0) {
         return -1;
     }
     if (!transport_is_set(waiter)) {
         return 0;
     }
-    PyObject *loop = Py_NewRef(self->loop ? self->loop : Py_None), *context = Py_XNewRef(self->context);
     PyObject *args[] = { loop, state->set_result_unless_cancelled, waiter, Py_None, context };
     PyObject *kwnames = transport_is_set(context) ? state->context_kwnames : NULL;
     PyObject *handle = PyObject_VectorcallMethod(state->str_call_soon, args, 4, kwnames);
-    Py_DECREF(loop);
-    Py_XDECREF(context);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
 }
@@ -195,7 +198,7 @@ set_nodelay(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-/* What __init__() does.  Returns 0 or -1. */
+/* What __init__() does, with what the caller holds: what it calls may take any field from the transport.  Returns 0 or -1. */
 static int
 open_transport(StreamTransport *self, PyObject *loop, PyObject *sock, PyObject *protocol, PyObject *waiter,
                PyObject *extra, PyObject *peername, PyObject *server, PyObject *context)
@@ -221,10 +224,10 @@ open_transport(StreamTransport *self, PyObject *loop, PyObject *sock, PyObject *
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server ? server : Py_None));
     set_nodelay(self->fd);
-    if (note_info(self, peername) < 0 || (self->extra != NULL && fill_extra(self, self->extra) < 0)) {
+    if (note_info(self, sock, peername) < 0 || (transport_is_set(extra) && fill_extra(self, extra) < 0)) {
         return -1;
     }
-    return announce(self) < 0 || schedule_start(self, waiter) < 0 ? -1 : 0;
+    return announce(self, loop, server) < 0 || schedule_start(self, loop, waiter, context) < 0 ? -1 : 0;
 }
 
 int
@@ -319,7 +322,7 @@ StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(i
     if (!keep_open) {
         return PyObject_CallMethodNoArgs((PyObject *)self, state->str_close);
     }
-    loop = loop_cast(state, self->loop); /* eof_received() may have ended it */
+    loop = loop_cast(state, transport_or_none(self->loop)); /* eof_received() may have ended it */
     return transport_none_unless(loop && !loop->closed ? reader_unwatch(loop, self->fd, READER_READ) : 0);
 }
 
@@ -331,14 +334,17 @@ stop_watching(StreamTransport *self, PyObject *sock)
     if (AC_LIKELY(loop == NULL || loop->closed || poller_find(&loop->poller, self->fd) == NULL)) {
         return 0;
     }
+    Py_INCREF(loop); /* which fileno() may take from the transport */
     PyObject *number = PyObject_CallMethodNoArgs(sock, self->state->str_fileno);
     long fd =
         number ? PyLong_AsLong(number) : -1; /* who has closed the socket behind our back has given the number away */
     Py_XDECREF(number);
-    if (fd != self->fd || loop->closed) {
-        return PyErr_Occurred() ? -1 : 0;
+    int result = PyErr_Occurred() ? -1 : 0;
+    if (result == 0 && fd == self->fd) {
+        result = reader_unwatch(loop, self->fd, READER_READ) < 0 ? -1 : reader_unwatch(loop, self->fd, READER_WRITE);
     }
-    return reader_unwatch(loop, self->fd, READER_READ) < 0 ? -1 : reader_unwatch(loop, self->fd, READER_WRITE);
+    Py_DECREF(loop);
+    return result;
 }
 
 /* Lets go of the socket and of everything else.  Returns 0 or -1. */
@@ -378,8 +384,10 @@ fail_empty_waiter(StreamTransport *self)
     if (!transport_is_set(self->empty_waiter)) {
         return 0;
     }
+    PyObject *waiter = Py_NewRef(self->empty_waiter);
     PyObject *error = PyObject_CallFunction(PyExc_ConnectionError, "s", "Connection is closed by peer");
-    PyObject *result = error ? PyObject_CallMethod(self->empty_waiter, "set_exception", "O", error) : NULL;
+    PyObject *result = error ? PyObject_CallMethod(waiter, "set_exception", "O", error) : NULL;
+    Py_DECREF(waiter);
     Py_XDECREF(error);
     Py_XDECREF(result);
     return result ? 0 : -1;

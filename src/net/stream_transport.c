@@ -6,6 +6,9 @@
 
    Reading: the loop has one scratch buffer; a read copies what has come into a bytes object of that size.
 
+   The system calls say themselves that they must not block, as they are made with the GIL: a socket that does not block can
+   become one that does, because that belongs to the open file, which other processes may share.
+
    Writing, compared with asyncio's, which sends at once:
 
        def write(self, data):
@@ -51,7 +54,7 @@ loop_borrow(StreamTransport *self)
 static int
 end_soon(StreamTransport *self, PyObject *exception)
 {
-    PyObject *loop = Py_NewRef(self->loop);
+    PyObject *loop = Py_NewRef(transport_or_none(self->loop));
     int result = transport_end_soon(self->state, (PyObject *)self, loop, exception, self->context, &self->closing,
                                     &self->conn_lost);
     Loop *ours = loop_cast(self->state, loop);
@@ -81,8 +84,8 @@ static ssize_t
 send_vectors(int fd, struct iovec *vectors, size_t count)
 {
     struct msghdr message = { .msg_iov = vectors, .msg_iovlen = count };
-    return count == 1 ? sys_send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_NOSIGNAL)
-                      : sys_sendmsg(fd, &message, MSG_NOSIGNAL);
+    return count == 1 ? sys_send(fd, vectors[0].iov_base, vectors[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                      : sys_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static int
@@ -112,7 +115,9 @@ write_failed(StreamTransport *self)
     compat_exception_restore_steal(Py_NewRef(exception));
     int result = fatal_error(self, "Fatal write error on socket transport");
     if (result == 0 && transport_is_set(self->empty_waiter)) {
-        PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_exception", "O", exception);
+        PyObject *waiter = Py_NewRef(self->empty_waiter);
+        PyObject *done = PyObject_CallMethod(waiter, "set_exception", "O", exception);
+        Py_DECREF(waiter);
         Py_XDECREF(done);
         result = done ? 0 : -1;
     }
@@ -139,9 +144,10 @@ maybe_pause_protocol(StreamTransport *self)
 static int
 wait_for_room(StreamTransport *self)
 {
-    Loop *loop = loop_borrow(self);
-    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__write_ready) : NULL;
-    if (ready == NULL) {
+    PyObject *ready = PyObject_GetAttr((PyObject *)self, self->state->str__write_ready);
+    Loop *loop = ready ? loop_borrow(self) : NULL;
+    if (loop == NULL) {
+        Py_XDECREF(ready);
         return -1;
     }
     PyObject *context =
@@ -314,7 +320,7 @@ read_data(StreamTransport *self, PyObject *protocol)
     if (scratch == NULL) {
         return -1;
     }
-    ssize_t count = sys_recv(self->fd, scratch, READ_SIZE, 0);
+    ssize_t count = sys_recv(self->fd, scratch, READ_SIZE, MSG_DONTWAIT);
     int result = check_read(self, count);
     if (result <= 0) {
         return result;
@@ -368,7 +374,7 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
         PyBuffer_Release(&view);
         return 0;
     }
-    ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, 0);
+    ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
     int error = errno;
     PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */
     errno = error;
@@ -500,7 +506,10 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
 static PyObject *
 shut_down_writing(StreamTransport *self)
 {
-    return PyObject_CallMethod(self->sock, "shutdown", "i", SHUT_WR);
+    PyObject *sock = Py_NewRef(transport_or_none(self->sock));
+    PyObject *result = PyObject_CallMethod(sock, "shutdown", "i", SHUT_WR);
+    Py_DECREF(sock);
+    return result;
 }
 
 static PyObject *
@@ -564,7 +573,9 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
         return NULL;
     }
     if (transport_is_set(self->empty_waiter)) {
-        PyObject *done = PyObject_CallMethod(self->empty_waiter, "set_result", "O", Py_None);
+        PyObject *waiter = Py_NewRef(self->empty_waiter);
+        PyObject *done = PyObject_CallMethod(waiter, "set_result", "O", Py_None);
+        Py_DECREF(waiter);
         if (done == NULL) {
             return NULL;
         }
@@ -622,12 +633,15 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
     if (self->closing || self->paused) {
         Py_RETURN_NONE; /* connection_made() did */
     }
-    Loop *loop = loop_borrow(self);
-    PyObject *ready = loop ? PyObject_GetAttr((PyObject *)self, self->state->str__read_ready) : NULL;
-    if (ready == NULL) {
+    PyObject *ready = PyObject_GetAttr((PyObject *)self, self->state->str__read_ready);
+    Loop *loop = ready ? loop_borrow(self) : NULL;
+    if (loop == NULL) {
+        Py_XDECREF(ready);
         return NULL;
     }
+    Py_INCREF(loop);
     int result = watch_for_reading(self, loop, ready);
+    Py_DECREF(loop);
     Py_DECREF(ready);
     if (result < 0 && (PyErr_ExceptionMatches(PyExc_OSError) || PyErr_ExceptionMatches(PyExc_MemoryError))) {
         result = fatal_error(self, "Fatal read error on socket transport"); /* nobody would ever hear of its end */

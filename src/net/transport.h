@@ -13,6 +13,14 @@ transport_is_set(PyObject *object)
     return object != NULL && object != Py_None;
 }
 
+/* A field that is NULL before __init__(), or because somebody has deleted the attribute.  Borrowed: hold it before Python runs,
+   which may replace it. */
+static inline PyObject *
+transport_or_none(PyObject *field)
+{
+    return field ? field : Py_None;
+}
+
 /* None, or NULL where `result` says that an exception is set. */
 static inline PyObject *
 transport_none_unless(int result)

@@ -1,5 +1,8 @@
 /* Random operations on the structures of src/base, each beside a naive twin.  Built and run by tests/c/test_base.py, under the
-   sanitizers where the compiler has them.  Usage: fuzz_base SEED OPERATIONS. */
+   sanitizers where the compiler has them.  Usage: fuzz_base SEED OPERATIONS.
+
+   Compiled with -DLIBFUZZER -fsanitize=fuzzer ("make fuzz"), the choices are the bytes of an input, which libFuzzer varies so
+   that they reach what has not been reached yet. */
 #include "base/heap.h"
 #include "base/pointer_map.h"
 #include "base/ring.h"
@@ -9,7 +12,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef LIBFUZZER
+
+static const uint8_t *input;
+static size_t input_left;
+
+/* Two bytes of the input; 0 behind its end. */
+static uint64_t
+draw(uint64_t below)
+{
+    unsigned value = 0;
+    for (int i = 0; i < 2 && input_left > 0; i++, input_left--) {
+        value = value << 8 | *input++;
+    }
+    return value % below;
+}
+
+static bool
+exhausted(void)
+{
+    return input_left == 0;
+}
+
+#else
+
 static uint64_t state;
+
+static bool
+exhausted(void)
+{
+    return false;
+}
 
 static uint64_t
 draw(uint64_t below)
@@ -19,6 +52,8 @@ draw(uint64_t below)
     state ^= state << 17;
     return state % below;
 }
+
+#endif
 
 static void
 require(bool holds, const char *what)
@@ -39,7 +74,7 @@ fuzz_ring(long operations)
     struct ring ring;
     ring_init(&ring);
     ring.head = ring.tail = draw(2) ? SIZE_MAX - 100 : 0; /* the counters wrap */
-    for (long i = 0; i < operations; i++) {
+    for (long i = 0; i < operations && !exhausted(); i++) {
         if (draw(5) < (draw(1000) < 500 ? 4 : 1) && count < MOST) {
             void *entry = (void *)(uintptr_t)(i + 1);
             require(ring_push(&ring, entry) == 0, "ring_push()");
@@ -75,7 +110,7 @@ fuzz_heap(long operations)
     for (int i = 0; i < NODES; i++) {
         heap_node_init(&nodes[i].node);
     }
-    for (long i = 0; i < operations; i++) {
+    for (long i = 0; i < operations && !exhausted(); i++) {
         struct twin_node *chosen = &nodes[draw(NODES)], *first = NULL;
         if (heap_node_queued(&chosen->node)) {
             heap_remove(&heap, &chosen->node);
@@ -111,12 +146,12 @@ static void
 fuzz_pointer_map(long operations)
 {
     enum { MOST = 200 };
-    for (long i = 0; i < operations / MOST; i++) {
+    for (long i = 0; i < operations / MOST && !exhausted(); i++) {
         const void *keys[MOST];
         size_t values[MOST], count = 0, room = 1 + draw(MOST);
         struct pointer_map map;
         require(pointer_map_init(&map, room) == 0, "pointer_map_init()");
-        while (count < room) {
+        while (count < room && !exhausted()) {
             const void *key = (const void *)(uintptr_t)(16 * (1 + draw(2 * MOST)));
             size_t index = 0, value = draw(1000);
             while (index < count && keys[index] != key) {
@@ -134,6 +169,22 @@ fuzz_pointer_map(long operations)
     }
 }
 
+#ifdef LIBFUZZER
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    void (*const structures[])(long operations) = { fuzz_ring, fuzz_heap, fuzz_pointer_map };
+    if (size > 0) {
+        input = data + 1;
+        input_left = size - 1;
+        structures[data[0] % 3](100000);
+    }
+    return 0;
+}
+
+#else
+
 int
 main(int count, char **arguments)
 {
@@ -145,3 +196,5 @@ main(int count, char **arguments)
     fuzz_pointer_map(operations);
     return 0;
 }
+
+#endif

@@ -67,7 +67,7 @@ def test_slow_step_names_its_task(loop):
     assert any("name='the-slow-one'" in line for line in lines)
 
 
-def test_connections_are_logged(loop, caplog):
+def test_connections_are_logged(loop):
     """asyncio's debug log, which people turn on to see who connects to whom, and what a process is started with."""
     loop.set_debug(True)
 
@@ -77,10 +77,10 @@ def test_connections_are_logged(loop, caplog):
         transport.close()
         server.close()
 
-    with caplog.at_level("DEBUG", "asyncio"):
+    with support.recorded_logs("DEBUG") as logs:
         loop.run_until_complete(main())
-    assert [text for text in caplog.messages if " is serving" in text]
-    assert [text for text in caplog.messages if " connected to " in text]
+    assert [text for _, text, _ in logs if " is serving" in text]
+    assert [text for _, text, _ in logs if " connected to " in text]
     loop.set_debug(False)
 
 

@@ -15,7 +15,7 @@ import tempfile
 
 from tests.unit import support
 
-from . import in_callbacks, in_processes, in_protocols, in_tasks, with_numbers  # noqa: F401
+from . import in_callbacks, in_endpoints, in_processes, in_protocols, in_tasks, with_numbers  # noqa: F401
 from .table import CASES
 
 GUARD_SECONDS = 60

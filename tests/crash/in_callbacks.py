@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import weakref
 
 from .table import attempt, case, cases, new_loop, turns
@@ -383,3 +384,58 @@ def core_of_the_loop_is_closed_by_a_callback(impl):
         loop.call_soon(lambda: attempt(getattr(loop, "_close", loop.stop)))
         loop.call_soon(loop.stop)
         attempt(loop.run_forever)
+
+
+@case
+def destructor_closes_the_loop_that_is_closed(impl):
+    """What a reader's end closes a second time is not closed twice: the numbers may be another's by now."""
+    opened = []
+
+    class Owner:
+        def __init__(self, loop):
+            self.loop = loop
+
+        def __call__(self):
+            pass
+
+        def __del__(self):
+            self.loop.close()
+            opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(5))
+
+    reading, writing = os.pipe()
+    loop = impl.new_event_loop()
+    loop.add_reader(reading, Owner(loop))
+    loop.add_writer(writing, Owner(loop))
+    loop.close()
+    gc.collect()
+    del loop
+    gc.collect()
+    assert len(opened) == 10
+    for fd in (reading, writing, *opened):
+        os.close(fd)
+
+
+@case
+def destructor_opens_the_loop_that_is_closed(impl):
+    class Opener:
+        def __init__(self, loop):
+            self.loop = loop
+
+        def __call__(self):
+            pass
+
+        def __del__(self):
+            attempt(setattr, self.loop, "_closed", False)
+            attempt(self.loop.call_soon, int)
+            attempt(self.loop.add_reader, writing, int)
+
+    reading, writing = os.pipe()
+    loop = impl.new_event_loop()
+    loop.add_reader(reading, Opener(loop))
+    loop.call_soon(Opener(loop))
+    loop.call_later(1, Opener(loop))
+    attempt(loop.close)
+    gc.collect()
+    attempt(loop.call_soon, loop.stop)
+    attempt(loop.run_forever)
+    attempt(loop.close)

@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import itertools
+import os
+import socket
 import sys
 import types
 
@@ -531,3 +534,85 @@ def task_makes_itself_anew_in_vain(impl):
 
         task = loop.create_task(main())
         turns(loop)
+
+
+def remove_readers(loop, ours):
+    attempt(loop.remove_reader, ours)
+    attempt(loop.remove_writer, ours)
+
+
+COLLECTED = {
+    "removes_readers": remove_readers,
+    "replaces_readers": lambda loop, ours: (loop.add_reader(ours, int), loop.add_writer(ours, int)),
+    "cancels_tasks": lambda loop, ours: [task.cancel() for task in asyncio.all_tasks(loop)],
+    "cancels_handles": lambda loop, ours: [handle.cancel() for handle in (*loop._ready, *loop._scheduled)],
+    "looks_at_queues": lambda loop, ours: repr((loop._ready, loop._scheduled)),
+    "closes_the_socket": lambda loop, ours: ours.close(),
+    "aborts_transports": lambda loop, ours: [one.abort() for one in list(loop._transports.values())],
+    "loses_connections": lambda loop, ours: [
+        one._call_connection_lost(None) for one in list(loop._transports.values())
+    ],
+    "closes_the_core_of_the_loop": lambda loop, ours: getattr(loop, "_close", int)(),
+    "sends_and_receives": lambda loop, ours: [one.write(b"x" * 1000) for one in loop._transports.values()],
+}
+
+
+def some_of_everything(impl, loop, ours, theirs):
+    """Sockets, transports, sleeps and futures in all their states, in a few turns."""
+
+    async def receive():
+        for _ in range(2):
+            attempt(theirs.send, b"x")
+            await loop.sock_recv(ours, 1)
+            await loop.sock_sendall(ours, b"y")
+
+    async def connect():
+        left, right = socket.socketpair()
+        with right:
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=left)
+            udp = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+            transport.write(b"x" * 1000)
+            attempt(right.send, b"x")
+            attempt(udp[0].sendto, b"x", ("127.0.0.1", 9))
+            await impl.sleep(0)
+
+    async def wait():
+        await impl.sleep(0.0001)
+        await impl.gather(impl.sleep(0), impl.sleep(0), return_exceptions=True)
+        await impl.wait([loop.create_task(impl.sleep(0))])
+
+    for make in (receive, connect, wait):
+        attempt(loop.create_task, attempt(make))
+    for _ in range(8):
+        loop.stop()
+        attempt(loop.run_forever)
+        attempt(getattr, loop, "_ready")
+        attempt(getattr, loop, "_scheduled")
+
+
+@cases(
+    "collection", COLLECTED, stock="what asyncio has half done when it is interrupted so is not made up for"
+)
+def collection(impl, action):
+    """Any allocation of an object, on Python 3.11, or any step of the interpreter, may collect garbage, which may act."""
+    for number in range(300):
+        loop = impl.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        loop.set_debug(number % 32 == 0)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        collections = itertools.count()
+
+        def collected(phase, info):
+            if phase == "stop" and next(collections) == number:
+                attempt(action, loop, ours)
+
+        gc.callbacks.append(collected)
+        gc.set_threshold(1, 1000, 1000)
+        some_of_everything(impl, loop, ours, theirs)
+        gc.set_threshold(700, 10, 10)
+        gc.callbacks.clear()
+        attempt(loop.close)
+        ours.close()
+        theirs.close()
+    os._exit(0)

@@ -607,6 +607,46 @@ def sock_accept_and_connect(impl, loop):
         turns(loop)
 
 
+@operation()
+def sock_datagrams(impl, loop):
+    kind = socket.AF_INET, socket.SOCK_DGRAM
+    with socket.socket(*kind) as ours, socket.socket(*kind) as theirs:
+        for sock in (ours, theirs):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+
+        async def main():
+            receiving = loop.create_task(loop.sock_recvfrom(ours, 100))
+            await impl.sleep(0)
+            assert await loop.sock_sendto(theirs, b"x", ours.getsockname()) == 1
+            assert await receiving == (b"x", theirs.getsockname())
+            receiving = loop.create_task(loop.sock_recvfrom_into(ours, bytearray(10)))
+            await impl.sleep(0)
+            await loop.sock_sendto(theirs, b"yz", ours.getsockname())
+            assert (await receiving)[0] == 2
+
+        yield lambda: drive(loop, cancelling_the_rest(main()))
+        turns(loop)
+
+
+@operation()
+def unix_connection(impl, loop):
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.join(folder, "socket"))
+        listener.listen()
+
+        async def main():
+            transport, protocol = await loop.create_unix_connection(Recorder, listener.getsockname())
+            transport.close()
+            while not protocol.lost:
+                await impl.sleep(0)
+
+        yield lambda: drive(loop, main())
+        for transport in list(loop._transports.values()):
+            transport.abort()
+        turns(loop)
+
+
 class DatagramRecorder(asyncio.DatagramProtocol):
     def __init__(self):
         self.received, self.errors, self.lost = [], [], False

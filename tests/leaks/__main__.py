@@ -1,4 +1,4 @@
-"""Repeat the unit tests on our loop in search of leaks: python -m tests.leaks [PYTEST-ARGUMENT...]
+"""Repeat the unit and contract tests on our loop in search of leaks: python -m tests.leaks [PYTEST-ARGUMENT...]
 
 First the detector is tried on planted leaks. Then each file is run in a process of its own, so that none hides behind the
 state that another left. Wants a debug interpreter, which counts references, and a debug build of the core; on others memory
@@ -13,14 +13,16 @@ import time
 from . import plugin
 
 HERE = pathlib.Path(__file__).parent
-UNIT = HERE.parent / "unit"
-# These test the benchmarks, the tools and whole programs in processes of their own.
+TESTS = HERE.parent
+# These test the benchmarks, the tools and whole programs in processes of their own, and sub-interpreters, of which CPython keeps
+# memory.
 ELSEWHERE = {
     "test_benchmarks.py",
     "test_benchmarks_net.py",
     "test_check_layers.py",
     "test_main.py",
     "test_autopatch.py",
+    "test_interpreters.py",
 }
 GUARD_SECONDS = 900
 
@@ -52,9 +54,10 @@ def main():
     if sys.argv[1:]:
         runs = [sys.argv[1:]]
     else:
-        files = sorted(path for path in UNIT.rglob("test_*.py") if path.name not in ELSEWHERE)
-        # What runs on stock asyncio has no part of ours in it.
-        runs = [[path.relative_to(UNIT.parent.parent), "-k", "not asyncio"] for path in files]
+        files = [
+            path for folder in ("unit", "contract") for path in sorted((TESTS / folder).rglob("test_*.py"))
+        ]
+        runs = [[path.relative_to(TESTS.parent)] for path in files if path.name not in ELSEWHERE]
     # Pytest's capture of the log keeps records.
     options = ["-p", "tests.leaks.plugin", "-p", "no:logging"]
     failed = [arguments[0] for arguments in runs if not run(*arguments, *options)]

@@ -128,6 +128,16 @@ def tmp_path():
         yield pathlib.Path(folder)
 
 
+def _is_of_asyncio(item):
+    """Whether a test runs on stock asyncio, and so has no part of ours in it: by its parameters, not by its name."""
+    return hasattr(item, "callspec") and item.callspec.params.get("impl") == "asyncio"
+
+
+def pytest_collection_modifyitems(config, items):
+    config.hook.pytest_deselected(items=[item for item in items if _is_of_asyncio(item)])
+    items[:] = [item for item in items if not _is_of_asyncio(item)]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item, nextitem):
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)

@@ -7,7 +7,11 @@ exception. A second `yield` hands over to what has to hold in any case, again wi
 import asyncio
 import concurrent.futures.thread  # noqa: F401 - imports that lack memory are the interpreter's to survive
 import contextlib
+import os
+import signal
 import socket
+import sys
+import tempfile
 
 from .harness import LostWakeUpError
 
@@ -520,3 +524,437 @@ def streams(impl, loop):
         for transport in list(loop._transports.values()):
             transport.abort()
         turns(loop, 5)
+
+
+def abort_all(loop):
+    """End what an operation has left, which may be anything."""
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    for transport in list(loop._transports.values()):
+        transport.abort()
+    turns(loop, 5)
+
+
+class BufferedRecorder(asyncio.BufferedProtocol, Recorder):
+    def __init__(self):
+        self.buffer = bytearray(4)
+
+    def get_buffer(self, sizehint):
+        return self.buffer
+
+    def buffer_updated(self, count):
+        self.received += self.buffer[:count]
+
+
+@operation
+def buffered_protocol(impl, loop):
+    """What has been read is given to the protocol, or the connection is lost; the protocol may be another by then."""
+    with connected(loop) as (transport, first, theirs):
+        second = BufferedRecorder()
+        second.connection_lost = first.connection_lost
+        theirs.send(b"0123456789")
+        yield
+        with contextlib.suppress(MemoryError):
+            transport.set_protocol(second)
+        with contextlib.suppress(MemoryError):
+            turns(loop, 5)
+        yield
+        turns(loop, 5)
+        assert first.received + second.received == b"0123456789" or first.lost
+
+
+@operation
+def pause_and_resume(impl, loop):
+    """Reading can be resumed, however often that has failed."""
+    with connected(loop) as (transport, protocol, theirs):
+        yield
+        transport.pause_reading()
+        theirs.send(b"x")
+        turns(loop, 2)
+        transport.resume_reading()
+        turns(loop, 2)
+        yield
+        if not transport.is_reading() and not protocol.lost:
+            transport.resume_reading()
+        turns(loop, 3)
+        assert protocol.received == b"x" or protocol.lost
+
+
+@operation
+def write_eof(impl, loop):
+    with connected(loop) as (transport, protocol, theirs):
+        yield
+        transport.write(b"x" * 300_000)
+        transport.write_eof()
+        theirs.recv(1_000_000)
+        turns(loop, 2)
+        yield
+
+
+@operation
+def limits_and_sizes(impl, loop):
+    with connected(loop) as (transport, protocol, theirs):
+        yield
+        transport.set_write_buffer_limits(high=10, low=5)
+        transport.get_write_buffer_limits()
+        transport.write(b"x" * 1_000_000)
+        transport.get_write_buffer_size()
+        transport.get_extra_info("peername")
+        transport.get_extra_info("socket").fileno()
+        repr(transport)
+        repr(transport._buffer)
+        turns(loop, 2)
+        yield
+
+
+@operation
+def abort(impl, loop):
+    """abort() that has failed can be called again: connected() does."""
+    with connected(loop) as (transport, protocol, theirs):
+        transport.write(b"x" * 1_000_000)
+        yield
+        transport.abort()
+        turns(loop, 2)
+        yield
+
+
+# The socket module forgets the new socket, if memory lacks for its address.
+@operation(may_leak="socket:")
+def unix_server(impl, loop):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")
+
+        async def main():
+            async with await loop.create_unix_server(Recorder, path):
+                transport, protocol = await loop.create_unix_connection(Recorder, path)
+                transport.write(b"x")
+                await impl.sleep(0)
+                transport.close()
+
+        yield lambda: drive(loop, main(), strict=False)
+        abort_all(loop)
+
+
+@operation
+def accepted_socket(impl, loop):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield lambda: drive(loop, loop.connect_accepted_socket(Recorder, ours), strict=False)
+        abort_all(loop)
+
+
+@operation
+def sendfile(impl, loop):
+    with tempfile.TemporaryFile() as file, connected(loop) as (transport, protocol, theirs):
+        file.write(b"x" * 300_000)
+        file.flush()
+        theirs.setblocking(False)
+
+        async def main():
+            sending = loop.create_task(loop.sendfile(transport, file))
+            for _ in range(20):
+                with contextlib.suppress(BlockingIOError):
+                    theirs.recv(1_000_000)
+                await impl.sleep(0)
+            await sending
+
+        yield lambda: drive(loop, main(), strict=False)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        turns(loop, 3)
+
+
+@operation
+def sock_sendfile(impl, loop):
+    ours, theirs = socket.socketpair()
+    with tempfile.TemporaryFile() as file, ours, theirs:
+        file.write(b"x" * 1000)
+        file.flush()
+        ours.setblocking(False)
+        yield lambda: drive(loop, loop.sock_sendfile(ours, file), strict=False)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        turns(loop, 3)
+        loop.remove_writer(ours)
+
+
+@operation
+def sock_datagrams(impl, loop):
+    kind = socket.AF_INET, socket.SOCK_DGRAM
+    with socket.socket(*kind) as ours, socket.socket(*kind) as theirs:
+        for sock in (ours, theirs):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+        address = ours.getsockname()
+
+        async def main():
+            receiving = loop.create_task(loop.sock_recvfrom(ours, 100))
+            await impl.sleep(0)
+            await loop.sock_sendto(theirs, b"x", address)
+            await receiving
+            receiving = loop.create_task(loop.sock_recvfrom_into(ours, bytearray(100)))
+            await impl.sleep(0)
+            await loop.sock_sendto(theirs, b"x", address)
+            await receiving
+
+        yield
+        drive(loop, main(), strict=False)
+        yield
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        turns(loop, 3)
+
+
+# The socket module forgets the new socket, if memory lacks for its address.
+@operation(may_leak="socket:")
+def sock_accept_and_connect(impl, loop):
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        listener.setblocking(False)
+        client.setblocking(False)
+
+        async def main():
+            accepting = loop.create_task(loop.sock_accept(listener))
+            await loop.sock_connect(client, listener.getsockname())
+            (await accepting)[0].close()
+
+        yield
+        drive(loop, main(), strict=False)
+        yield
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        turns(loop, 3)
+
+
+class DatagramRecorder(asyncio.DatagramProtocol):
+    lost = False
+
+    def __init__(self):
+        self.received = []
+
+    def datagram_received(self, data, addr):
+        self.received.append(data)
+
+    def connection_lost(self, exc):
+        self.lost = True
+
+
+@operation
+def datagrams(impl, loop):
+    """What a turn could not do the next ones do: the endpoint lives on, or ends."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        theirs = peer.getsockname()
+        opening = loop.create_datagram_endpoint(DatagramRecorder, local_addr=("127.0.0.1", 0))
+        transport, protocol = loop.run_until_complete(opening)
+        ours = transport.get_extra_info("sockname")
+        yield
+        for _ in range(3):
+            with contextlib.suppress(MemoryError):
+                transport.sendto(b"out", theirs)
+                peer.sendto(b"in", ours)
+        with contextlib.suppress(MemoryError):
+            turns(loop, 3)
+        yield
+        peer.sendto(b"last", ours)
+        turns(loop, 10)
+        assert protocol.received[-1:] == [b"last"] or protocol.lost
+        transport.abort()
+        turns(loop, 3)
+        assert protocol.lost
+
+
+@operation
+def datagrams_that_wait(impl, loop):
+    """A socket without room: what is queued is sent or dropped, and the endpoint closes."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        theirs.setblocking(False)
+        transport, protocol = loop.run_until_complete(
+            loop.create_datagram_endpoint(DatagramRecorder, sock=ours)
+        )
+
+        def armed():
+            for _ in range(30):
+                transport.sendto(bytearray(10_000))
+            with contextlib.suppress(BlockingIOError):
+                while theirs.recv(100_000):
+                    turns(loop, 1)
+            transport.close()
+
+        yield armed
+        transport.abort()
+        turns(loop, 3)
+        assert protocol.lost
+
+
+@operation
+def datagram_endpoint(impl, loop):
+    async def main():
+        opening = loop.create_datagram_endpoint(DatagramRecorder, remote_addr=("127.0.0.1", 9))
+        transport, _ = await opening
+        transport.close()
+
+    yield lambda: drive(loop, main(), strict=False)
+    abort_all(loop)
+
+
+@operation
+def pipes(impl, loop):
+    read_end, write_end = os.pipe()
+    reader, writer = Recorder(), Recorder()
+    with open(read_end, "rb", 0) as read_file, open(write_end, "wb", 0) as write_file:
+        transports = []
+
+        async def main():
+            transports.append((await loop.connect_read_pipe(lambda: reader, read_file))[0])
+            transports.append((await loop.connect_write_pipe(lambda: writer, write_file))[0])
+
+        loop.run_until_complete(main())
+        yield
+        with contextlib.suppress(MemoryError):
+            writer.transport.write(b"x" * 100)
+            writer.transport.write(bytearray(200_000))
+        for _ in range(10):
+            with contextlib.suppress(MemoryError):
+                turns(loop, 1)
+        with contextlib.suppress(MemoryError):
+            writer.transport.write_eof()
+            turns(loop, 3)
+        yield
+        turns(loop, 10)
+        writer.transport.abort()
+        turns(loop, 5)
+        assert writer.lost
+        if not reader.lost:
+            reader.transport.close()
+        turns(loop, 5)
+        assert reader.lost
+
+
+@operation
+def connecting_pipes(impl, loop):
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb", 0) as read_file, open(write_end, "wb", 0) as write_file:
+        transports = []
+
+        async def main():
+            transports.append((await loop.connect_read_pipe(Recorder, read_file))[0])
+            transports.append((await loop.connect_write_pipe(Recorder, write_file))[0])
+
+        yield lambda: drive(loop, main(), strict=False)
+        for transport in transports:
+            transport.close()
+        turns(loop, 5)
+
+
+# socket.socketpair() forgets a socket for which memory lacks.
+@operation(may_leak="socket:")
+def signals(impl, loop):
+    previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    called = []
+    yield
+    loop.add_signal_handler(signal.SIGUSR1, called.append, 1)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    turns(loop, 3)
+    loop.remove_signal_handler(signal.SIGUSR1)
+    yield
+    with contextlib.suppress(RuntimeError):
+        loop.remove_signal_handler(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, previous)
+
+
+@operation
+def watched_process(impl, loop):
+    """The end of a process is told, or its watching has failed and left nothing open."""
+    if not impl.native_loop:
+        yield
+        return
+    ended = [None]
+
+    class Transport:
+        _proc = type("P", (), {"returncode": None})
+
+        def get_pid(self):
+            return pid
+
+        def _process_exited(self, returncode):
+            ended[0] = returncode
+
+    pid = os.fork()
+    if pid == 0:
+        os._exit(7)
+    transport = Transport()
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    watching = False
+    yield
+    loop._watch_process(transport)
+    watching = True
+    for _ in range(3):
+        with contextlib.suppress(MemoryError):
+            turns(loop, 1)
+    yield
+    turns(loop, 5)
+    assert ended == [7] or not watching
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+@operation
+def eager_tasks(impl, loop):
+    if sys.version_info < (3, 12) or not impl.native_names:
+        yield  # asyncio's own eager tasks lose wake-ups
+        return
+    import asyncio_c
+
+    async def child(n):
+        if n:
+            await impl.sleep(0)
+
+    async def main():
+        for n in range(4):
+            await loop.create_task(child(n))
+
+    loop.set_task_factory(asyncio_c.eager_task_factory)
+    yield
+    try:
+        drive(loop, main())
+    finally:
+        loop.set_task_factory(None)
+
+
+@operation
+def task_group(impl, loop):
+    async def child(n):
+        await impl.sleep(0)
+        if n == 2:
+            raise ValueError
+
+    async def main():
+        with contextlib.suppress(ExceptionGroup):
+            async with impl.TaskGroup() as group:
+                for n in range(4):
+                    group.create_task(child(n))
+
+    yield
+    drive(loop, main(), strict=False)
+
+
+@operation
+def task_methods(impl, loop):
+    async def main():
+        await impl.sleep(3600)
+
+    task = loop.create_task(main(), name="x")
+    turns(loop, 2)
+    yield
+    task.get_stack()
+    task.set_name(5)
+    task.get_name()
+    task.cancel()
+    task.cancelling()
+    task.uncancel()
+    repr(task)
+    yield
+    task.cancel()
+    turns(loop, 3)
+    assert task.cancelled()

@@ -3,7 +3,13 @@
 import subprocess
 import sys
 
-OPERATIONS = ("call_soon_threadsafe", "waiters_of_a_future", "removal_keeps_the_waiters", "sleep")
+OPERATIONS = (
+    "call_soon_threadsafe",
+    "waiters_of_a_future",
+    "removal_keeps_the_waiters",
+    "sleep",
+    "watched_process",
+)
 
 
 def test_survive():

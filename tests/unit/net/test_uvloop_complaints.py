@@ -67,6 +67,37 @@ async def test_cancelled_connect_closes_its_descriptor_once(loop):
             assert still_open(number, stat)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_accept_that_is_interrupted_closes_its_descriptor_once(impl, loop, monkeypatch, when):
+    """A signal's handler may raise while the socket object is made: it has got the descriptor by then, or has not."""
+    make = socket.socket.__init__
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        listener.setblocking(False)
+        client.connect(listener.getsockname())
+        before = descriptors()
+
+        def interrupted(self, *args, **kwargs):
+            if when == "after":
+                make(self, *args, **kwargs)
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch, support.recorded_warnings():
+            patch.setattr(socket.socket, "__init__", interrupted)
+            try:
+                loop.run_until_complete(loop.sock_accept(listener))
+            except ZeroDivisionError as error:
+                # As another thread may do, before what has raised lets go of the object.
+                taken = {os.open(os.devnull, os.O_RDONLY) for _ in range(3)}
+                del error
+            support.collect()
+        assert descriptors() >= before | taken
+        left = descriptors() - before - taken
+        for fd in taken | left:
+            os.close(fd)
+        if impl.native_loop:
+            assert not left  # asyncio leaves open what has no object yet
+
+
 async def test_closed_transport_does_not_close_again(connect):
     transport, protocol, peer = await connect(Recorder)
     number = transport.get_extra_info("socket").fileno()
@@ -136,6 +167,30 @@ async def test_readers_leave_the_blocking_mode_alone(loop):
 
 
 @pytest.mark.whole_calls
+@pytest.mark.parametrize("factory", [Recorder, peers.BufferedRecorder])
+async def test_socket_that_was_made_to_block_does_not_block(impl, loop, factory):
+    """The blocking mode belongs to the open file, which a child process may share and change."""
+    if not impl.native_loop:
+        pytest.skip("asyncio's transport blocks")
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with theirs:
+        transport, protocol = await loop.create_connection(factory, sock=ours)
+        os.set_blocking(ours.fileno(), True)
+        transport._read_ready()  # as after an event for what is no longer there
+        data = os.urandom(1 << 20)
+        transport.write(data)
+        received = b""
+        while len(received) < len(data):
+            received += await loop.sock_recv(theirs, 1 << 20)
+        assert received == data
+        await loop.sock_sendall(theirs, b"x")
+        await turns(3)
+        transport.close()
+        await turns(3)
+
+
 async def test_write_after_close_raises_nothing(connect):
     transport, _, peer = await connect(Recorder)
     transport.write(b"before")
