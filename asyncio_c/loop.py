@@ -311,9 +311,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         returncode = self._look_at_status(transport)
         # One turn later, so that what the process has written comes first.
         self.call_soon(self._reap_process, pidfd, transport, returncode)
-        self._remove_reader(
-            pidfd
-        )  # last: where the lack of memory, or Control-C, comes before, the next turn asks again
+        # Last: if memory lacks before this, or Control-C comes, the next turn asks again.
+        self._remove_reader(pidfd)
 
     def _look_at_status(self, transport: Any) -> int:
         """Return how a process has ended, and leave it a zombie.

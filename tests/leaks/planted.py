@@ -99,3 +99,11 @@ def test_descriptor(leak):
     fd = os.open("/", os.O_RDONLY)
     if not leak:
         os.close(fd)
+
+
+@pytest.mark.parametrize("of_asyncio", [True, False], ids=["shared", "leak"])
+@pytest.mark.parametrize("impl", ["asyncio", "asyncio_c"])
+def test_twin(impl, of_asyncio):
+    """One leaks with stock asyncio, too, and is forgiven."""
+    if of_asyncio or impl == "asyncio_c":
+        _libc.malloc(64)

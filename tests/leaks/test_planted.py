@@ -30,6 +30,7 @@ def outcomes():
 CASES = [
     *(f"test_{what}[{how}]" for what in ("task", "connection", "cancelled_timer", "failed_connect") for how in ("leak", "flat", NEEDS_REFS)),
     *(f"test_{what}[{how}]" for what in ("own_memory", "descriptor") for how in ("leak", "flat")),
+    *(f"test_twin[asyncio_c-{how}]" for how in ("leak", "shared")),
 ]  # fmt: skip
 
 
@@ -37,7 +38,7 @@ CASES = [
 def test_verdict(outcomes, case):
     if NEEDS_REFS in case and not plugin.has_refs:
         pytest.skip("references are counted by debug interpreters only")
-    assert outcomes[case] == ("PASSED" if "flat" in case else "FAILED")
+    assert outcomes[case] == ("PASSED" if "flat" in case or "shared" in case else "FAILED")
 
 
 def test_nothing_else_was_run(outcomes):
