@@ -11,15 +11,7 @@ import socket
 import struct
 import sys
 
-import pytest
-
 GUARD_SECONDS = 30
-# What is asyncio's own code here is as good as in the asyncio at hand, and that of the first releases of 3.11 lacks some things:
-# it pauses neither datagrams nor pipes that are being connected, and reports a subprocess that reads nothing.
-not_early = pytest.mark.skipif(
-    not hasattr(asyncio.unix_events._UnixReadPipeTransport, "_add_reader"),
-    reason="asyncio learnt that in a later release of Python 3.11",
-)
 # Small socket buffers, so that a few hundred kilobytes fill a connection.
 SMALL = 16 * 1024
 

@@ -320,7 +320,7 @@ async def test_abort_drops_what_is_pending(unix_pair):
     assert received < count
 
 
-@peers.not_early
+@support.not_early
 async def test_pause_reading(loop, peer):
     transport, protocol = await loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
     assert transport.is_reading() is True
@@ -413,7 +413,7 @@ async def test_exception_in_datagram_received(loop, peer, reports):
     await finish(transport, protocol)
 
 
-@peers.not_early
+@support.not_early
 async def test_unclosed_transport_warns(loop):
     transport, protocol = await loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
     await turns()

@@ -181,7 +181,7 @@ async def test_pausing(loop, pipes):
     await protocol.lost()
 
 
-@peers.not_early
+@support.not_early
 async def test_pause_in_connection_made(loop, pipes):
     reading, writing = pipes("pipe")
     writing.write(b"x")

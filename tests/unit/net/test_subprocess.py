@@ -186,7 +186,7 @@ async def test_exit_before_anything_is_read():
     assert await process.wait() == 5
 
 
-@peers.not_early
+@support.not_early
 async def test_stdin_closed_early(logged):
     """The process does not read what it is sent."""
     process = await shell("exec <&-; echo closed", stdin=PIPE, stdout=PIPE)
