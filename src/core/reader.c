@@ -370,6 +370,10 @@ remove_method(Loop *self, int direction, PyObject *object)
         Py_RETURN_FALSE;
     }
     int fd = parse_fd(object);
+    if (fd < 0 && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear(); /* a number that nothing can have */
+        Py_RETURN_FALSE;
+    }
     if (fd < 0) {
         fd = PyErr_ExceptionMatches(PyExc_ValueError) ? reader_find_file(self, object) : -1;
         if (fd < 0) {

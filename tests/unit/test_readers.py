@@ -270,13 +270,14 @@ def test_removing_a_closed_descriptor(loop):
 
 @pytest.mark.parametrize("direction", ["reader", "writer"])
 def test_numbers_that_are_no_descriptors(loop, direction):
-    add = getattr(loop, f"add_{direction}")
+    add, remove = getattr(loop, f"add_{direction}"), getattr(loop, f"remove_{direction}")
     for number in (-1, -(2**70)):
         with pytest.raises(ValueError, match=f"^Invalid file descriptor: {number}$"):
             add(number, int)
     for number in (2**31, 2**70):
         with pytest.raises(OverflowError, match="^Python int too large to convert to C int$"):
             add(number, int)
+        assert remove(number) is False
 
 
 @pytest.mark.parametrize("direction", ["reader", "writer"])
