@@ -246,7 +246,7 @@ def main():
     parser = argparse.ArgumentParser(description="Everything under load.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument(
-        "--connections", type=int, default=5000, help="at once, each with two descriptors here"
+        "--connections", type=int, default=10_000, help="at once, each with two descriptors here"
     )
     parser.add_argument("--timers", type=int, default=1_000_000, help="in each round")
     parser.add_argument("--seed", type=int, default=1)
