@@ -2,7 +2,7 @@
 
 A test is repeated until two repetitions in a row cost nothing: the first ones fill caches and freelists. It leaks if something
 has grown in each of the last repetitions of many; growth that stops, or goes back and forth, is nobody's leak. A test that
-leaks on stock asyncio, too, as some do with the ssl module of the first releases of 3.11, is named at the end, and passes.
+leaks on stock asyncio, too, is named at the end, and passes.
 
     refs     all references of the process, sys.gettotalrefcount(): debug interpreters only
     blocks   the interpreter's memory blocks, sys.getallocatedblocks()

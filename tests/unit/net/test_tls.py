@@ -1,6 +1,7 @@
 """TLS over the loop's stream transports: handshakes, upgrades, shutdowns, and peers that fail to take part."""
 
 import asyncio
+import functools
 import socket
 import ssl
 import threading
@@ -13,16 +14,27 @@ from . import peers
 from .peers import Peer, Recorder, in_thread, turns
 
 
-@pytest.fixture(scope="module")
-def server_context():
+# Cached, rather than of the module: pytest keeps something of each use of such a fixture, which tests/leaks would see.
+@functools.cache
+def new_server_context():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(peers.certificate())
     return context
 
 
-@pytest.fixture(scope="module")
-def client_context():
+@functools.cache
+def new_client_context():
     return ssl.create_default_context(cafile=peers.certificate())
+
+
+@pytest.fixture
+def server_context():
+    return new_server_context()
+
+
+@pytest.fixture
+def client_context():
+    return new_client_context()
 
 
 @pytest.fixture
