@@ -341,8 +341,10 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             os.waitpid(transport.get_pid(), os.WNOHANG)
         except ChildProcessError:
             pass  # somebody else has waited for it
-        finally:
-            transport._process_exited(returncode)
+        except MemoryError:
+            transport._process_exited(returncode)  # it has ended all the same, and nobody will ask again
+            raise
+        transport._process_exited(returncode)
 
     def _close_pidfd(self, pidfd: int) -> None:
         self._remove_reader(pidfd)
