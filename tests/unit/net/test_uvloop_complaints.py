@@ -167,7 +167,6 @@ async def test_readers_leave_the_blocking_mode_alone(loop):
 # ---- Transports ----
 
 
-@pytest.mark.whole_calls
 @pytest.mark.parametrize("factory", [Recorder, peers.BufferedRecorder])
 async def test_socket_that_was_made_to_block_does_not_block(impl, loop, factory):
     """The blocking mode belongs to the open file, which a child process may share and change."""
@@ -192,6 +191,7 @@ async def test_socket_that_was_made_to_block_does_not_block(impl, loop, factory)
         await turns(3)
 
 
+@pytest.mark.whole_calls
 async def test_write_after_close_raises_nothing(connect):
     transport, _, peer = await connect(Recorder)
     transport.write(b"before")
