@@ -85,10 +85,11 @@ call_soon_generic(Future *self, PyObject *callback, PyObject *context)
     if (context == NULL) {
         return -1;
     }
-    /* Held: looking the method up may make the future anew. */
-    PyObject *args[] = { Py_NewRef(self->loop), callback, (PyObject *)self, context };
+    /* Held: looking the method up may make the future anew, or run whom the context is borrowed from. */
+    PyObject *args[] = { Py_NewRef(self->loop), callback, (PyObject *)self, Py_NewRef(context) };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, self->state->context_kwnames);
     Py_DECREF(args[0]);
+    Py_DECREF(context);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
 }

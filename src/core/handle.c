@@ -226,14 +226,12 @@ Handle *
 handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
            PyObject *context)
 {
+    Py_XINCREF(context); /* borrowed, perhaps, from what a collection may clear: an allocation may collect */
     Handle *self = (Handle *)freelist_new(&state->Handle_freelist, state->Handle_type);
-    if (self == NULL) {
-        return NULL;
+    if (self != NULL && handle_init(self, state, loop, callback, args, nargs, context) < 0) {
+        Py_CLEAR(self);
     }
-    if (handle_init(self, state, loop, callback, args, nargs, context) < 0) {
-        Py_DECREF(self);
-        return NULL;
-    }
+    Py_XDECREF(context);
     return self;
 }
 
@@ -241,18 +239,20 @@ TimerHandle *
 timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback, PyObject *const *args,
                  Py_ssize_t nargs, PyObject *context)
 {
+    Py_XINCREF(context); /* as above */
     TimerHandle *self = (TimerHandle *)freelist_new(&state->TimerHandle_freelist, state->TimerHandle_type);
-    if (self == NULL) {
-        return NULL;
+    if (self != NULL) {
+        heap_node_init(&self->timer.node);
+        self->timer.runnable = &self->handle.runnable;
+        self->when = when;
+        if (handle_init(&self->handle, state, loop, callback, args, nargs, context) < 0) {
+            Py_CLEAR(self);
+        }
     }
-    heap_node_init(&self->timer.node);
-    self->timer.runnable = &self->handle.runnable;
-    self->when = when;
-    if (handle_init(&self->handle, state, loop, callback, args, nargs, context) < 0) {
-        Py_DECREF(self);
-        return NULL;
+    Py_XDECREF(context);
+    if (self != NULL) {
+        PyObject_GC_Track(self); /* it may wait for long */
     }
-    PyObject_GC_Track(self); /* it may wait for long */
     return self;
 }
 

@@ -279,9 +279,9 @@ static PyObject *
 task_as_handle(struct runnable *runnable, Loop *loop)
 {
     Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
-    PyObject *context = task_context_borrow(runnable);
     PyObject *callback = self->fut_waiter ? task_as_callback(runnable) : task_step_object(self, self->step_exception);
-    if (context == NULL || callback == NULL) {
+    PyObject *context = callback ? task_context_borrow(runnable) : NULL;
+    if (context == NULL) {
         Py_XDECREF(callback);
         return NULL;
     }
@@ -316,9 +316,10 @@ task_schedule(Task *self, PyObject *exception)
         }
         return loop_push_open(loop, &self->runnable);
     }
-    PyObject *context = lazy_context_borrow(&self->context, self->state);
-    PyObject *step = context ? task_step_object(self, exception) : NULL;
-    if (step == NULL) {
+    PyObject *step = task_step_object(self, exception);
+    PyObject *context = step ? lazy_context_borrow(&self->context, self->state) : NULL;
+    if (context == NULL) {
+        Py_XDECREF(step);
         return -1;
     }
     /* Held: looking the method up may make the task anew. */
@@ -436,14 +437,16 @@ task_await_foreign(Task *self, PyObject *future, PyObject *blocking)
     if (PyObject_SetAttr(future, state->str__asyncio_future_blocking, Py_False) < 0) {
         return -1;
     }
-    PyObject *context = lazy_context_borrow(&self->context, state);
-    PyObject *wakeup = context ? PyCFunction_New(&task_wakeup_def, (PyObject *)self) : NULL;
-    if (wakeup == NULL) {
+    PyObject *wakeup = PyCFunction_New(&task_wakeup_def, (PyObject *)self);
+    PyObject *context = wakeup ? Py_XNewRef(lazy_context_borrow(&self->context, state)) : NULL;
+    if (context == NULL) {
+        Py_XDECREF(wakeup);
         return -1;
     }
     PyObject *args[] = { future, wakeup, context };
     PyObject *added = PyObject_VectorcallMethod(state->str_add_done_callback, args, 2, state->context_kwnames);
     Py_DECREF(wakeup);
+    Py_DECREF(context);
     if (added == NULL) {
         return -1;
     }

@@ -50,10 +50,17 @@ note_info(StreamTransport *self, PyObject *sock, PyObject *peername)
     struct state *state = self->state;
     bool direct = (PyObject *)Py_TYPE(sock) == state->socket_type;
     Py_XSETREF(self->info.sock, Py_NewRef(sock));
-    Py_XSETREF(self->info.sockname, ask_name(sock, self->fd, direct, getsockname, state->str_getsockname));
-    Py_XSETREF(self->info.peername,
-               peername ? Py_NewRef(peername) : ask_name(sock, self->fd, direct, getpeername, state->str_getpeername));
-    return self->info.sockname && self->info.peername ? 0 : -1;
+    PyObject *sockname = ask_name(sock, self->fd, direct, getsockname, state->str_getsockname);
+    if (sockname == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->info.sockname, sockname);
+    peername = peername ? Py_NewRef(peername) : ask_name(sock, self->fd, direct, getpeername, state->str_getpeername);
+    if (peername == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->info.peername, peername);
+    return 0;
 }
 
 /* extra[key] = value, as of a new transport.  `extra` is held by the caller, and may be any mapping. */

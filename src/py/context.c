@@ -36,40 +36,43 @@ lazy_context_init(struct lazy_context *self, struct state *state, PyObject *give
     return 0;
 }
 
-/* Whether the spare context is as it was put there.  The garbage collector shows it to whoever asks for all objects, who may
-   have entered it, or still hold it. */
-static bool
-is_unused(struct state *state, PyObject *context)
+/* The spare context, or NULL.  The garbage collector shows it to whoever asks for all objects: if it has been entered, or is
+   still held, it is not for us any more.  Runs Python then. */
+static PyObject *
+take_spare(struct state *state)
 {
-    return Py_REFCNT(context) == 1 && compat_context_is_plain(context)
-           && *compat_context_variables(context) == state->no_variables;
+    PyObject *context = state->spare_context;
+    state->spare_context = NULL;
+    if (context != NULL
+        && AC_UNLIKELY(Py_REFCNT(context) != 1 || !compat_context_is_plain(context)
+                       || *compat_context_variables(context) != state->no_variables)) {
+        Py_CLEAR(context);
+    }
+    return context;
 }
 
 PyObject *
 lazy_context_borrow(struct lazy_context *self, struct state *state)
 {
-    if (self->context == NULL && self->variables == NULL) {
-        self->context = PyContext_New(); /* the garbage collector has cleared the owner */
+    if (self->context != NULL) {
+        return self->context;
     }
-    else if (self->context == NULL) {
-        PyObject *odd = NULL, *context = state->spare_context;
-        state->spare_context = NULL;
-        if (context == NULL || AC_UNLIKELY(!is_unused(state, context))) {
-            odd = context;
-            context = PyContext_New(); /* may collect garbage, whose finalizers may have asked for the same context */
-        }
-        if (context != NULL && AC_LIKELY(self->variables != NULL)) {
-            Py_DECREF(*compat_context_variables(context)); /* not the last one: the state has it */
-            *compat_context_variables(context) = self->variables;
-            self->variables = NULL;
-            self->context = context;
-        }
-        else {
-            Py_XDECREF(context);
-        }
-        Py_XDECREF(odd);
+    PyObject *context = take_spare(state);
+    if (context == NULL) {
+        context = PyContext_New(); /* may collect garbage */
     }
-    return self->context;
+    /* By now somebody may have asked for the same context, or the garbage collector have cleared the owner: then it gets
+       one without variables. */
+    if (context == NULL || AC_UNLIKELY(self->context != NULL)) {
+        Py_XDECREF(context);
+        return context ? self->context : NULL;
+    }
+    if (AC_LIKELY(self->variables != NULL)) {
+        Py_DECREF(*compat_context_variables(context)); /* not the last one: the state has it */
+        *compat_context_variables(context) = self->variables;
+        self->variables = NULL;
+    }
+    return self->context = context;
 }
 
 void

@@ -162,6 +162,7 @@ async def test_named_fifo(loop, tmp_path):
     assert await protocol.lost() is None
 
 
+@support.not_early
 async def test_pausing(loop, pipes):
     reading, writing = pipes("pipe")
     transport, protocol = await loop.connect_read_pipe(Recorder, reading)
