@@ -4,7 +4,6 @@ import asyncio
 import math
 import signal
 import socket
-import threading
 import time
 
 import pytest
@@ -187,18 +186,8 @@ def test_wakeup_fd_of_the_user_is_left_alone(impl):
 
 def test_signal_handlers_in_the_main_thread_only(loop):
     """asyncio's RuntimeError; and SIGINT gets its default handler back, by which Ctrl-C works again."""
-    errors = []
-
-    def elsewhere():
-        try:
-            loop.add_signal_handler(signal.SIGUSR1, print)
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert len(errors) == 1 and "main thread" in errors[0]
+    error = support.raised_in_thread(loop.add_signal_handler, signal.SIGUSR1, print)
+    assert isinstance(error, RuntimeError) and "main thread" in str(error)
     loop.add_signal_handler(signal.SIGINT, print)
     assert loop.remove_signal_handler(signal.SIGINT) is True
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -51,8 +51,8 @@ ACTS = {
 }
 
 
-class Acts(asyncio.Protocol, asyncio.DatagramProtocol):
-    """Does `act` in each of its methods, a few times."""
+class ActsAlways:
+    """A protocol that does `act` in each of its methods, a few times."""
 
     def __init__(self, loop, act, send=None):
         self.loop, self.act, self.send, self.left = loop, act, send, 20
@@ -64,10 +64,21 @@ class Acts(asyncio.Protocol, asyncio.DatagramProtocol):
     def method(self, *args):
         if getattr(self, "left", 0) > 0:
             self.left -= 1
-            attempt(self.act, self) if self.left % 2 else self.act(self)
+            self.once()
+
+    def once(self):
+        self.act(self)
 
     data_received = eof_received = connection_lost = pause_writing = resume_writing = method
     datagram_received = error_received = method
+    pipe_data_received = pipe_connection_lost = process_exited = method
+
+
+class Acts(ActsAlways, asyncio.Protocol, asyncio.DatagramProtocol):
+    """Keeps every second exception to itself."""
+
+    def once(self):
+        attempt(self.act, self) if self.left % 2 else self.act(self)
 
 
 def leave(loop):
@@ -204,21 +215,9 @@ def pipe_protocol(impl, act):
 # ---- Processes ----
 
 
-class ProcessActs(asyncio.SubprocessProtocol):
+class ProcessActs(ActsAlways, asyncio.SubprocessProtocol):
     def __init__(self, loop, act):
-        self.loop, self.act, self.left = loop, act, 20
-        self.send = lambda: self.transport.get_pipe_transport(0).write(b"x")
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.method()
-
-    def method(self, *args):
-        if getattr(self, "left", 0) > 0:
-            self.left -= 1
-            self.act(self)
-
-    pipe_data_received = pipe_connection_lost = process_exited = connection_lost = method
+        super().__init__(loop, act, lambda: self.transport.get_pipe_transport(0).write(b"x"))
 
 
 PROCESS_ACTS = {

@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 from tests.torture.harness import LostWakeUpError
+from tests.torture.programs import accept_and_connect, exchange_datagrams, listener_and_client, udp_pair
 
 OPERATIONS = {}
 PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
@@ -594,38 +595,15 @@ async def cancelling_the_rest(coro):
 
 @operation()
 def sock_accept_and_connect(impl, loop):
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
-        listener.setblocking(False)
-        client.setblocking(False)
-
-        async def main():
-            accepting = loop.create_task(loop.sock_accept(listener))
-            await loop.sock_connect(client, listener.getsockname())
-            (await accepting)[0].close()
-
-        yield lambda: drive(loop, cancelling_the_rest(main()))
+    with listener_and_client() as (listener, client):
+        yield lambda: drive(loop, cancelling_the_rest(accept_and_connect(loop, listener, client)))
         turns(loop)
 
 
 @operation()
 def sock_datagrams(impl, loop):
-    kind = socket.AF_INET, socket.SOCK_DGRAM
-    with socket.socket(*kind) as ours, socket.socket(*kind) as theirs:
-        for sock in (ours, theirs):
-            sock.bind(("127.0.0.1", 0))
-            sock.setblocking(False)
-
-        async def main():
-            receiving = loop.create_task(loop.sock_recvfrom(ours, 100))
-            await impl.sleep(0)
-            assert await loop.sock_sendto(theirs, b"x", ours.getsockname()) == 1
-            assert await receiving == (b"x", theirs.getsockname())
-            receiving = loop.create_task(loop.sock_recvfrom_into(ours, bytearray(10)))
-            await impl.sleep(0)
-            await loop.sock_sendto(theirs, b"yz", ours.getsockname())
-            assert (await receiving)[0] == 2
-
-        yield lambda: drive(loop, cancelling_the_rest(main()))
+    with udp_pair() as (ours, theirs):
+        yield lambda: drive(loop, cancelling_the_rest(exchange_datagrams(impl, loop, ours, theirs)))
         turns(loop)
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 from .harness import LostWakeUpError
+from .programs import accept_and_connect, exchange_datagrams, listener_and_client, udp_pair
 
 OPERATIONS = {}
 
@@ -53,6 +54,21 @@ def drive(loop, coro, strict=True):
             return
     if strict:
         raise LostWakeUpError(repr(task))
+
+
+def cancel_all(loop):
+    """End the tasks that an operation has left."""
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    turns(loop, 3)
+
+
+def abort_all(loop):
+    """End what an operation has left, which may be anything."""
+    for transport in list(loop._transports.values()):
+        transport.abort()
+    cancel_all(loop)
+    turns(loop, 2)
 
 
 class Recorder(asyncio.Protocol):
@@ -379,9 +395,7 @@ def sock_methods(impl, loop):
         drive(loop, main())
         yield
         turns(loop, 2)
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        turns(loop, 3)
+        cancel_all(loop)
 
 
 @operation
@@ -401,9 +415,7 @@ def large_sendall(impl, loop):
         yield
         drive(loop, main(), strict=False)
         yield
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        turns(loop, 3)
+        cancel_all(loop)
 
 
 @operation
@@ -487,23 +499,27 @@ def close(impl, loop):
         yield
 
 
+async def serve_one(impl, start, connect):
+    """Start a server, and make a connection to its address."""
+    async with await start() as server:
+        transport, protocol = await connect(server.sockets[0].getsockname())
+        transport.write(b"x")
+        await impl.sleep(0)
+        transport.close()
+        await impl.sleep(0)
+
+
 # The socket module forgets the new socket, if memory lacks for its address.
 @operation(may_leak="socket:")
 def server(impl, loop):
-    async def main():
-        async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
-            transport, protocol = await loop.create_connection(Recorder, *server.sockets[0].getsockname())
-            transport.write(b"x")
-            await impl.sleep(0)
-            transport.close()
-            await impl.sleep(0)
+    def start():
+        return loop.create_server(Recorder, "127.0.0.1", 0)
 
-    yield lambda: drive(loop, main(), strict=False)
-    for transport in list(loop._transports.values()):
-        transport.abort()
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    turns(loop, 5)
+    def connect(address):
+        return loop.create_connection(Recorder, *address)
+
+    yield lambda: drive(loop, serve_one(impl, start, connect), strict=False)
+    abort_all(loop)
 
 
 @operation
@@ -521,18 +537,7 @@ def streams(impl, loop):
 
     with ours, theirs:
         yield lambda: drive(loop, main(), strict=False)
-        for transport in list(loop._transports.values()):
-            transport.abort()
-        turns(loop, 5)
-
-
-def abort_all(loop):
-    """End what an operation has left, which may be anything."""
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    for transport in list(loop._transports.values()):
-        transport.abort()
-    turns(loop, 5)
+        abort_all(loop)
 
 
 class BufferedRecorder(asyncio.BufferedProtocol, Recorder):
@@ -624,14 +629,13 @@ def unix_server(impl, loop):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "socket")
 
-        async def main():
-            async with await loop.create_unix_server(Recorder, path):
-                transport, protocol = await loop.create_unix_connection(Recorder, path)
-                transport.write(b"x")
-                await impl.sleep(0)
-                transport.close()
+        def start():
+            return loop.create_unix_server(Recorder, path)
 
-        yield lambda: drive(loop, main(), strict=False)
+        def connect(address):
+            return loop.create_unix_connection(Recorder, address)
+
+        yield lambda: drive(loop, serve_one(impl, start, connect), strict=False)
         abort_all(loop)
 
 
@@ -659,9 +663,7 @@ def sendfile(impl, loop):
             await sending
 
         yield lambda: drive(loop, main(), strict=False)
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        turns(loop, 3)
+        cancel_all(loop)
 
 
 @operation
@@ -672,57 +674,27 @@ def sock_sendfile(impl, loop):
         file.flush()
         ours.setblocking(False)
         yield lambda: drive(loop, loop.sock_sendfile(ours, file), strict=False)
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        turns(loop, 3)
+        cancel_all(loop)
         loop.remove_writer(ours)
 
 
 @operation
 def sock_datagrams(impl, loop):
-    kind = socket.AF_INET, socket.SOCK_DGRAM
-    with socket.socket(*kind) as ours, socket.socket(*kind) as theirs:
-        for sock in (ours, theirs):
-            sock.bind(("127.0.0.1", 0))
-            sock.setblocking(False)
-        address = ours.getsockname()
-
-        async def main():
-            receiving = loop.create_task(loop.sock_recvfrom(ours, 100))
-            await impl.sleep(0)
-            await loop.sock_sendto(theirs, b"x", address)
-            await receiving
-            receiving = loop.create_task(loop.sock_recvfrom_into(ours, bytearray(100)))
-            await impl.sleep(0)
-            await loop.sock_sendto(theirs, b"x", address)
-            await receiving
-
+    with udp_pair() as (ours, theirs):
         yield
-        drive(loop, main(), strict=False)
+        drive(loop, exchange_datagrams(impl, loop, ours, theirs), strict=False)
         yield
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        turns(loop, 3)
+        cancel_all(loop)
 
 
 # The socket module forgets the new socket, if memory lacks for its address.
 @operation(may_leak="socket:")
 def sock_accept_and_connect(impl, loop):
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
-        listener.setblocking(False)
-        client.setblocking(False)
-
-        async def main():
-            accepting = loop.create_task(loop.sock_accept(listener))
-            await loop.sock_connect(client, listener.getsockname())
-            (await accepting)[0].close()
-
+    with listener_and_client() as (listener, client):
         yield
-        drive(loop, main(), strict=False)
+        drive(loop, accept_and_connect(loop, listener, client), strict=False)
         yield
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        turns(loop, 3)
+        cancel_all(loop)
 
 
 class DatagramRecorder(asyncio.DatagramProtocol):

@@ -10,6 +10,7 @@ The import of asyncio_c happens in `load`, not at import time, so that collectio
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import logging
@@ -89,6 +90,12 @@ def collect():
     """Collect cycles, and what their collection made unreachable."""
     for _ in range(3):
         gc.collect()
+
+
+def raised_in_thread(function, *args):
+    """Call `function` in a thread of its own; return the exception that it has raised, or None."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(function, *args).exception()
 
 
 class VirtualClock:

@@ -153,18 +153,8 @@ def test_coroutines_are_refused(loop):
 
 
 def test_only_in_the_main_thread(loop):
-    errors = []
-
-    def target():
-        try:
-            loop.add_signal_handler(signal.SIGUSR1, int)
-        except RuntimeError as exc:
-            errors.append(str(exc))
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    assert len(errors) == 1 and "main thread" in errors[0]
+    error = support.raised_in_thread(loop.add_signal_handler, signal.SIGUSR1, int)
+    assert isinstance(error, RuntimeError) and "main thread" in str(error)
 
 
 def test_exception_of_a_python_signal_handler_leaves_the_loop(loop):
