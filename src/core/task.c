@@ -58,6 +58,10 @@ task_step_called(Task *task, PyObject *exception)
 {
     struct state *state = task->state;
     int result;
+    if (AC_UNLIKELY(task->loop == NULL)) {
+        PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
+        return NULL;
+    }
     if (task->native_loop != NULL) {
         result = registry_enter(task->native_loop, (PyObject *)task);
         if (result == 0) {
@@ -595,7 +599,7 @@ task_step(Task *self, PyObject *exception)
     Py_DECREF(coroutine);
     Py_XDECREF(made);
     if (AC_UNLIKELY(self->loop == NULL)) {
-        /* Its own coroutine has called its __init__(), which failed. */
+        /* Another thread is in the middle of its __init__(). */
         Py_XDECREF(result);
         PyErr_Clear();
         PyErr_SetString(PyExc_RuntimeError, "uninitialized Task object");
@@ -682,22 +686,28 @@ task_start_eagerly(Task *self)
     return result;
 }
 
+/* The first half of making a task: a loop, and arguments that will do.  What is a task already and fails here goes on as
+   it was, and as everything gets its loop first, what has a coroutine has a loop.  Returns 0 or -1. */
 static int
-task_init(Task *self, struct state *state, PyObject *loop, PyObject *coroutine, PyObject *name, PyObject *context,
-          bool eager_start)
+task_init_future(Task *self, struct state *state, PyObject *loop, PyObject *coroutine, PyObject *context)
 {
-    /* Until it has a coroutine and a loop there is nothing to warn about. */
+    /* Until it has a coroutine there is nothing to warn about. */
     self->log_destroy_pending = false;
-    if (check_coroutine(state, coroutine) < 0) {
+    if (future_init((Future *)self, state, loop) < 0 || check_coroutine(state, coroutine) < 0) {
         return -1;
     }
     if (AC_PY315 && context != NULL && !PyContext_CheckExact(context)) {
         PyErr_Format(PyExc_TypeError, "a contextvars.Context was expected, got %.200s", Py_TYPE(context)->tp_name);
         return -1;
     }
-    if (future_init((Future *)self, state, loop) < 0) {
-        return -1;
-    }
+    return 0;
+}
+
+/* The second half.  Needs: all of what task_clear() clears is clear.  Returns 0 or -1. */
+static int
+task_init_coroutine(Task *self, PyObject *coroutine, PyObject *name, PyObject *context)
+{
+    struct state *state = self->state;
     self->log_destroy_pending = true;
     self->runnable = (struct runnable){ &task_ops, (PyObject *)self };
     if (lazy_context_init(&self->context, state, context) < 0) {
@@ -707,11 +717,9 @@ task_init(Task *self, struct state *state, PyObject *loop, PyObject *coroutine, 
     self->number = state->next_task_number;
     if (name == NULL) {
         state->next_task_number++;
+        return 0;
     }
-    else if (task_set_name(self, name) < 0) {
-        return -1;
-    }
-    return eager_start ? 1 : 0;
+    return task_set_name(self, name);
 }
 
 /* Queues or takes the first step.  Needs: tracked. */
@@ -753,9 +761,10 @@ task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *nam
         return NULL;
     }
     self->state = state;
-    int result = task_init(self, state, loop, coroutine, name, context, eager_start);
+    bool made = task_init_future(self, state, loop, coroutine, context) == 0
+                && task_init_coroutine(self, coroutine, name, context) == 0;
     PyObject_GC_Track(self);
-    if (result < 0 || task_begin(self, eager_start) < 0) {
+    if (!made || task_begin(self, eager_start) < 0) {
         Py_CLEAR(self);
     }
     return self;
@@ -836,13 +845,18 @@ Task_init(Task *self, PyObject *args, PyObject *kwargs)
         return -1;
     }
     future_reset((Future *)self);
-    task_clear(self);
     self->future_state = FUTURE_PENDING;
-    self->blocking = self->log_traceback = self->must_cancel = false;
-    self->cancels_requested = 0;
-    int result = task_init(self, self->state, loop, coroutine, name == Py_None ? NULL : name,
-                           context == Py_None ? NULL : context, eager_start);
+    self->blocking = self->log_traceback = false;
+    context = context == Py_None ? NULL : context;
+    int result = task_init_future(self, self->state, loop, coroutine, context);
     Py_DECREF(loop);
+    if (result < 0) {
+        return -1;
+    }
+    task_clear(self);
+    self->must_cancel = false;
+    self->cancels_requested = 0;
+    result = task_init_coroutine(self, coroutine, name == Py_None ? NULL : name, context);
     return result < 0 ? -1 : task_begin(self, eager_start);
 }
 

@@ -327,6 +327,24 @@ def test_second_init(impl, loop, name):
             coroutine.close()
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["queued", "waits"])
+def test_second_init_of_a_task_with_what_is_no_coroutine(impl, loop, waits):
+    """It raises, and the task takes the steps that it has before it."""
+    future = loop.create_future()
+
+    async def main():
+        return await future if waits else "done"
+
+    task = impl.Task(main(), loop=loop, name="first")
+    if waits:
+        support.run_until_idle(loop)
+        loop.call_soon(future.set_result, "done")
+    with pytest.raises(RuntimeError if support.PY315 else TypeError):
+        task.__init__(2, loop=loop, name="second")
+    assert task.get_name() == "first" and task.get_coro().__name__ == "main" and task.get_loop() is loop
+    assert loop.run_until_complete(task) == "done"
+
+
 def test_exit_leaves_the_loop_and_stays_in_the_task(loop):
     """asyncio.run(), uvicorn: SystemExit of a task leaves run_forever(); what is queued stays queued."""
     ran = []

@@ -536,6 +536,23 @@ def task_makes_itself_anew_in_vain(impl):
         turns(loop)
 
 
+@case
+def task_in_the_queue_is_made_anew_in_vain(impl):
+    """__init__() of a task whose step is queued, with what is no coroutine, and with what is no loop."""
+    with new_loop(impl) as loop:
+
+        async def main():
+            await impl.sleep(0)
+
+        for _ in range(3):
+            task = loop.create_task(main())
+            attempt(task.__init__, 2, loop=loop)
+            turns(loop, 1)
+            attempt(task.__init__, main(), loop=2)
+            attempt(repr, task)
+            turns(loop)
+
+
 def remove_readers(loop, ours):
     attempt(loop.remove_reader, ours)
     attempt(loop.remove_writer, ours)
