@@ -59,7 +59,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._selector = _Watches(self)
         self._transports = _Transports()
         self._signal_handlers: dict[int, events.Handle] = {}
-        self._unix_server_sockets: dict[socket.socket, int] = {}
+        # Weak: a server that fails to start is forgotten, and nobody would take its socket out of here.
+        self._unix_server_sockets: MutableMapping[socket.socket, int] = weakref.WeakKeyDictionary()
         self._pidfds: set[int] = set()
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._awaited: list[Any] = []  # by the runs until complete, the innermost last
@@ -336,15 +337,15 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         return number if status.si_code == os.CLD_EXITED else -number
 
     def _reap_process(self, pidfd: int, transport: Any, returncode: int) -> None:
+        # Whatever fails here, the process has ended, and nobody will ask again.
         try:
-            self._close_pidfd(pidfd)
-            os.waitpid(transport.get_pid(), os.WNOHANG)
-        except ChildProcessError:
-            pass  # somebody else has waited for it
-        except MemoryError:
-            transport._process_exited(returncode)  # it has ended all the same, and nobody will ask again
-            raise
-        transport._process_exited(returncode)
+            with contextlib.suppress(ChildProcessError):  # somebody else has waited for it
+                os.waitpid(transport.get_pid(), os.WNOHANG)
+        finally:
+            try:
+                self._close_pidfd(pidfd)
+            finally:
+                transport._process_exited(returncode)
 
     def _close_pidfd(self, pidfd: int) -> None:
         self._remove_reader(pidfd)

@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-OPERATIONS = ("readers", "accept", "large_write", "close_with_data", "pause_and_resume", "datagrams")
+OPERATIONS = (
+    *("readers", "create_server", "accept", "large_write", "close_with_data"),
+    *("pause_and_resume", "datagrams", "subprocess"),
+)
 
 
 @pytest.mark.parametrize("poller", ["epoll", "poll"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -651,6 +652,27 @@ async def test_unix_cleanup_socket(loop, tmp_path):
     path.write_text("somebody else's")
     await stop(server)
     assert path.read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("start_serving", [True, False])
+async def test_unix_server_that_cannot_listen(impl, loop, tmp_path, monkeypatch, start_serving):
+    """Nothing of it stays open, though the loop lives on."""
+    if support.PY313 and not impl.native_loop:
+        pytest.skip("asyncio keeps its socket among those whose path close() has to remove")
+
+    def listen(sock, backlog):
+        raise OSError(errno.EADDRINUSE, "planted")
+
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(socket.socket, "listen", listen)
+    server = None
+    with pytest.warns(ResourceWarning, match="unclosed <socket"):
+        with pytest.raises(OSError, match="planted"):
+            server = await loop.create_unix_server(Recorder, tmp_path / "socket", start_serving=start_serving)
+            await server.start_serving()
+        del server
+        support.collect()
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 async def test_unix_wrong_arguments(loop, tmp_path):

@@ -507,6 +507,33 @@ async def test_without_pidfds(impl, loop, monkeypatch, number):
     support.collect()
 
 
+async def test_descriptor_of_a_process_cannot_be_closed(impl, monkeypatch, reports):
+    """What fails when a process has ended is reported, and whoever waits for the process still learns its end."""
+    if not impl.native_loop:
+        pytest.skip("asyncio closes a pidfd, if it has one, before it tells, and then does not tell")
+    opened, close, pidfd_open = [], os.close, os.pidfd_open
+
+    def remember(pid, flags=0):
+        opened.append(pidfd_open(pid, flags))
+        return opened[-1]
+
+    def close_badly(fd):
+        close(fd)
+        if fd in opened:
+            opened.remove(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pidfd_open", remember)
+    monkeypatch.setattr(os, "close", close_badly)
+    process = await program("true")
+    assert await process.wait() == 0
+    (report,) = reports
+    assert report["exception"].errno == errno.EIO
+    reports.clear()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+
+
 @pytest.mark.parametrize("after", range(4))
 async def test_cancelled_creation(loop, after):
     """The process is killed and its end waited for, however far the creation has come; nothing is left of it."""
