@@ -22,8 +22,8 @@ OPERATIONS = {}
 PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
 TURNS = 200
 
-# The pause after accept() has lacked resources is a second, which nobody here needs.
-asyncio.constants.ACCEPT_RETRY_DELAY = 0.001
+# The pause after accept() has lacked resources is a second. What is counted here is turns of the loop, not time.
+asyncio.constants.ACCEPT_RETRY_DELAY = 0
 
 
 def operation(*never):

@@ -65,6 +65,10 @@ KEYWORDS = [
 ]
 
 
+# Words of what the interpreter says of itself: of a memoryview that is released (Python 3.11), of a frame's variables (3.13.0).
+ITS_OWN_SYSTEMERRORS = ("memoryview", "FrameLocalsProxy")
+
+
 class StepTooLong(KeyboardInterrupt):
     """Ends a step that waits: as a KeyboardInterrupt, which a loop hands on, while it reports all others and goes on."""
 
@@ -203,7 +207,7 @@ class Program:
             raise
         except SystemError as error:
             self.say("SystemError", repr(error))
-            if "memoryview" not in repr(error):  # Python 3.11's own, of one that is released
+            if not any(name in repr(error) for name in ITS_OWN_SYSTEMERRORS):
                 self.systemerrors.append(repr(error))
         except BaseException as error:
             result = error if self.random.random() < 0.05 else None
@@ -214,6 +218,8 @@ class Program:
             self.keep(locals().get("result"))
 
     def keep(self, result):
+        if f"{type(result).__module__}.{type(result).__qualname__}" == "_asyncio.FutureIter":
+            return  # asyncio's own, which on Python 3.12.1 may end without an exception, as only C can
         ours = type(result).__module__.startswith(("asyncio", "_asyncio")) or hasattr(
             type(result), "__await__"
         )
