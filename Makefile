@@ -26,10 +26,12 @@ debug: $(ENVIRONMENT)          ## build in place with assertions and without opt
 	$(PYTEST)
 
 # SEED=2, 3, ... are other chances.  CPython's own tests count on whole system calls.
+# In test_start_server of CPython's suite, from Python 3.13 on, a collection before the client has sent anything takes the
+# task that nobody but its own stream refers to, on asyncio's loop as well.
 stress: $(ENVIRONMENT)         ## the debug build that forces what is rare (tiny rings, short calls, collections), and test
 	ASYNCIO_C_STRESS=1 $(PYTHON) setup.py -q build_ext --inplace
 	ASYNCIO_C_STRESS_SEED=$(or $(SEED),1) $(PYTEST) tests/unit tests/contract tests/crash
-	ASYNCIO_C_STRESS_SEED=0 $(PYTEST) tests/conformance
+	ASYNCIO_C_STRESS_SEED=0 $(PYTEST) tests/conformance -k 'not test_start_server'
 
 # Reports go to build/sanitizer.PID: pytest would swallow them with the process.  What greenlet does to the stack is an error to them.
 SANITIZE = -fsanitize=address,undefined -fno-omit-frame-pointer
