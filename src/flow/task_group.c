@@ -84,7 +84,7 @@ tasks_of(struct state *state, PyObject *dict)
 static PyObject *
 TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    struct state *state = PyType_GetModuleState(class);
+    struct state *state = *(struct state **)PyType_GetModuleState(class);
     PyObject *dict = PyObject_GenericGetDict(self, NULL);
     if (dict == NULL) {
         return NULL;
@@ -125,7 +125,7 @@ is_just_forgotten(struct state *state, PyObject *dict, PyObject *tasks, PyObject
 static PyObject *
 TaskGroup_on_task_done(PyObject *self, PyTypeObject *class, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    struct state *state = PyType_GetModuleState(class);
+    struct state *state = *(struct state **)PyType_GetModuleState(class);
     PyObject *dict = PyObject_GenericGetDict(self, NULL);
     if (dict == NULL) {
         return NULL;
