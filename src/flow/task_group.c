@@ -91,7 +91,7 @@ TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args
     }
     PyObject *tasks = tasks_of(state, dict);
     bool plain = nargs == 1 && kwnames == NULL && PyCoro_CheckExact(args[0]) && tasks != NULL;
-    Loop *loop = plain ? open_loop_borrow(state, dict) : NULL;
+    Loop *loop = plain ? (Loop *)Py_XNewRef((PyObject *)open_loop_borrow(state, dict)) : NULL;
     PyObject *result = NULL, *parent = loop ? parent_of(state, dict) : NULL;
     Py_DECREF(dict);
     if (AC_LIKELY(loop != NULL)) {
@@ -104,6 +104,7 @@ TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args
     else if (!PyErr_Occurred()) {
         result = call_asyncio(state, state->str_create_task, self, args, nargs, kwnames);
     }
+    Py_XDECREF((PyObject *)loop);
     Py_XDECREF(parent);
     Py_XDECREF(tasks);
     return result;

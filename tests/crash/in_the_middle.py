@@ -1,11 +1,16 @@
 """One operation in the middle of another, on the same object: by a name, a message, a hook, or the garbage collector."""
 
 import asyncio
+import contextlib
+import fcntl
+import gc
 import os
+import select
 import socket
 import sys
+import threading
 
-from .table import attempt, case, cases, new_loop, turns
+from .table import Recorder, attempt, case, cases, new_loop, turns
 
 # ---- A task that is made anew while it is being made anew ----
 
@@ -125,6 +130,211 @@ def message_is_replaced_while_the_cancellation_is_passed_on(impl):
         turns(loop)
         attempt(repr, inner._cancel_message)
         inner._log_destroy_pending = outer._log_destroy_pending = False
+
+
+@contextlib.contextmanager
+def at_collection(number, act):
+    """Let `act()` run in a collection from here on: on Python 3.11, as the `number`th object or so is made."""
+    left = [1 + number // 2]
+
+    def collected(phase, info):
+        if phase == "stop":
+            left[0] -= 1
+            if left[0] == 0:
+                gc.set_threshold(700, 10, 10)
+                act()
+
+    gc.callbacks.append(collected)
+    gc.set_threshold(1, 1000, 1000)
+    kept = [[] for _ in range(number % 2)]  # each second object brings a collection
+    yield
+    del kept
+    gc.set_threshold(700, 10, 10)
+    gc.callbacks.clear()
+
+
+@case
+def callbacks_change_while_they_are_listed(impl):
+    async def wait(future):
+        await future
+
+    with new_loop(impl) as loop:
+        for number in range(30):
+            future = loop.create_future()
+            tasks = [loop.create_task(wait(future)) for _ in range(5)]
+            turns(loop, 2)
+
+            def act(future=future, tasks=tasks):
+                for _ in range(40):
+                    future.add_done_callback(int)
+                for task in tasks:
+                    task.get_coro().close()
+                    task.cancel()
+                future.remove_done_callback(int)
+
+            with at_collection(number, act):
+                attempt(getattr, future, "_callbacks")
+            future.cancel()
+            turns(loop, 3)
+
+
+@case
+def queue_changes_while_it_is_listed(impl):
+    with new_loop(impl) as loop:
+        for number in range(60):
+            coros = [impl.sleep(100, object()) for _ in range(5)]
+            coros += [impl.wait([loop.create_future()], timeout=100) for _ in range(3)]
+            tasks = [impl.Task(coro, loop=loop) for coro in coros]
+            turns(loop, 2)
+            for task in tasks[::2]:
+                task._fut_waiter.cancel()
+
+            def act(coros=coros, tasks=tasks):
+                for coro in coros:
+                    coro.close()
+                for task in tasks:
+                    attempt(task.__init__, impl.sleep(0), loop=loop)
+
+            with at_collection(number, act):
+                attempt(getattr, loop, "_ready")
+                attempt(getattr, loop, "_scheduled")
+            turns(loop, 5)
+
+
+class ForeignContext:
+    """What runs callbacks in a context's place."""
+
+    @property
+    def run(self):
+        return lambda callback, *args: callback(*args)
+
+
+@case
+def handle_is_cancelled_while_its_arguments_are_taken(impl):
+    with new_loop(impl) as loop:
+        for number in range(40):
+            called = []
+            handle = loop.call_soon(
+                lambda *args, to=called: to.append(args), 1, 2, 3, context=ForeignContext()
+            )
+            kept = [(n, n, n) for n in range(3000)]  # tuples that no dead ones leave their memory to
+            with at_collection(number, handle.cancel):
+                attempt(repr, attempt(getattr, handle, "_args"))
+                attempt(handle._run)
+            assert called in ([], [(1, 2, 3)])
+            del kept
+            turns(loop, 2)
+
+
+@case
+def gather_is_used_while_it_is_made(impl):
+    """The garbage collector shows it before it has its children."""
+
+    def use():
+        for one in gc.get_objects():
+            if type(one).__name__ == "_GatheringFuture":
+                attempt(getattr, one, "_children")
+                attempt(one.cancel)
+
+    with new_loop(impl) as loop:
+
+        async def main(number, coros):
+            with at_collection(number, use):
+                outer = impl.gather(*coros, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await outer
+
+        for number in range(50):
+            # Tasks that no dead ones leave their memory to.
+            kept = [loop.create_task(noop()) for _ in range(1100)]
+            loop.run_until_complete(main(number, [noop() for _ in range(8)]))
+            del kept
+
+
+HOOKS = []
+sys.addaudithook(lambda name, args: HOOKS and name == "socket.sendto" and HOOKS.pop()())
+
+
+class Closes(bytes):
+    """Data that ends its transport when its buffer is asked for, from Python 3.12 on."""
+
+    def __buffer__(self, flags):
+        attempt(self.close)
+        return memoryview(bytes(self))
+
+
+@cases("transport_ends_in", {"an_audit_hook": False, "the_buffer_of_its_data": True})
+def transport_ends_in(impl, by_buffer):
+    """What it was about to send does not go out by whoever has its descriptor's number now."""
+    with new_loop(impl) as loop, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        peer.setblocking(False)
+        theirs = peer.getsockname()
+        address = {"remote_addr": theirs} if by_buffer else {"local_addr": ("127.0.0.1", 0)}
+        transport, _ = loop.run_until_complete(
+            loop.create_datagram_endpoint(asyncio.DatagramProtocol, **address)
+        )
+        number = transport.get_extra_info("socket").fileno()
+        others = []
+
+        def close():
+            attempt(transport._call_connection_lost, None)
+            others.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            assert others[0].fileno() == number
+            others[0].connect(theirs)
+
+        data = Closes(b"x")
+        data.close = close
+        if not by_buffer:
+            HOOKS.append(close)
+        attempt(transport.sendto, data, None if by_buffer else theirs)
+        if others:
+            assert isinstance(attempt(peer.recv, 10), BlockingIOError)
+        assert others or (by_buffer and sys.version_info < (3, 12))
+        HOOKS.clear()
+        for other in others:
+            other.close()
+
+
+@case
+def pipe_is_aborted_while_another_thread_writes(impl):
+    """Which waits, because the pipe has become one that blocks. What it writes stays what it was."""
+    with new_loop(impl) as loop:
+        read_end, write_end = os.pipe()
+        reader, writer = open(read_end, "rb", 0), open(write_end, "wb", 0)
+        with reader, writer:
+            transport, _ = loop.run_until_complete(loop.connect_write_pipe(Recorder, writer))
+            os.set_blocking(write_end, True)
+            size = 4 * fcntl.fcntl(write_end, fcntl.F_GETPIPE_SZ)
+            thread = threading.Thread(target=transport.write, args=(bytearray(b"x" * size),))
+            thread.start()
+            while select.select([], [writer], [], 0)[1]:
+                pass
+            transport.abort()
+            received = b""
+            while len(received) < size:
+                received += reader.read(size)
+            thread.join()
+            assert received == b"x" * size
+            turns(loop)
+
+
+@case
+def end_of_a_task_closes_the_core_of_the_loop(impl):
+    """The loop lets go of the task that has run last before it polls."""
+
+    class Closes:
+        def __del__(self):
+            attempt(getattr(loop, "_close", int))
+
+    async def returns():
+        return Closes()
+
+    loop = impl.new_event_loop()
+    loop.create_task(returns())
+    loop.call_later(0.001, loop.stop)
+    attempt(loop.run_forever)
+    attempt(loop.close)
 
 
 # ---- The end ----
