@@ -265,22 +265,6 @@ future_add_callback(Future *self, PyObject *callback, PyObject *context)
     return 0;
 }
 
-/* Gives a future without entries those of `entries`, in an array that has room for `size` of them and becomes its own. */
-static void
-entries_restore_steal(Future *self, struct future_entry *entries, unsigned count, unsigned size)
-{
-    if (count == 0) {
-        PyMem_Free(entries);
-        return;
-    }
-    self->first = entries[0];
-    self->has_first = true;
-    memmove(entries, entries + 1, (count - 1) * sizeof(*entries));
-    self->rest = entries;
-    self->rest_count = count - 1;
-    self->rest_size = size;
-}
-
 /* 1 if the entry's callback equals `callback`, 0 or -1.  Runs Python. */
 static int
 entry_equals(struct future_entry *entry, PyObject *callback)
@@ -291,68 +275,81 @@ entry_equals(struct future_entry *entry, PyObject *callback)
     return equal;
 }
 
-static struct future_entry *
-detached_entry(struct detached *entries, unsigned i)
+/* Gives back what entries_detach() took, in an array that has room for `size` of them and becomes the future's, before what
+   was added since.  Who waits for what has been finished meanwhile is told, as they would have been.  Returns 0 or -1. */
+static int
+entries_put_back_steal(Future *self, struct future_entry *entries, unsigned count, unsigned size)
 {
-    return i == 0 && entries->has_first ? &entries->first : &entries->rest[i - entries->has_first];
-}
-
-/* Removes every entry whose callback equals `callback`; none if a comparison raises.  The comparisons run Python, which may
-   change the entries: the work is done on a detached copy, and what was added meanwhile goes behind it.  The memory to keep
-   the others is there before any is taken out: who waits must not be lost for the lack of it.  Returns the number removed
-   or -1. */
-static Py_ssize_t
-future_remove_callback(Future *self, PyObject *callback)
-{
-    unsigned total = self->rest_count + self->has_first, kept_count = 0, removed = 0;
-    struct future_entry *kept = PyMem_Malloc(((size_t)total + 1) * sizeof(*kept));
-    if (kept == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    struct detached entries = entries_detach(self);
-    bool failed = false;
-    for (unsigned i = 0; i < total && !failed; i++) {
-        struct future_entry *entry = detached_entry(&entries, i);
-        int equal = entry_equals(entry, callback);
-        failed = equal < 0;
-        /* Those to remove lie at the end of the array until all have been compared. */
-        kept[equal > 0 ? total - ++removed : kept_count++] = *entry;
-    }
-    if (failed) {
-        for (unsigned i = 0; i < total; i++) {
-            kept[i] = *detached_entry(&entries, i);
-        }
-        kept_count = total;
-        removed = 0;
-    }
-    for (unsigned i = 0; i < removed; i++) {
-        entry_release(&kept[total - 1 - i]);
-    }
-    PyMem_Free(entries.rest);
     struct detached added = entries_detach(self);
-    if (self->future_state != FUTURE_PENDING) {
-        /* It was finished by a comparison: what waited is told, as it would have been. */
-        for (unsigned i = 0; i < kept_count; i++) {
-            if (entry_queue_steal(self, &kept[i]) < 0) {
-                failed = true;
-            }
-        }
-        kept_count = 0;
+    int result = 0;
+    if (count == 0) {
+        PyMem_Free(entries);
     }
-    entries_restore_steal(self, kept, kept_count, total + 1);
-    if (added.has_first && entry_append(self, added.first) < 0) {
-        entry_release(&added.first);
-        failed = true;
+    else {
+        self->first = entries[0];
+        self->has_first = true;
+        memmove(entries, entries + 1, (count - 1) * sizeof(*entries));
+        self->rest = entries;
+        self->rest_count = count - 1;
+        self->rest_size = size;
     }
-    for (unsigned i = 0; i < added.rest_count; i++) {
-        if (entry_append(self, added.rest[i]) < 0) {
-            entry_release(&added.rest[i]);
-            failed = true;
+    for (unsigned i = 0; i < added.rest_count + added.has_first; i++) {
+        struct future_entry *entry = i == 0 && added.has_first ? &added.first : &added.rest[i - added.has_first];
+        if (entry_append(self, *entry) < 0) {
+            entry_release(entry);
+            result = -1;
         }
     }
     PyMem_Free(added.rest);
-    return failed ? -1 : (Py_ssize_t)removed;
+    if (self->future_state != FUTURE_PENDING && result == 0) {
+        result = entries_queue(self);
+    }
+    return result;
+}
+
+/* Removes every entry whose callback equals `callback`; none if a comparison raises.  The comparisons run Python, which may
+   change the entries: the work is done on a detached copy.  All of its memory is there before any is taken out: who waits
+   must not be lost for the lack of it.  Returns the number removed or -1. */
+static Py_ssize_t
+future_remove_callback(Future *self, PyObject *callback)
+{
+    unsigned total = self->rest_count + self->has_first, kept = 0;
+    struct future_entry *entries = PyMem_Malloc(((size_t)total + 1) * sizeof(*entries));
+    bool *equals = PyMem_Calloc((size_t)total + 1, sizeof(*equals));
+    if (entries == NULL || equals == NULL) {
+        PyMem_Free(entries);
+        PyMem_Free(equals);
+        PyErr_NoMemory();
+        return -1;
+    }
+    struct detached detached = entries_detach(self);
+    entries[0] = detached.first;
+    if (detached.rest_count > 0) {
+        memcpy(entries + detached.has_first, detached.rest, detached.rest_count * sizeof(*entries));
+    }
+    PyMem_Free(detached.rest);
+
+    int equal = 0;
+    for (unsigned i = 0; i < total && equal >= 0; i++) {
+        equal = entry_equals(&entries[i], callback);
+        equals[i] = equal > 0;
+    }
+    PyObject *error = equal < 0 ? compat_exception_take() : NULL;
+    for (unsigned i = 0; i < total; i++) {
+        if (error == NULL && equals[i]) {
+            entry_release(&entries[i]);
+        }
+        else {
+            entries[kept++] = entries[i];
+        }
+    }
+    PyMem_Free(equals);
+    int result = entries_put_back_steal(self, entries, kept, total + 1);
+    if (error != NULL) {
+        compat_exception_restore_steal(error);
+        result = -1;
+    }
+    return result < 0 ? -1 : (Py_ssize_t)(total - kept);
 }
 
 /* ---- Making ---- */

@@ -1,8 +1,8 @@
 """Everything under load: python -m tests.soak [--seconds S] [--connections N] [--parts NAME...]
 
-In rounds, until the time is over, on loopback: many connections that echo messages; connecting and closing; timers set and
-cancelled; slow readers with megabytes behind the water marks; subprocesses; and peers that reset at random meanwhile. After
-each round all bytes are accounted for by checksums, no descriptor and no task is left, and memory has not grown since the first
+In rounds, until the time is over, on loopback: many connections to another process, which echoes messages; such processes
+killed in the middle; connecting and closing; timers set and cancelled; slow readers with megabytes behind the water marks;
+subprocesses; and peers that reset at random meanwhile. After each round all bytes are accounted for by checksums, no descriptor and no task is left, and memory has not grown since the first
 rounds. How long a message took there and back is printed, first and last rounds beside each other: that is for the reader to judge.
 """
 
@@ -24,7 +24,7 @@ import asyncio_c
 ROUNDS_TO_WARM_UP = 2
 GROWTH_KB = 24 * 1024  # what the allocator may keep of a round beside the ones before
 MESSAGE = 64
-IN_THE_MIXTURE = 500  # connections at once
+IN_ONE_PROCESS = 500  # connections at once, both ends
 
 
 def descriptors():
@@ -83,32 +83,98 @@ class Client(asyncio.Protocol):
             self.done.set_result(self.left)
 
 
-async def echoes(soak, connections=None):
-    """All connections at once, or as many as asked for, each with a few messages."""
-    connections = connections or soak.connections
+async def connect(soak, count, messages, address, latencies):
+    """Return the clients of so many connections, which have yet to send the first of their messages."""
     loop = asyncio.get_running_loop()
-    connected, clients = set(), []
-    server = await loop.create_server(lambda: Echo(connected), "127.0.0.1", 0, backlog=4096)
-    address = server.sockets[0].getsockname()
-    for first in range(0, connections, 500):
+    clients = []
+    for first in range(0, count, 500):
         connecting = [
-            loop.create_connection(lambda: Client(soak.random, 5, soak.latencies), *address)
-            for _ in range(min(500, connections - first))
+            loop.create_connection(lambda: Client(soak.random, messages, latencies), *address)
+            for _ in range(min(500, count - first))
         ]
         clients += [client for _, client in await asyncio.gather(*connecting)]
-    while len(connected) < connections:
-        await asyncio.sleep(0)
+    return clients
+
+
+async def exchange(clients):
+    """Send and receive all messages. Returns how many bytes were checked."""
+    total = sum(client.left for client in clients) * MESSAGE
     for client in clients:
         client.send()
     assert await asyncio.gather(*[client.done for client in clients]) == [0] * len(clients)
-    await close(server, connected)
-    return len(clients) * 5 * MESSAGE
+    return total
 
 
 async def close(server, connected):
     server.close()
     while connected:
         await asyncio.sleep(0)
+
+
+async def serve_for_parent():
+    """The other process: echo until standard input ends and everybody has gone, and print how many there were."""
+    served, connected = [], set()
+
+    def factory():
+        served.append(1)
+        return Echo(connected)
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(factory, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+    await close(server, connected)
+    print(len(served))
+
+
+async def start_server_process():
+    """Return another process that echoes, and its address."""
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "tests.soak", "--serve"]
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    return process, ("127.0.0.1", int(await process.stdout.readline()))
+
+
+async def connections(soak):
+    """All connections at once, each with a few messages; each of the two processes has one end of each."""
+    process, address = await start_server_process()
+    clients = await connect(soak, soak.connections, 5, address, soak.latencies)
+    total = await exchange(clients)
+    served, _ = await process.communicate(b"")
+    assert (process.returncode, int(served)) == (0, soak.connections)
+    return total
+
+
+async def killed_peers(soak):
+    """Processes with which messages are exchanged are killed, each at another moment."""
+
+    async def one():
+        process, address = await start_server_process()
+        answered = []
+        clients = await connect(soak, 50, 100_000, address, answered)
+        for client in clients:
+            client.send()
+        enough = soak.random.randrange(5000)
+        while len(answered) < enough:
+            await asyncio.sleep(0)
+        process.kill()
+        left = await asyncio.gather(*[client.done for client in clients])
+        assert all(left), "a connection has ended before its peer"
+        await process.communicate()
+        return len(answered) * MESSAGE
+
+    return sum(await asyncio.gather(*[one() for _ in range(3)]))
+
+
+async def echoes(soak):
+    """Both ends of some connections are here, as is their memory."""
+    connected = set()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Echo(connected), "127.0.0.1", 0, backlog=4096)
+    address = server.sockets[0].getsockname()
+    total = await exchange(await connect(soak, IN_ONE_PROCESS, 5, address, soak.latencies))
+    await close(server, connected)
+    return total
 
 
 async def storms(soak):
@@ -215,7 +281,8 @@ async def processes(soak):
     return len(data) * 8
 
 
-PARTS = {function.__name__: function for function in (echoes, storms, timers, slow_readers, processes)}
+FUNCTIONS = (connections, echoes, killed_peers, storms, timers, slow_readers, processes)
+PARTS = {function.__name__: function for function in FUNCTIONS}
 
 
 class Soak:
@@ -236,8 +303,7 @@ class Soak:
             assert descriptors() <= before + 1, f"{name} leaves {descriptors() - before} descriptors"
             assert len(asyncio.all_tasks()) == 1, f"{name} leaves tasks"
             assert not self.reports, f"{name}: {self.reports[0]}"
-        mixed = echoes(self, 100), storms(self), slow_readers(self), processes(self), timers(self)
-        total += (await asyncio.gather(*mixed))[0]
+        total += sum(await asyncio.gather(*[part(self) for part in FUNCTIONS[1:]]))
         assert not self.reports, self.reports[0]
         return total
 
@@ -246,17 +312,19 @@ def main():
     parser = argparse.ArgumentParser(description="Everything under load.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument(
-        "--connections", type=int, default=10_000, help="at once, each with two descriptors here"
+        "--connections", type=int, default=10_000, help="at once, each with a descriptor here"
     )
+    parser.add_argument("--serve", action="store_true", help="be the other process of another soak")
     parser.add_argument("--timers", type=int, default=1_000_000, help="in each round")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
     options = parser.parse_args()
-    needed = 2 * max(options.connections, IN_THE_MIXTURE) + 200
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        options.connections, needed = (hard - 200) // 2, hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if options.serve:
+        return asyncio_c.run(serve_for_parent())
+    if hard != resource.RLIM_INFINITY:
+        options.connections = min(options.connections, hard - 2000)
 
     soak, end, number, peak, checked = Soak(options), time.monotonic() + options.seconds, 0, 0, 0
     medians_ms = []
