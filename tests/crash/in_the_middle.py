@@ -132,6 +132,36 @@ def message_is_replaced_while_the_cancellation_is_passed_on(impl):
         inner._log_destroy_pending = outer._log_destroy_pending = False
 
 
+@case
+def hash_of_who_waits_makes_the_future_anew(impl):
+    """Python 3.14 keeps who waits for a future by a callback in a set."""
+    add = getattr(asyncio.futures, "future_add_to_awaited_by", None)
+    if add is None:
+        return
+
+    class Waits(impl.Future):
+        anew = False
+
+        def __hash__(self):
+            if self.anew:
+                attempt(future.__init__, loop=loop)
+            return 1
+
+    with new_loop(impl) as loop:
+        for count in range(1, 4):
+            for discards in (False, True):
+                future = impl.Future(loop=loop)
+                waiters = [Waits(loop=loop) for _ in range(count)]
+                for waiter in waiters[:-1]:
+                    add(future, waiter)
+                for waiter in waiters:
+                    waiter.anew = True
+                attempt(getattr, future, "_asyncio_awaited_by")
+                attempt(
+                    asyncio.futures.future_discard_from_awaited_by if discards else add, future, waiters[-1]
+                )
+
+
 @contextlib.contextmanager
 def at_collection(number, act):
     """Let `act()` run in a collection from here on: on Python 3.11, as the `number`th object or so is made."""
