@@ -297,6 +297,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._pidfds.add(pidfd)
             self._add_reader(pidfd, self._process_ended, pidfd, transport)
         except BaseException as error:
+            self._remove_reader(pidfd)  # Control-C may come when it is there
             self._pidfds.discard(pidfd)
             os.close(pidfd)
             if not isinstance(error, OSError):

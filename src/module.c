@@ -62,7 +62,12 @@ static PyMethodDef functions[] = {
 static int
 module_exec(PyObject *module)
 {
-    struct state *state = state_of_module(module);
+    struct state *state = PyMem_RawCalloc(1, sizeof(*state));
+    if (state == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    *(struct state **)PyModule_GetState(module) = state;
     if (state_init(state) < 0) {
         return -1;
     }
@@ -108,20 +113,27 @@ module_exec(PyObject *module)
 static int
 module_traverse(PyObject *module, visitproc visit, void *arg)
 {
-    return state_traverse(state_of_module(module), visit, arg);
+    struct state *state = state_of_module(module);
+    return state ? state_traverse(state, visit, arg) : 0;
 }
 
 static int
 module_clear(PyObject *module)
 {
-    state_clear(state_of_module(module));
+    struct state *state = state_of_module(module);
+    if (state != NULL) {
+        state_clear(state);
+    }
     return 0;
 }
 
 static void
 module_free(void *module)
 {
-    state_clear(state_of_module(module));
+    struct state **state = PyModule_GetState(module);
+    if (state != NULL && *state != NULL) {
+        state_free(*state);
+    }
 }
 
 static PyModuleDef_Slot module_slots[] = {
@@ -130,9 +142,14 @@ static PyModuleDef_Slot module_slots[] = {
 };
 
 struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,          .m_name = "asyncio_c._core", .m_doc = "The native core of asyncio_c.",
-    .m_size = sizeof(struct state), .m_slots = module_slots,     .m_traverse = module_traverse,
-    .m_clear = module_clear,        .m_free = module_free,
+    PyModuleDef_HEAD_INIT,
+    .m_name = "asyncio_c._core",
+    .m_doc = "The native core of asyncio_c.",
+    .m_size = sizeof(struct state *),
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
 };
 
 PyMODINIT_FUNC

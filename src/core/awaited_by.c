@@ -34,7 +34,7 @@ entry_awaiter_borrow(struct future_entry *entry)
     return NULL;
 }
 
-/* Adding to a set hashes, which a subclass may have overridden: everything is read again after it.  Runs Python. */
+/* Adding to a set hashes, which a subclass may have overridden: everything is held, or read again after it.  Runs Python. */
 static int
 add_held(PyObject *set, PyObject *awaiter)
 {
@@ -50,12 +50,14 @@ add_held(PyObject *set, PyObject *awaiter)
 PyObject *
 awaited_by_get(Future *self)
 {
-    bool several = self->awaited_by != NULL && PySet_CheckExact(self->awaited_by);
-    PyObject *set = PySet_New(several ? self->awaited_by : NULL);
+    PyObject *told = Py_XNewRef(self->awaited_by);
+    bool several = told != NULL && PySet_CheckExact(told);
+    PyObject *set = PySet_New(several ? told : NULL);
+    int result = set == NULL ? -1 : several ? 0 : add_held(set, told);
+    Py_XDECREF(told);
     if (set == NULL) {
         return NULL;
     }
-    int result = several ? 0 : add_held(set, self->awaited_by);
     if (result == 0 && self->has_first) {
         result = add_held(set, entry_awaiter_borrow(&self->first));
     }
@@ -84,10 +86,13 @@ awaited_by_add(Future *self, PyObject *waiter)
         return 0;
     }
     if (PySet_CheckExact(told)) {
-        return PySet_Add(told, waiter);
+        Py_INCREF(told);
+        int added = PySet_Add(told, waiter);
+        Py_DECREF(told);
+        return added;
     }
     PyObject *set = PySet_New(NULL);
-    if (set == NULL || PySet_Add(set, told) < 0 || PySet_Add(set, waiter) < 0) {
+    if (set == NULL || add_held(set, told) < 0 || PySet_Add(set, waiter) < 0) {
         Py_XDECREF(set);
         return -1;
     }
@@ -103,7 +108,13 @@ awaited_by_discard(Future *self, PyObject *waiter)
         Py_CLEAR(self->awaited_by);
         return 0;
     }
-    return told != NULL && PySet_CheckExact(told) && PySet_Discard(told, waiter) < 0 ? -1 : 0;
+    if (told == NULL || !PySet_CheckExact(told)) {
+        return 0;
+    }
+    Py_INCREF(told);
+    int discarded = PySet_Discard(told, waiter);
+    Py_DECREF(told);
+    return discarded < 0 ? -1 : 0;
 }
 
 /* Hands the call to `change` if the future is ours, and to asyncio's own function if not. */

@@ -31,6 +31,18 @@
 /* ---- Entries ---- */
 
 static void
+entry_hold(const struct future_entry *entry)
+{
+    if (entry->callback == NULL) {
+        Py_INCREF(entry->native->owner);
+    }
+    else {
+        Py_INCREF(entry->callback);
+        Py_INCREF(entry->context);
+    }
+}
+
+static void
 entry_release(struct future_entry *entry)
 {
     if (entry->callback == NULL) {
@@ -106,9 +118,11 @@ entry_queue_steal(Future *self, struct future_entry *entry)
         }
         else if (loop_check_closed(loop) == 0) {
             PyObject *args[] = { (PyObject *)self };
+            Py_INCREF(loop); /* a collection may make the future anew, which may be all that holds the loop */
             Handle *handle = handle_new(self->state, (PyObject *)loop, entry->callback, args, 1, entry->context);
             result = handle ? loop_push(loop, &handle->runnable) : -1;
             Py_XDECREF(handle);
+            Py_DECREF(loop);
         }
     }
     else if (entry->callback == NULL) {
@@ -578,7 +592,10 @@ future_make_cancelled_error(Future *self)
     if (self->cancel_message == NULL || self->cancel_message == Py_None) {
         return PyObject_CallNoArgs(class);
     }
-    return PyObject_CallOneArg(class, self->cancel_message);
+    PyObject *message = Py_NewRef(self->cancel_message); /* which a collection may change while the error is made */
+    PyObject *error = PyObject_CallOneArg(class, message);
+    Py_DECREF(message);
+    return error;
 }
 
 static void
@@ -640,10 +657,12 @@ future_call_exception_handler(Future *self, PyObject *message, const char *name,
         PyErr_WriteUnraisable((PyObject *)self);
     }
     else {
-        PyObject *result = PyObject_CallMethodOneArg(self->loop, state->str_call_exception_handler, context);
+        PyObject *loop = Py_NewRef(self->loop); /* the handler may make the future anew */
+        PyObject *result = PyObject_CallMethodOneArg(loop, state->str_call_exception_handler, context);
         if (result == NULL) {
-            PyErr_WriteUnraisable(self->loop);
+            PyErr_WriteUnraisable(loop);
         }
+        Py_DECREF(loop);
         Py_XDECREF(result);
     }
     Py_XDECREF(context);
@@ -975,16 +994,21 @@ Future_set_cancel_message(Future *self, PyObject *value, void *Py_UNUSED(closure
     return 0;
 }
 
-/* One (callback, context) pair of `_callbacks`. */
+/* One (callback, context) pair of `_callbacks`.  The entry is a copy, and held: an allocation may collect garbage, and that
+   may change the entries. */
 static int
-append_entry(PyObject *list, struct future_entry *entry)
+append_entry(PyObject *list, struct future_entry entry)
 {
-    PyObject *callback = entry->callback ? Py_NewRef(entry->callback) : entry->native->ops->as_callback(entry->native);
-    PyObject *context = entry->callback ? entry->context : entry->native->ops->context_borrow(entry->native);
+    entry_hold(&entry);
+    PyObject *callback = entry.callback ? Py_NewRef(entry.callback) : entry.native->ops->as_callback(entry.native);
+    PyObject *context = entry.callback ? entry.context : entry.native->ops->context_borrow(entry.native);
+    Py_XINCREF(context);
     PyObject *pair = callback && context ? PyTuple_Pack(2, callback, context) : NULL;
     int result = pair ? PyList_Append(list, pair) : -1;
     Py_XDECREF(callback);
+    Py_XDECREF(context);
     Py_XDECREF(pair);
+    entry_release(&entry);
     return result;
 }
 
@@ -1001,9 +1025,9 @@ Future_get_callbacks(Future *self, void *Py_UNUSED(closure))
     if (list == NULL) {
         return NULL;
     }
-    int result = self->has_first ? append_entry(list, &self->first) : 0;
+    int result = self->has_first ? append_entry(list, self->first) : 0;
     for (unsigned i = 0; i < self->rest_count && result == 0; i++) {
-        result = append_entry(list, &self->rest[i]);
+        result = append_entry(list, self->rest[i]);
     }
     if (result < 0) {
         Py_CLEAR(list);

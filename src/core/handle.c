@@ -53,32 +53,33 @@ handle_drop_callback(Handle *self)
 
 /* context.run(callback, *args): asyncio asks no more of a context than this method. */
 AC_COLD static int
-call_in_foreign_context(Handle *self, PyObject *context, PyObject *callback, PyObject *args_tuple)
+call_in_foreign_context(PyObject *context, PyObject *callback, PyObject *const *args, int count, PyObject *args_tuple)
 {
     PyObject *run = PyObject_GetAttrString(context, "run");
-    PyObject *args = run ? PyTuple_New(1 + self->nargs) : NULL;
-    if (args == NULL) {
+    PyObject *all = run ? PyTuple_New(1 + count) : NULL;
+    if (all == NULL) {
         Py_XDECREF(run);
         return -1;
     }
-    PyTuple_SET_ITEM(args, 0, Py_NewRef(callback));
-    for (Py_ssize_t i = 0; i < self->nargs; i++) {
-        PyTuple_SET_ITEM(args, i + 1, Py_NewRef(args_tuple ? PyTuple_GET_ITEM(args_tuple, i) : self->args[i]));
+    PyTuple_SET_ITEM(all, 0, Py_NewRef(callback));
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyTuple_SET_ITEM(all, i + 1, Py_NewRef(args_tuple ? PyTuple_GET_ITEM(args_tuple, i) : args[i]));
     }
-    PyObject *result = PyObject_Call(run, args, NULL);
+    PyObject *result = PyObject_Call(run, all, NULL);
     Py_DECREF(run);
-    Py_DECREF(args);
+    Py_DECREF(all);
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
 
-/* Calls what the caller keeps alive, in the handle's context, which the handle keeps. */
+/* Calls what the caller keeps alive, in the handle's context, which the handle keeps.  `count` is that of the arguments before
+   anything could cancel the handle: making the context may collect garbage. */
 static int
-call_in_context(Handle *self, PyObject *callback, PyObject *const *args, PyObject *args_tuple)
+call_in_context(Handle *self, PyObject *callback, PyObject *const *args, int count, PyObject *args_tuple)
 {
     PyObject *result = NULL, *context = lazy_context_borrow(&self->context, self->state);
     if (AC_UNLIKELY(context != NULL && !PyContext_CheckExact(context))) {
-        return call_in_foreign_context(self, context, callback, args_tuple);
+        return call_in_foreign_context(context, callback, args, count, args_tuple);
     }
     if (context == NULL || PyContext_Enter(context) < 0) {
         return -1;
@@ -87,7 +88,7 @@ call_in_context(Handle *self, PyObject *callback, PyObject *const *args, PyObjec
         result = PyObject_Call(callback, args_tuple, NULL);
     }
     else {
-        result = PyObject_Vectorcall(callback, args, (size_t)self->nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        result = PyObject_Vectorcall(callback, args, (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
     if (AC_LIKELY(result != NULL)) {
         Py_DECREF(result); /* inside of the context, as when the callback's frame ends */
@@ -114,15 +115,15 @@ handle_call(Handle *self)
     }
     PyObject *held[HANDLE_INLINE_ARGS + 1], *tuple = Py_XNewRef(self->args_tuple);
     PyObject **args = held + 1;
-    int count = tuple ? 0 : self->nargs;
-    for (int i = 0; i < count; i++) {
+    int nargs = self->nargs, held_count = tuple ? 0 : nargs;
+    for (int i = 0; i < held_count; i++) {
         args[i] = Py_NewRef(self->args[i]);
     }
     Py_INCREF(callback);
-    int result = call_in_context(self, callback, args, tuple);
+    int result = call_in_context(self, callback, args, nargs, tuple);
     PyObject *exception = result < 0 ? compat_exception_take() : NULL;
     Py_DECREF(callback);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < held_count; i++) {
         Py_DECREF(args[i]);
     }
     Py_XDECREF(tuple);
@@ -138,7 +139,7 @@ handle_call(Handle *self)
 static int
 handle_call_unseen(Handle *self)
 {
-    int result = call_in_context(self, self->callback, self->args, self->args_tuple);
+    int result = call_in_context(self, self->callback, self->args, self->nargs, self->args_tuple);
     lazy_context_fold(&self->context, self->state);
     return result;
 }
@@ -452,9 +453,20 @@ Handle_get_args(Handle *self, void *Py_UNUSED(closure))
     if (self->args_tuple != NULL) {
         return Py_NewRef(self->args_tuple);
     }
-    PyObject *args = PyTuple_New(self->nargs);
-    for (int i = 0; args != NULL && i < self->nargs; i++) {
-        PyTuple_SET_ITEM(args, i, Py_NewRef(self->args[i]));
+    /* Held first, for making the tuple may collect garbage, and that may cancel the handle. */
+    PyObject *held[HANDLE_INLINE_ARGS];
+    int count = self->nargs;
+    for (int i = 0; i < count; i++) {
+        held[i] = Py_NewRef(self->args[i]);
+    }
+    PyObject *args = PyTuple_New(count);
+    for (int i = 0; i < count; i++) {
+        if (args != NULL) {
+            PyTuple_SET_ITEM(args, i, held[i]);
+        }
+        else {
+            Py_DECREF(held[i]);
+        }
     }
     return args;
 }

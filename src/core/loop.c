@@ -189,7 +189,7 @@ loop_poll(Loop *loop)
     if (ring_count(&loop->ready) == 0 && !loop->stopping && registry_leave(loop) < 0) {
         return -1;
     }
-    if (poll_timeout(loop, &timeout_ns) < 0) {
+    if (poll_timeout(loop, &timeout_ns) < 0 || loop_check_closed(loop) < 0) {
         return -1;
     }
     if (ring_count(&loop->ready) > 0 || loop->stopping) {
@@ -218,8 +218,8 @@ loop_poll(Loop *loop)
         return count == -EINTR ? 0 : raise_errno(count);
     }
     count = poller_collect(&loop->poller, count);
-    for (int i = 0; i < count && !loop->closed; i++) {
-        /* Looked up again each time: telling one may have removed another. */
+    for (int i = 0; i < count && !loop->closed && (size_t)i < loop->poller.events_size; i++) {
+        /* Looked up again each time: telling one may have removed another, or a fork may have changed the poller. */
         struct poll_event event = loop->poller.events[i];
         struct watch *found = poller_find(&loop->poller, event.fd);
         if (found == NULL || !(event.ready & found->wanted)) {

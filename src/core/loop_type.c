@@ -401,6 +401,8 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
     if (self == NULL) {
         return NULL;
     }
+    state->Loop_freelist.alive++;
+    self->state = state;
     self->task_factory = Py_NewRef(Py_None);
     self->slow_callback_duration = PyFloat_FromDouble(0.1);
     if (self->slow_callback_duration == NULL || loop_open(self, state) < 0) {
@@ -454,6 +456,7 @@ Loop_dealloc(Loop *self)
         self->state->running_loop = NULL;
     }
     Loop_clear(self);
+    self->state->Loop_freelist.alive--;
     type->tp_free(self);
     Py_DECREF(type);
 }

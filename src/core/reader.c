@@ -201,14 +201,15 @@ static Handle *
 reader_add(Loop *loop, int fd, int direction, PyObject *file, PyObject *callback, PyObject *const *args,
            Py_ssize_t nargs, PyObject *context)
 {
+    Py_INCREF(loop); /* a collection may take it from the transport that asks, and from all others */
     Handle *handle = handle_new(loop->state, (PyObject *)loop, callback, args, nargs, context);
-    if (handle == NULL) {
-        return NULL;
+    if (handle != NULL) {
+        PyObject_GC_Track(handle); /* it stays here between its turns */
+        if (reader_set(loop, fd, direction, handle, NULL, file) < 0) {
+            Py_CLEAR(handle);
+        }
     }
-    PyObject_GC_Track(handle); /* it stays here between its turns */
-    if (reader_set(loop, fd, direction, handle, NULL, file) < 0) {
-        Py_CLEAR(handle);
-    }
+    Py_DECREF(loop);
     return handle;
 }
 

@@ -63,9 +63,9 @@ task_step_called(Task *task, PyObject *exception)
         return NULL;
     }
     if (task->native_loop != NULL) {
-        result = registry_enter(task->native_loop, (PyObject *)task);
+        Loop *loop = (Loop *)Py_NewRef(task->loop);
+        result = registry_enter(loop, (PyObject *)task);
         if (result == 0) {
-            Loop *loop = (Loop *)Py_NewRef(task->loop);
             result = task_step(task, exception);
             PyObject *error = result < 0 ? compat_exception_take() : NULL;
             if (registry_leave(loop) < 0) {
@@ -75,11 +75,11 @@ task_step_called(Task *task, PyObject *exception)
             if (error != NULL) {
                 compat_exception_restore_steal(error);
             }
-            Py_DECREF(loop);
         }
+        Py_DECREF(loop);
     }
     else {
-        PyObject *args[] = { Py_XNewRef(task->loop), (PyObject *)task };
+        PyObject *args[] = { Py_NewRef(task->loop), (PyObject *)task };
         PyObject *entered = PyObject_Vectorcall(state->enter_task, args, 2, NULL);
         result = entered ? task_step(task, exception) : -1;
         if (entered != NULL) {
@@ -95,7 +95,7 @@ task_step_called(Task *task, PyObject *exception)
                 compat_exception_restore_steal(error);
             }
         }
-        Py_XDECREF(args[0]);
+        Py_DECREF(args[0]);
     }
     if (result < 0) {
         return NULL;
@@ -184,7 +184,9 @@ exception_of_future(struct state *state, PyObject *future, PyObject **exception)
             return *exception ? 0 : -1;
         }
     }
+    Py_INCREF(future); /* the task that waits for it may let go of it */
     PyObject *result = PyObject_CallMethodNoArgs(future, state->str_result);
+    Py_DECREF(future);
     Py_XDECREF(result);
     *exception = result ? NULL : compat_exception_take();
     return 0;
@@ -283,15 +285,15 @@ static PyObject *
 task_as_handle(struct runnable *runnable, Loop *loop)
 {
     Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
-    PyObject *callback = self->fut_waiter ? task_as_callback(runnable) : task_step_object(self, self->step_exception);
-    PyObject *context = callback ? task_context_borrow(runnable) : NULL;
-    if (context == NULL) {
-        Py_XDECREF(callback);
-        return NULL;
-    }
-    PyObject *args[] = { self->fut_waiter };
-    Handle *handle = handle_new(self->state, (PyObject *)loop, callback, args, self->fut_waiter ? 1 : 0, context);
-    Py_DECREF(callback);
+    /* Held, for an allocation may collect garbage, and that may make the task anew. */
+    PyObject *waiter = Py_XNewRef(self->fut_waiter), *error = Py_XNewRef(self->step_exception);
+    PyObject *callback = waiter ? task_as_callback(runnable) : task_step_object(self, error);
+    PyObject *context = callback ? task_context_borrow(runnable) : NULL, *args[] = { waiter };
+    Handle *handle =
+        context ? handle_new(self->state, (PyObject *)loop, callback, args, waiter ? 1 : 0, context) : NULL;
+    Py_XDECREF(waiter);
+    Py_XDECREF(error);
+    Py_XDECREF(callback);
     return (PyObject *)handle;
 }
 
@@ -386,7 +388,9 @@ task_wait_for(Task *self, PyObject *future)
 {
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
     if (self->must_cancel) {
-        int cancelled = cancel_any(self->state, future, self->cancel_message);
+        PyObject *message = Py_XNewRef(self->cancel_message); /* another may be set meanwhile */
+        int cancelled = cancel_any(self->state, future, message);
+        Py_XDECREF(message);
         if (cancelled < 0) {
             return -1;
         }
@@ -650,11 +654,12 @@ static int
 task_start_eagerly(Task *self)
 {
     struct state *state = self->state;
-    Loop *loop = self->native_loop ? (Loop *)Py_NewRef(self->loop) : NULL;
-    PyObject *args[] = { self->loop, (PyObject *)self };
+    PyObject *held = Py_NewRef(self->loop); /* the step may make the task anew, for another loop */
+    Loop *loop = loop_cast(state, held);
+    PyObject *args[] = { held, (PyObject *)self };
     PyObject *outer = PyObject_Vectorcall(state->swap_current_task, args, 2, NULL);
     if (outer == NULL) {
-        Py_XDECREF(loop);
+        Py_DECREF(held);
         return -1;
     }
     PyObject *outer_entered = NULL;
@@ -667,7 +672,6 @@ task_start_eagerly(Task *self)
     if (loop != NULL) {
         Py_XSETREF(loop->entered_task, outer_entered);
     }
-    args[0] = self->loop;
     args[1] = outer;
     PyObject *self_again = PyObject_Vectorcall(state->swap_current_task, args, 2, NULL);
     if (self_again == NULL) {
@@ -679,7 +683,7 @@ task_start_eagerly(Task *self)
     }
     Py_XDECREF(self_again);
     Py_DECREF(outer);
-    Py_XDECREF(loop);
+    Py_DECREF(held);
     if (self->future_state != FUTURE_PENDING) {
         Py_CLEAR(self->coroutine);
     }
@@ -728,7 +732,8 @@ task_begin(Task *self, bool eager_start)
 {
     struct state *state = self->state;
     if (eager_start) {
-        PyObject *running = PyObject_CallMethodNoArgs(self->loop, state->str_is_running);
+        PyObject *loop = Py_NewRef(self->loop), *running = PyObject_CallMethodNoArgs(loop, state->str_is_running);
+        Py_DECREF(loop);
         int truth = running ? PyObject_IsTrue(running) : -1;
         Py_XDECREF(running);
         if (truth < 0) {
@@ -736,6 +741,7 @@ task_begin(Task *self, bool eager_start)
         }
         eager_start = truth;
     }
+    list_remove(&self->link); /* what has run may have made it anew, too: names, the old coroutine, is_running() */
     list_append(&state->tasks, &self->link);
     if (eager_start) {
         int result = task_start_eagerly(self);

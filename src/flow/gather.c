@@ -55,7 +55,10 @@ child_outcome(Future *child)
         if (message == NULL || message == Py_None) {
             return PyObject_CallFunction(child->state->CancelledError, "s", "");
         }
-        return PyObject_CallOneArg(child->state->CancelledError, message);
+        Py_INCREF(message);
+        PyObject *error = PyObject_CallOneArg(child->state->CancelledError, message);
+        Py_DECREF(message);
+        return error;
     }
     child->log_traceback = false;
     if (child->exception != NULL) {
@@ -399,7 +402,10 @@ GatheringFuture_cancel(GatheringFuture *self, PyObject *args, PyObject *kwargs)
     }
     bool any = false;
     for (Py_ssize_t i = 0; i < self->result_count; i++) {
-        PyObject *child = Py_NewRef((PyObject *)child_at(self, i));
+        PyObject *child = Py_XNewRef((PyObject *)child_at(self, i));
+        if (child == NULL) {
+            continue; /* it is being made, and the garbage collector shows it already */
+        }
         PyObject *cancelled = PyObject_CallMethodOneArg(child, self->state->str_cancel, message);
         Py_DECREF(child);
         int truth = cancelled ? PyObject_IsTrue(cancelled) : -1;
@@ -420,7 +426,8 @@ GatheringFuture_get_children(GatheringFuture *self, void *Py_UNUSED(closure))
 {
     PyObject *list = PyList_New(self->result_count);
     for (Py_ssize_t i = 0; list != NULL && i < self->result_count; i++) {
-        PyList_SET_ITEM(list, i, Py_NewRef((PyObject *)child_at(self, i)));
+        PyObject *child = (PyObject *)child_at(self, i);
+        PyList_SET_ITEM(list, i, Py_NewRef(child ? child : Py_None)); /* as above */
     }
     return list;
 }

@@ -52,9 +52,13 @@ sleep_as_handle(struct runnable *runnable, Loop *loop)
 {
     SleepCoroutine *self = AC_CONTAINER_OF(runnable, SleepCoroutine, runnable);
     struct state *state = self->base.state;
-    PyObject *args[] = { self->base.awaiting ? self->base.awaiting : Py_None, self->result };
-    return (PyObject *)timer_handle_new(state, (PyObject *)loop, 0.0, state->set_result_unless_cancelled, args, 2,
-                                        NULL);
+    /* Held, for an allocation may collect garbage, and that may close the coroutine. */
+    PyObject *args[] = { Py_NewRef(self->base.awaiting ? self->base.awaiting : Py_None), Py_NewRef(self->result) };
+    TimerHandle *handle =
+        timer_handle_new(state, (PyObject *)loop, 0.0, state->set_result_unless_cancelled, args, 2, NULL);
+    Py_DECREF(args[0]);
+    Py_DECREF(args[1]);
+    return (PyObject *)handle;
 }
 
 static const struct runnable_ops sleep_ops = {

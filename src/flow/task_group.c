@@ -84,14 +84,14 @@ tasks_of(struct state *state, PyObject *dict)
 static PyObject *
 TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    struct state *state = PyType_GetModuleState(class);
+    struct state *state = *(struct state **)PyType_GetModuleState(class);
     PyObject *dict = PyObject_GenericGetDict(self, NULL);
     if (dict == NULL) {
         return NULL;
     }
     PyObject *tasks = tasks_of(state, dict);
     bool plain = nargs == 1 && kwnames == NULL && PyCoro_CheckExact(args[0]) && tasks != NULL;
-    Loop *loop = plain ? open_loop_borrow(state, dict) : NULL;
+    Loop *loop = plain ? (Loop *)Py_XNewRef((PyObject *)open_loop_borrow(state, dict)) : NULL;
     PyObject *result = NULL, *parent = loop ? parent_of(state, dict) : NULL;
     Py_DECREF(dict);
     if (AC_LIKELY(loop != NULL)) {
@@ -104,6 +104,7 @@ TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args
     else if (!PyErr_Occurred()) {
         result = call_asyncio(state, state->str_create_task, self, args, nargs, kwnames);
     }
+    Py_XDECREF((PyObject *)loop);
     Py_XDECREF(parent);
     Py_XDECREF(tasks);
     return result;
@@ -125,7 +126,7 @@ is_just_forgotten(struct state *state, PyObject *dict, PyObject *tasks, PyObject
 static PyObject *
 TaskGroup_on_task_done(PyObject *self, PyTypeObject *class, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    struct state *state = PyType_GetModuleState(class);
+    struct state *state = *(struct state **)PyType_GetModuleState(class);
     PyObject *dict = PyObject_GenericGetDict(self, NULL);
     if (dict == NULL) {
         return NULL;

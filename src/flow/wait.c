@@ -166,8 +166,11 @@ timeout_as_handle(struct runnable *runnable, Loop *loop)
 {
     WaitCoroutine *self = AC_CONTAINER_OF(runnable, WaitCoroutine, timeout_runnable);
     struct state *state = self->base.state;
-    PyObject *args[] = { self->base.awaiting ? self->base.awaiting : Py_None };
-    return (PyObject *)timer_handle_new(state, (PyObject *)loop, 0.0, state->release_waiter, args, 1, NULL);
+    /* Held, for an allocation may collect garbage, and that may close the coroutine. */
+    PyObject *args[] = { Py_NewRef(self->base.awaiting ? self->base.awaiting : Py_None) };
+    TimerHandle *handle = timer_handle_new(state, (PyObject *)loop, 0.0, state->release_waiter, args, 1, NULL);
+    Py_DECREF(args[0]);
+    return (PyObject *)handle;
 }
 
 static const struct runnable_ops timeout_ops = {
@@ -234,13 +237,15 @@ delegate_to_asyncio(WaitCoroutine *self)
 static int
 wait_begin(WaitCoroutine *self, PyObject *set)
 {
-    self->slots = PyMem_Calloc((size_t)PySet_GET_SIZE(set), sizeof(*self->slots));
-    if (self->slots == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
     PyObject *iterator = PyObject_GetIter(set), *future;
     if (iterator == NULL) {
+        return -1;
+    }
+    /* From here on no object is made, so that nobody can change the set. */
+    self->slots = PyMem_Calloc((size_t)PySet_GET_SIZE(set), sizeof(*self->slots));
+    if (self->slots == NULL) {
+        Py_DECREF(iterator);
+        PyErr_NoMemory();
         return -1;
     }
     int result = 0;

@@ -69,15 +69,16 @@ consume(struct chunks *chunks, size_t count)
     chunks->offset = count;
 }
 
-/* Fills in what the first chunks are.  Returns how many, and their size. */
+/* Fills in what the first chunks are, and holds them: without the GIL, another thread may abort the transport.  Returns how
+   many, and their size. */
 static size_t
-take_vectors(const struct chunks *chunks, struct iovec *vectors, size_t *size)
+take_vectors(const struct chunks *chunks, PyObject **held, struct iovec *vectors, size_t *size)
 {
     size_t count = ring_count(&chunks->ring);
     count = count < CHUNKS_AT_ONCE ? count : CHUNKS_AT_ONCE;
     *size = 0;
     for (size_t i = 0; i < count; i++) {
-        PyObject *chunk = ring_peek(&chunks->ring, i);
+        PyObject *chunk = held[i] = Py_NewRef((PyObject *)ring_peek(&chunks->ring, i));
         size_t skipped = i == 0 ? chunks->offset : 0;
         vectors[i].iov_base = PyBytes_AS_STRING(chunk) + skipped;
         vectors[i].iov_len = (size_t)PyBytes_GET_SIZE(chunk) - skipped;
@@ -91,13 +92,18 @@ chunks_send(struct chunks *chunks, int fd, ssize_t (*send)(int fd, struct iovec 
 {
     for (;;) {
         struct iovec vectors[CHUNKS_AT_ONCE];
-        size_t size, count = take_vectors(chunks, vectors, &size);
+        PyObject *held[CHUNKS_AT_ONCE];
+        size_t size, count = take_vectors(chunks, held, vectors, &size);
         if (count == 0) {
             return 0;
         }
         ssize_t sent = send(fd, vectors, count);
+        int error = errno;
+        for (size_t i = 0; i < count; i++) {
+            Py_DECREF(held[i]);
+        }
         if (sent < 0) {
-            return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+            return error == EAGAIN || error == EINTR ? 0 : -error;
         }
         consume(chunks, (size_t)sent);
         if ((size_t)sent < size) {

@@ -297,6 +297,11 @@ send_directly(DatagramTransport *self, PyObject *data, const struct address *add
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return -1;
     }
+    if (AC_UNLIKELY(!transport_is_set(self->sock))) {
+        /* The end came with an audit hook or the data's own __buffer__(): the number may be another's by now. */
+        PyBuffer_Release(&view);
+        return raise_errno(-EBADF);
+    }
     ssize_t count = address == NULL ? sys_send(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
                                     : sys_sendto(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
                                                  (const struct sockaddr *)&address->storage, address->length);

@@ -68,7 +68,11 @@ sock_ready(SockCoroutine *self, PyObject *Py_UNUSED(ignored))
     Py_INCREF(future);
     PyObject *result = NULL;
     int fd; /* asked again: the socket may be closed by now, and its number another's, who waits for the other direction */
-    int outcome = socket_fd(self, &fd) < 0 ? -1 : sock_attempt(self, fd, &result);
+    int outcome = socket_fd(self, &fd);
+    if (outcome == 0
+        && self->handle != NULL) { /* not closed by whoever has replaced fileno(): its buffer is let go of */
+        outcome = sock_attempt(self, fd, &result);
+    }
     if (outcome > 0) {
         outcome = future_set_result(future, result);
     }

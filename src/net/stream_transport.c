@@ -150,10 +150,12 @@ wait_for_room(StreamTransport *self)
         Py_XDECREF(ready);
         return -1;
     }
+    Py_INCREF(loop); /* making the context may collect garbage */
     PyObject *context =
         transport_is_set(self->context) ? self->context : lazy_context_borrow(&self->write_context, self->state);
     int result = context ? reader_watch(loop, self->fd, READER_WRITE, ready, context) : -1;
     self->waiting = result == 0;
+    Py_DECREF(loop);
     Py_DECREF(ready);
     return result;
 }
@@ -262,13 +264,13 @@ chunks_appended(StreamTransport *self)
         }
         return flush(self);
     }
+    lazy_context_clear(&self->write_context); /* the end of a context's variables may write, too */
     Loop *loop = loop_borrow(self);
-    lazy_context_clear(&self->write_context);
     if (loop == NULL || lazy_context_init(&self->write_context, self->state, NULL) < 0) {
         return -1;
     }
     if ((Py_ssize_t)self->chunks.size_bytes <= self->high_water && self->chunks.size_bytes <= DEFER_LIMIT
-        && loop_defer(loop, &self->deferred)) {
+        && !list_linked(&self->deferred.link) && loop_defer(loop, &self->deferred)) {
         Py_INCREF(self);
         return 0;
     }

@@ -116,6 +116,19 @@ state_clear(struct state *state)
     Py_CLEAR(state->spare_context);
 }
 
+void
+state_free(struct state *state)
+{
+    state_clear(state);
+    size_t alive = 0;
+#define X(name, limit) alive += state->name##_freelist.alive;
+    STATE_TYPES(X)
+#undef X
+    if (alive == 0) {
+        PyMem_RawFree(state);
+    }
+}
+
 int
 state_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base)
 {
@@ -157,6 +170,7 @@ freelist_new(struct freelist *freelist, PyTypeObject *type)
         self = (PyObject *)PyObject_GC_New(PyObject, type);
     }
     if (AC_LIKELY(self != NULL)) {
+        freelist->alive++;
         memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     }
     return self;
@@ -166,7 +180,9 @@ PyObject *
 freelist_alloc(struct freelist *freelist, PyTypeObject *exact, PyTypeObject *type)
 {
     if (type != exact) {
-        return type->tp_alloc(type, 0);
+        PyObject *derived = type->tp_alloc(type, 0);
+        freelist->alive += derived != NULL;
+        return derived;
     }
     PyObject *self = freelist_new(freelist, type);
     if (self != NULL) {
@@ -179,6 +195,7 @@ void
 freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self)
 {
     PyTypeObject *own = Py_TYPE(self);
+    freelist->alive--;
     /* What the collector has finalized once it will not finalize again: such memory starts no new life. */
     if (AC_LIKELY(own == type && freelist->count < freelist->limit && !PyObject_GC_IsFinalized(self))) {
         *next_of(self) = freelist->first;

@@ -1,7 +1,7 @@
 /* The state of the module: everything that another interpreter must have for itself.  Layer: py.
 
    Listed once, as three X-macros: our types, what we take from other modules when we are imported, and the strings we
-   look up by.  Loop, Future, Task and Handle keep a pointer to it; there is no other mutable static. */
+   look up by.  Loop, Future, Task and Handle keep a pointer to it, and so does the module; there is no other mutable static. */
 #ifndef AC_PY_STATE_H
 #define AC_PY_STATE_H
 
@@ -157,6 +157,7 @@ struct freelist {
     PyObject *first;
     int count;
     int limit;
+    size_t alive; /* objects of the type, and of those derived from it, that are not dead */
 };
 
 struct state {
@@ -195,12 +196,16 @@ struct state *state_of_type(PyTypeObject *type);
 static inline struct state *
 state_of_module(PyObject *module)
 {
-    return (struct state *)PyModule_GetState(module);
+    return *(struct state **)PyModule_GetState(module);
 }
 
 int state_init(struct state *state);
 int state_traverse(struct state *state, visitproc visit, void *arg);
 void state_clear(struct state *state);
+
+/* Clears and frees it at the end of the module, unless there are objects that look at it: when the garbage collector clears
+   them together with the module, as at the end of an interpreter, the module may go first.  Then nobody ever frees it. */
+void state_free(struct state *state);
 
 /* Makes the type of `spec` and keeps it in `*slot`; adds it to the module where `public`. */
 int state_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);

@@ -15,7 +15,15 @@ import tempfile
 
 from tests.unit import support
 
-from . import in_callbacks, in_endpoints, in_processes, in_protocols, in_tasks, with_numbers  # noqa: F401
+from . import (  # noqa: F401
+    in_callbacks,
+    in_endpoints,
+    in_processes,
+    in_protocols,
+    in_tasks,
+    in_the_middle,
+    with_numbers,
+)
 from .table import CASES
 
 GUARD_SECONDS = 60
@@ -31,6 +39,9 @@ def in_child(name, impl, output):
     faulthandler.register(signal.SIGALRM, chain=True)
     signal.alarm(GUARD_SECONDS)
     CASES[name].function(impl)
+    # At the end of Python, modules and what is left of the case go together, in the order in which they were made.
+    gc.freeze()
+    gc.unfreeze()
     gc.collect()
 
 
