@@ -1,8 +1,8 @@
-"""Check that the built extension module exports PyInit__core and nothing else.
+"""Check that the built extension module exports PyInit__core and nothing else, and is as hardened as setup.py asks for.
 
     python tools/check_symbols.py [FILE]     FILE: the module, the one beside asyncio_c's Python files by default
 
-Needs nm. Exits with 1 if a symbol is exported too many, or PyInit__core is not.
+Needs nm and readelf. Exits with 1 if a symbol is exported too many, PyInit__core is not, or a protection is missing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,24 @@ import sysconfig
 LINKER = {"_init", "_fini", "_edata", "_end", "__bss_start"}
 
 
+def output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def exported(module: pathlib.Path) -> set[str]:
     """Return the names that a shared object defines for others."""
-    run = subprocess.run(
-        ["nm", "-D", "--defined-only", str(module)], capture_output=True, text=True, check=True
-    )
-    return {line.split()[-1] for line in run.stdout.splitlines()} - LINKER
+    lines = output("nm", "-D", "--defined-only", str(module)).splitlines()
+    return {line.split()[-1] for line in lines} - LINKER
+
+
+def unprotected(module: pathlib.Path) -> list[str]:
+    """Return what a shared object has been built without."""
+    told = {
+        "stack protector": "__stack_chk_fail" in output("nm", "-D", "--undefined-only", str(module)),
+        "read-only relocations": "GNU_RELRO" in output("readelf", "-lW", str(module)),
+        "binding at load time": "BIND_NOW" in output("readelf", "-dW", str(module)),
+    }
+    return [name for name, is_there in told.items() if not is_there]
 
 
 def main() -> int:
@@ -34,12 +46,15 @@ def main() -> int:
     if not module.exists():
         print(f"{module.name}: not built", file=sys.stderr)
         return 2
-    names = exported(module)
-    if names == {"PyInit__core"}:
-        print("symbols: PyInit__core alone")
-        return 0
-    print("symbols:", " ".join(sorted(names)) or "none")
-    return 1
+    names, missing = exported(module), unprotected(module)
+    if names != {"PyInit__core"}:
+        print("symbols:", " ".join(sorted(names)) or "none")
+    if missing:
+        print("hardening: no", ", no ".join(missing))
+    if missing or names != {"PyInit__core"}:
+        return 1
+    print("symbols: PyInit__core alone; hardened")
+    return 0
 
 
 if __name__ == "__main__":

@@ -270,6 +270,22 @@ def signals(impl, loop):
     signal.signal(signal.SIGUSR1, previous)
 
 
+@operation()
+def timers(impl, loop):
+    """None is early, also where the kernel counts in milliseconds."""
+    early = []
+
+    async def main():
+        for delay in (0.0001, 0.0004, 0.0011):
+            due = loop.time() + delay
+            await impl.sleep(delay)
+            if loop.time() < due:
+                early.append(delay)
+
+    yield lambda: loop.run_until_complete(main())
+    assert not early
+
+
 # ---- Streams ----
 
 

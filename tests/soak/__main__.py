@@ -1,9 +1,10 @@
 """Everything under load: python -m tests.soak [--seconds S] [--connections N] [--parts NAME...]
 
 In rounds, until the time is over, on loopback: many connections to another process, which echoes messages; such processes
-killed in the middle; connecting and closing; timers set and cancelled; slow readers with megabytes behind the water marks;
-subprocesses; and peers that reset at random meanwhile. After each round all bytes are accounted for by checksums, no descriptor and no task is left, and memory has not grown since the first
-rounds. How long a message took there and back is printed, first and last rounds beside each other: that is for the reader to judge.
+killed in the middle; messages over Unix sockets, TLS and datagrams; connecting and closing; timers set and cancelled; slow
+readers with megabytes behind the water marks; subprocesses; and peers that reset at random meanwhile. After each round all
+bytes are accounted for by checksums, no descriptor and no task is left, and memory has not grown since the first rounds. How
+long a message took there and back is printed, first and last rounds beside each other: that is for the reader to judge.
 """
 
 import argparse
@@ -11,16 +12,20 @@ import asyncio
 import gc
 import hashlib
 import os
+import pathlib
 import random
 import resource
 import socket
+import ssl
 import statistics
 import struct
 import sys
+import tempfile
 import time
 
 import asyncio_c
 
+PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
 ROUNDS_TO_WARM_UP = 2
 GROWTH_KB = 24 * 1024  # what the allocator may keep of a round beside the ones before
 MESSAGE = 64
@@ -83,14 +88,15 @@ class Client(asyncio.Protocol):
             self.done.set_result(self.left)
 
 
-async def connect(soak, count, messages, address, latencies):
-    """Return the clients of so many connections, which have yet to send the first of their messages."""
-    loop = asyncio.get_running_loop()
+async def connect(soak, count, messages, latencies, open_one):
+    """Return the clients of so many connections, which have yet to send the first of their messages.
+
+    `await open_one(factory)` makes a connection as create_connection() does.
+    """
     clients = []
     for first in range(0, count, 500):
         connecting = [
-            loop.create_connection(lambda: Client(soak.random, messages, latencies), *address)
-            for _ in range(min(500, count - first))
+            open_one(lambda: Client(soak.random, messages, latencies)) for _ in range(min(500, count - first))
         ]
         clients += [client for _, client in await asyncio.gather(*connecting)]
     return clients
@@ -128,17 +134,19 @@ async def serve_for_parent():
 
 
 async def start_server_process():
-    """Return another process that echoes, and its address."""
+    """Return another process that echoes, and what opens a connection to it."""
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "tests.soak", "--serve"]
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    return process, ("127.0.0.1", int(await process.stdout.readline()))
+    port = int(await process.stdout.readline())
+    loop = asyncio.get_running_loop()
+    return process, lambda factory: loop.create_connection(factory, "127.0.0.1", port)
 
 
 async def connections(soak):
     """All connections at once, each with a few messages; each of the two processes has one end of each."""
-    process, address = await start_server_process()
-    clients = await connect(soak, soak.connections, 5, address, soak.latencies)
+    process, open_one = await start_server_process()
+    clients = await connect(soak, soak.connections, 5, soak.latencies, open_one)
     total = await exchange(clients)
     served, _ = await process.communicate(b"")
     assert (process.returncode, int(served)) == (0, soak.connections)
@@ -149,9 +157,9 @@ async def killed_peers(soak):
     """Processes with which messages are exchanged are killed, each at another moment."""
 
     async def one():
-        process, address = await start_server_process()
+        process, open_one = await start_server_process()
         answered = []
-        clients = await connect(soak, 50, 100_000, address, answered)
+        clients = await connect(soak, 50, 100_000, answered, open_one)
         for client in clients:
             client.send()
         enough = soak.random.randrange(5000)
@@ -167,14 +175,82 @@ async def killed_peers(soak):
 
 
 async def echoes(soak):
-    """Both ends of some connections are here, as is their memory."""
-    connected = set()
+    """Both ends of some connections are here, as is their memory: of TCP, of Unix sockets and of TLS."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Echo(connected), "127.0.0.1", 0, backlog=4096)
-    address = server.sockets[0].getsockname()
-    total = await exchange(await connect(soak, IN_ONE_PROCESS, 5, address, soak.latencies))
+    connected = set()
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(PEM)
+    client_context = ssl.create_default_context(cafile=PEM)
+
+    def echo():
+        return Echo(connected)
+
+    def open_tcp(factory):
+        return loop.create_connection(factory, *server.sockets[0].getsockname())
+
+    def open_unix(factory):
+        return loop.create_unix_connection(factory, server.sockets[0].getsockname())
+
+    def open_tls(factory):
+        address = server.sockets[0].getsockname()
+        return loop.create_connection(factory, *address, ssl=client_context, server_hostname="localhost")
+
+    server = await loop.create_server(echo, "127.0.0.1", 0, backlog=4096)
+    total = await exchange(await connect(soak, IN_ONE_PROCESS, 5, soak.latencies, open_tcp))
+    await close(server, connected)
+    with tempfile.TemporaryDirectory() as folder:
+        server = await loop.create_unix_server(echo, os.path.join(folder, "socket"), backlog=4096)
+        total += await exchange(await connect(soak, IN_ONE_PROCESS, 5, [], open_unix))
+        await close(server, connected)
+    server = await loop.create_server(echo, "127.0.0.1", 0, backlog=4096, ssl=server_context)
+    total += await exchange(await connect(soak, IN_ONE_PROCESS // 10, 5, [], open_tls))
     await close(server, connected)
     return total
+
+
+class EchoDatagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, address):
+        self.transport.sendto(data, address)
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """Sends datagrams, one after the other, as none may be lost then, and checks what comes back."""
+
+    def __init__(self, random, count):
+        self.random, self.left = random, count
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.send()
+
+    def send(self):
+        self.expected = self.random.randbytes(self.random.randrange(1, 2000))
+        self.transport.sendto(self.expected)
+
+    def datagram_received(self, data, address):
+        assert data == self.expected, "a datagram is changed"
+        self.left -= 1
+        self.send() if self.left else self.transport.close()
+
+    def connection_lost(self, exc):
+        self.done.set_result(self.left)
+
+
+async def datagrams(soak):
+    loop = asyncio.get_running_loop()
+    echo, _ = await loop.create_datagram_endpoint(EchoDatagrams, local_addr=("127.0.0.1", 0))
+    address = echo.get_extra_info("sockname")
+    ends = [
+        await loop.create_datagram_endpoint(lambda: Datagrams(soak.random, 200), remote_addr=address)
+        for _ in range(20)
+    ]
+    assert await asyncio.gather(*[protocol.done for _, protocol in ends]) == [0] * len(ends)
+    echo.close()
+    return 0
 
 
 async def storms(soak):
@@ -281,7 +357,7 @@ async def processes(soak):
     return len(data) * 8
 
 
-FUNCTIONS = (connections, echoes, killed_peers, storms, timers, slow_readers, processes)
+FUNCTIONS = (connections, echoes, datagrams, killed_peers, storms, timers, slow_readers, processes)
 PARTS = {function.__name__: function for function in FUNCTIONS}
 
 

@@ -239,7 +239,7 @@ async def test_connection_lost_is_called_once(connect, family, end, paused, pend
 
 
 def shake_hands(tls, incoming, outgoing, peer):
-    """The client's side of a handshake, up to the last message, which is left in `outgoing`."""
+    """The other end's side of a handshake, up to the last message, which is left in `outgoing`."""
     while True:
         try:
             tls.do_handshake()
@@ -249,22 +249,31 @@ def shake_hands(tls, incoming, outgoing, peer):
             incoming.write(peer.recv(1 << 16))
 
 
-async def test_no_bytes_are_lost_at_start_tls(connect, loop):
-    """The client's last handshake message and its first data come in one packet."""
+@pytest.mark.parametrize("server_side", [True, False], ids=["server", "client"])
+async def test_no_bytes_are_lost_at_start_tls(connect, loop, server_side):
+    """The other end's last handshake message and its first data come in one packet."""
     transport, protocol, peer = await connect(Recorder)
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(peers.certificate())
     client_context = ssl.create_default_context(cafile=peers.certificate())
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    if server_side:
+        tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        ours = {"sslcontext": server_context, "server_side": True}
+    else:
+        client_context.maximum_version = (
+            ssl.TLSVersion.TLSv1_2
+        )  # from 1.3 on the last message is the client's
+        tls = server_context.wrap_bio(incoming, outgoing, server_side=True)
+        ours = {"sslcontext": client_context, "server_hostname": "localhost"}
 
-    def client():
+    def other_end():
         shake_hands(tls, incoming, outgoing, peer.sock)
         tls.write(b"at once")
         peer.sock.sendall(outgoing.read())
 
-    upgrading = loop.create_task(loop.start_tls(transport, protocol, server_context, server_side=True))
-    await peers.in_thread(client)
+    upgrading = loop.create_task(loop.start_tls(transport, protocol, **ours))
+    await peers.in_thread(other_end)
     upgraded = await upgrading
     assert await protocol.bytes(7) == b"at once"
     upgraded.abort()
