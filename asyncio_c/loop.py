@@ -338,15 +338,20 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         return number if status.si_code == os.CLD_EXITED else -number
 
     def _reap_process(self, pidfd: int, transport: Any, returncode: int) -> None:
-        # Whatever fails here, the process has ended, and nobody will ask again.
+        tells = True
         try:
             with contextlib.suppress(ChildProcessError):  # somebody else has waited for it
                 os.waitpid(transport.get_pid(), os.WNOHANG)
+        except OSError:
+            tells = False  # as asyncio's
+            raise
         finally:
+            # Whatever else fails, the process has ended, and nobody will ask again.
             try:
                 self._close_pidfd(pidfd)
             finally:
-                transport._process_exited(returncode)
+                if tells:
+                    transport._process_exited(returncode)
 
     def _close_pidfd(self, pidfd: int) -> None:
         self._remove_reader(pidfd)
