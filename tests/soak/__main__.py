@@ -185,26 +185,26 @@ async def echoes(soak):
     def echo():
         return Echo(connected)
 
-    def open_tcp(factory):
-        return loop.create_connection(factory, *server.sockets[0].getsockname())
-
-    def open_unix(factory):
-        return loop.create_unix_connection(factory, server.sockets[0].getsockname())
-
-    def open_tls(factory):
-        address = server.sockets[0].getsockname()
-        return loop.create_connection(factory, *address, ssl=client_context, server_hostname="localhost")
+    async def through(server, latencies, count, open_one, *address, **options):
+        """Exchange messages over connections that `open_one(factory, *address, **options)` makes, and close the server."""
+        clients = await connect(
+            soak, count, 5, latencies, lambda factory: open_one(factory, *address, **options)
+        )
+        checked = await exchange(clients)
+        await close(server, connected)
+        return checked
 
     server = await loop.create_server(echo, "127.0.0.1", 0, backlog=4096)
-    total = await exchange(await connect(soak, IN_ONE_PROCESS, 5, soak.latencies, open_tcp))
-    await close(server, connected)
+    address = server.sockets[0].getsockname()
+    total = await through(server, soak.latencies, IN_ONE_PROCESS, loop.create_connection, *address)
     with tempfile.TemporaryDirectory() as folder:
-        server = await loop.create_unix_server(echo, os.path.join(folder, "socket"), backlog=4096)
-        total += await exchange(await connect(soak, IN_ONE_PROCESS, 5, [], open_unix))
-        await close(server, connected)
+        path = os.path.join(folder, "socket")
+        server = await loop.create_unix_server(echo, path, backlog=4096)
+        total += await through(server, [], IN_ONE_PROCESS, loop.create_unix_connection, path)
     server = await loop.create_server(echo, "127.0.0.1", 0, backlog=4096, ssl=server_context)
-    total += await exchange(await connect(soak, IN_ONE_PROCESS // 10, 5, [], open_tls))
-    await close(server, connected)
+    address = server.sockets[0].getsockname()
+    tls = {"ssl": client_context, "server_hostname": "localhost"}
+    total += await through(server, [], IN_ONE_PROCESS // 10, loop.create_connection, *address, **tls)
     return total
 
 

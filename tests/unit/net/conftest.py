@@ -15,7 +15,6 @@ import contextlib
 import gc
 import inspect
 import logging
-import os
 
 import pytest
 
@@ -65,22 +64,13 @@ def _has_native_transports():
     return asyncio_c.Loop._make_socket_transport is not asyncio.SelectorEventLoop._make_socket_transport
 
 
-def _open_descriptors():
-    """Return what each descriptor of the process is open on."""
-    open_on = {}
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            open_on[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-    return open_on
-
-
 @pytest.fixture
 def same_descriptors():
     """The process has the same descriptors open after the test as before."""
-    before = _open_descriptors()
+    before = peers.open_descriptors()
     yield
     support.collect()
-    after = _open_descriptors()
+    after = peers.open_descriptors()
     assert after == before
 
 

@@ -34,7 +34,7 @@ def still_open(number, stat):
 
 def descriptors():
     """The numbers of the open descriptors."""
-    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}")}
+    return set(peers.open_descriptors())
 
 
 def flags(sock):
@@ -261,9 +261,8 @@ async def test_no_bytes_are_lost_at_start_tls(connect, loop, server_side):
         tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
         ours = {"sslcontext": server_context, "server_side": True}
     else:
-        client_context.maximum_version = (
-            ssl.TLSVersion.TLSv1_2
-        )  # from 1.3 on the last message is the client's
+        # From TLS 1.3 on the last message of a handshake is the client's.
+        client_context.maximum_version = ssl.TLSVersion.TLSv1_2
         tls = server_context.wrap_bio(incoming, outgoing, server_side=True)
         ours = {"sslcontext": client_context, "server_hostname": "localhost"}
 
