@@ -12,7 +12,6 @@
    work sees it and writes to the waker, or came before and the queue was not empty: no wake-up is lost. */
 #include "core/loop.h"
 
-#include "core/reader.h"
 #include "core/registry.h"
 #include "io/waker.h"
 #include "py/errors.h"
@@ -148,6 +147,21 @@ waker_ready(Loop *Py_UNUSED(loop), struct loop_watch *watch, unsigned Py_UNUSED(
     return 0;
 }
 
+static int
+waker_traverse(struct loop_watch *Py_UNUSED(watch), visitproc Py_UNUSED(visit), void *Py_UNUSED(arg))
+{
+    return 0;
+}
+
+/* loop_close() leaves it out: until the poller is closed other threads may write to it. */
+static const struct loop_watch_ops waker_ops = { waker_ready, waker_traverse, NULL };
+
+static struct loop_watch *
+loop_watch_of(struct watch *watch)
+{
+    return AC_CONTAINER_OF(watch, struct loop_watch, watch);
+}
+
 /* How long the poll may block. */
 static int
 poll_timeout(Loop *loop, int64_t *timeout_ns)
@@ -225,8 +239,8 @@ loop_poll(Loop *loop)
         if (found == NULL || !(event.ready & found->wanted)) {
             continue;
         }
-        struct loop_watch *watch = AC_CONTAINER_OF(found, struct loop_watch, watch);
-        if (watch->ready(loop, watch, event.ready & found->wanted) < 0) {
+        struct loop_watch *watch = loop_watch_of(found);
+        if (watch->ops->ready(loop, watch, event.ready & found->wanted) < 0) {
             return -1;
         }
     }
@@ -688,7 +702,7 @@ loop_open(Loop *loop, struct state *state)
         poller_close(&loop->poller);
         return raise_errno(fd);
     }
-    loop->waker = (struct loop_watch){ .watch.fd = fd, .ready = waker_ready };
+    loop->waker = (struct loop_watch){ .watch.fd = fd, .ops = &waker_ops };
     if (loop_set_watch(loop, &loop->waker, POLLER_READ) < 0) {
         waker_close(fd);
         poller_close(&loop->poller);
@@ -718,6 +732,20 @@ drop_queues(Loop *loop)
     }
 }
 
+/* Frees all that is watched.  The poller is about to be closed: the kernel need not be told. */
+static void
+close_watches(Loop *loop)
+{
+    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
+        struct watch *watch = poller_find(&loop->poller, (int)fd);
+        if (watch != NULL && watch != &loop->waker.watch) {
+            loop->poller.watches[fd] = NULL;
+            loop->poller.watch_count--;
+            loop_watch_of(watch)->ops->close(loop_watch_of(watch));
+        }
+    }
+}
+
 void
 loop_count_debug(Loop *loop)
 {
@@ -733,7 +761,7 @@ loop_close(Loop *loop)
     loop_count_debug(loop);
     drop_queues(loop);
     if (loop->poller.backend != NULL) {
-        loop_close_readers(loop);
+        close_watches(loop);
     }
     /* Asked again: what was dropped may have closed the loop, and the waker's number may be another's by now. */
     if (loop->poller.backend != NULL) {
@@ -767,5 +795,12 @@ loop_traverse_queues(Loop *loop, visitproc visit, void *arg)
     for (struct list_node *node = loop->deferred.next; node != NULL && node != &loop->deferred; node = node->next) {
         Py_VISIT(AC_CONTAINER_OF(node, struct deferred, link)->owner);
     }
-    return loop_traverse_readers(loop, visit, arg);
+    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
+        struct watch *watch = poller_find(&loop->poller, (int)fd);
+        int result = watch ? loop_watch_of(watch)->ops->traverse(loop_watch_of(watch), visit, arg) : 0;
+        if (result != 0) {
+            return result;
+        }
+    }
+    return 0;
 }

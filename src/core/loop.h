@@ -21,11 +21,21 @@ struct timer {
     struct runnable *runnable;
 };
 
+struct loop_watch;
+
+struct loop_watch_ops {
+    /* Queues what is to run.  Returns 0, or -1 with an exception set. */
+    int (*ready)(Loop *loop, struct loop_watch *watch, unsigned events);
+    /* Visits what it owns. */
+    int (*traverse)(struct loop_watch *watch, visitproc visit, void *arg);
+    /* Frees it when the loop is closed: the poller has forgotten it.  Runs Python. */
+    void (*close)(struct loop_watch *watch);
+};
+
 /* A watch of the loop's poller: who is told that it is ready. */
 struct loop_watch {
     struct watch watch;
-    /* Queues what is to run.  Returns 0, or -1 with an exception set. */
-    int (*ready)(Loop *loop, struct loop_watch *watch, unsigned events);
+    const struct loop_watch_ops *ops;
 };
 
 /* Something to do as soon as the callback or task step that is running has ended: a transport's writes. */

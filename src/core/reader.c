@@ -5,7 +5,7 @@
    asyncio keeps the reader and the writer of a descriptor together, replaces and cancels the older handle, and queues the
    handle itself each time the descriptor is ready: so do we.  It also keeps the object that the descriptor was asked of,
    and so can remove the reader of a socket that is closed by now and has no number any more.  The waker's descriptor is
-   not one of ours, which `ready` tells.
+   not one of ours, which `ops` tells.
 
    Interest that is kept: sock_recv() wants to know of one event, and most often the same socket is asked again soon.  So
    when it is done the kernel is not told.  If the next sock_recv() comes first, there is nothing to tell either; if an
@@ -90,6 +90,32 @@ reader_ready(Loop *loop, struct loop_watch *watch, unsigned events)
     return 0;
 }
 
+static int
+reader_traverse(struct loop_watch *watch, visitproc visit, void *arg)
+{
+    struct reader *reader = AC_CONTAINER_OF(watch, struct reader, base);
+    Py_VISIT(reader->handles[0]);
+    Py_VISIT(reader->handles[1]);
+    Py_VISIT(reader->file);
+    Py_VISIT(reader->kept_for);
+    return 0;
+}
+
+static void
+reader_close(struct loop_watch *watch)
+{
+    struct reader *reader = AC_CONTAINER_OF(watch, struct reader, base);
+    Handle *handles[2] = { reader->handles[0], reader->handles[1] };
+    PyObject *kept_for = reader->kept_for, *file = reader->file;
+    free(reader);
+    Py_XDECREF(handles[0]);
+    Py_XDECREF(handles[1]);
+    Py_XDECREF(kept_for);
+    Py_XDECREF(file);
+}
+
+static const struct loop_watch_ops reader_ops = { reader_ready, reader_traverse, reader_close };
+
 static struct reader *
 reader_find(Loop *loop, int fd)
 {
@@ -98,7 +124,7 @@ reader_find(Loop *loop, int fd)
         return NULL;
     }
     struct loop_watch *base = AC_CONTAINER_OF(watch, struct loop_watch, watch);
-    return base->ready == reader_ready ? AC_CONTAINER_OF(base, struct reader, base) : NULL;
+    return base->ops == &reader_ops ? AC_CONTAINER_OF(base, struct reader, base) : NULL;
 }
 
 /* The descriptor for which `object` was given, which is closed by now.  Returns -1 if there is none. */
@@ -169,7 +195,7 @@ reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock, Py
             PyErr_NoMemory();
             return -1;
         }
-        reader->base = (struct loop_watch){ .watch.fd = fd, .ready = reader_ready };
+        reader->base = (struct loop_watch){ .watch.fd = fd, .ops = &reader_ops };
     }
     /* Told anew even if nothing changes, unless it is surely the same open file: the number may have been closed and used
        again behind our back. */
@@ -303,41 +329,6 @@ reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *ha
     Py_DECREF(handle);
     Py_XDECREF(file);
     return result;
-}
-
-int
-loop_traverse_readers(Loop *loop, visitproc visit, void *arg)
-{
-    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
-        struct reader *reader = reader_find(loop, (int)fd);
-        if (reader != NULL) {
-            Py_VISIT(reader->handles[0]);
-            Py_VISIT(reader->handles[1]);
-            Py_VISIT(reader->file);
-            Py_VISIT(reader->kept_for);
-        }
-    }
-    return 0;
-}
-
-void
-loop_close_readers(Loop *loop)
-{
-    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
-        struct reader *reader = reader_find(loop, (int)fd);
-        if (reader == NULL) {
-            continue;
-        }
-        Handle *handles[2] = { reader->handles[0], reader->handles[1] };
-        PyObject *kept_for = reader->kept_for, *file = reader->file;
-        loop->poller.watches[fd] = NULL; /* the poller is about to be closed: the kernel need not be told */
-        loop->poller.watch_count--;
-        free(reader);
-        Py_XDECREF(handles[0]);
-        Py_XDECREF(handles[1]);
-        Py_XDECREF(kept_for);
-        Py_XDECREF(file);
-    }
 }
 
 /* ---- Python face ---- */

@@ -27,8 +27,4 @@ PyObject *Loop__remove_reader(Loop *self, PyObject *fd);
 PyObject *Loop__remove_writer(Loop *self, PyObject *fd);
 PyObject *Loop__watched(Loop *self, PyObject *fd);
 
-/* Traverses and frees the readers in the loop's poller. */
-int loop_traverse_readers(Loop *loop, visitproc visit, void *arg);
-void loop_close_readers(Loop *loop);
-
 #endif

@@ -22,6 +22,15 @@ exception_of_failure(void)
     return compat_exception_take();
 }
 
+void
+raise_instance_steal(PyObject *error)
+{
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+}
+
 bool
 exception_leaves_loop(void)
 {

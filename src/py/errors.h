@@ -14,6 +14,9 @@ int raise_errno(int negative_errno);
    SystemError, and NULL only where not even that can be made. */
 PyObject *exception_of_failure(void);
 
+/* Raises an instance as it is, taking it; where it is NULL, what is set already stays. */
+void raise_instance_steal(PyObject *error);
+
 /* Whether the exception that is set must leave the loop: SystemExit or KeyboardInterrupt. */
 bool exception_leaves_loop(void);
 
