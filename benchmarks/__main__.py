@@ -63,7 +63,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, suite in SUITES.items():
-        add_suite(commands.add_parser(name, help=suite.help), suite)
+        options = commands.add_parser(name, help=suite.help)
+        add_suite(options, suite)
+        if name == "net":
+            text = "servers of each target, the fastest of which counts (default 1)"
+            options.add_argument("--processes", type=int, default=1, metavar="N", help=text)
     show = commands.add_parser("show", help="print a result that --json wrote")
     show.add_argument("result", type=Path, metavar="RESULT.json")
     add_only(show)
@@ -88,8 +92,8 @@ def main(argv: list[str] | None = None) -> int:
         if unknown or not targets:
             raise ValueError(f"unknown target {', '.join(unknown)!r}; there are {', '.join(suite.targets)}")
         rounds = arguments.rounds if arguments.rounds is not None else 3 if arguments.quick else suite.rounds
-        if rounds < 1:
-            raise ValueError("--rounds must be at least 1")
+        if rounds < 1 or getattr(arguments, "processes", 1) < 1:
+            raise ValueError("--rounds and --processes must be at least 1")
     except ValueError as error:
         parser.error(str(error))
     show_progress = Progress()
@@ -101,6 +105,7 @@ def main(argv: list[str] | None = None) -> int:
             sample_ms=suite.quick_ms if arguments.quick else suite.sample_ms,
             progress=show_progress.update,
             done=lambda entry: show_progress.line(suite.report.progress_line(entry)),
+            **({"processes": arguments.processes} if suite is SUITES["net"] else {}),
         )
     except SampleFailed as failure:
         show_progress.line(f"nothing can be measured: {failure}")

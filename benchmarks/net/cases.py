@@ -32,6 +32,11 @@ class Kind:
     connections: tuple[int, ...] = CONNECTIONS
     names: bool = False
     needs: tuple[str, ...] = ()
+    certificate: str = "ecdsa"  # what is served over TLS
+
+    @property
+    def uses_tls(self) -> bool:
+        return self.load in ("tls", "handshake", "resume")
 
 
 KINDS = {
@@ -43,7 +48,18 @@ KINDS = {
         Kind("readline", "streams, readline", names=True),
         Kind("sock", "sock_recv, sock_sendall", names=True),
         Kind("unix", "Protocol on a Unix socket", floor="unix"),
-        Kind("tls", "Protocol over TLS", load="tls", floor=None),
+        Kind("tls", "Protocol over TLS", load="tls", floor="tls"),
+        Kind("tls_streams", "streams over TLS", load="tls", floor="tls", names=True),
+        Kind("handshake", "TLS handshake (ECDSA), echo, close", load="handshake", floor="tls", sizes=(1,)),
+        Kind(
+            "handshake_rsa",
+            "TLS handshake (RSA), echo, close",
+            load="handshake",
+            floor="tls",
+            sizes=(1,),
+            certificate="rsa",
+        ),
+        Kind("resumption", "resumed TLS handshake, echo, close", load="resume", floor="tls", sizes=(1,)),
         Kind("two_writes", "head and body as two writes", sizes=(KIB, 16 * KIB)),
         Kind("connect", "connect, echo, close", load="connect", sizes=(1,)),
         # More datagrams on their way than these might not fit into the socket's buffer, and would be lost.

@@ -1,10 +1,11 @@
 /* The floor: what an echo server costs that has nothing but the kernel under it. One thread, level-triggered epoll.
  *
- *     floor tcp | unix PATH | udp | http
+ *     floor tcp | unix PATH | udp | http | tls CERTIFICATE KEY
  *
  * It prints {"address": TEXT} (a port that the kernel chose, or PATH), answers each line on stdin with the CPU time it has
  * used, and ends with its stdin. `http` answers every request with the same bytes and looks no closer than at the blank
- * line behind its head.
+ * line behind its head. `tls`, if built with WITH_TLS, is the echo over OpenSSL's memory BIOs: what has come is received
+ * into one buffer and written to one of them, and what the other holds is sent in one piece.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -23,6 +24,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#ifdef WITH_TLS
+#include <openssl/ssl.h>
+#endif
 
 enum { SCRATCH_SIZE = 256 * 1024, BACKLOG = 1024, DATAGRAMS_PER_TURN = 64 };
 
@@ -35,11 +39,17 @@ struct connection {
     char *rest;  /* owned; what the kernel has not taken yet */
     size_t rest_size;
     size_t rest_sent;
+#ifdef WITH_TLS
+    SSL *tls; /* owned, and its two BIOs with it */
+#endif
 };
 
 static char scratch[SCRATCH_SIZE];
 static int epoll_fd;
 static bool http;
+#ifdef WITH_TLS
+static SSL_CTX *tls_context; /* NULL: no TLS */
+#endif
 static char listener_tag, datagram_tag, control_tag; /* their addresses mark the descriptors without a connection */
 
 static void
@@ -62,6 +72,9 @@ watch(int fd, void *data, uint32_t events, int operation)
 static void
 drop(struct connection *c)
 {
+#ifdef WITH_TLS
+    SSL_free(c->tls);
+#endif
     close(c->fd);
     free(c->rest);
     free(c);
@@ -122,6 +135,68 @@ respond(struct connection *c, size_t size)
     }
 }
 
+#ifdef WITH_TLS
+static char plain[SCRATCH_SIZE];
+
+static void
+open_tls(const char *certificate, const char *key)
+{
+    tls_context = SSL_CTX_new(TLS_server_method());
+    if (!tls_context || SSL_CTX_use_certificate_chain_file(tls_context, certificate) != 1
+        || SSL_CTX_use_PrivateKey_file(tls_context, key, SSL_FILETYPE_PEM) != 1) {
+        die("the certificate");
+    }
+    /* As CPython's contexts have it. */
+    SSL_CTX_set_mode(tls_context, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_id_context(tls_context, (const unsigned char *)"floor", 5);
+}
+
+static void
+start_tls(struct connection *c)
+{
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    c->tls = SSL_new(tls_context);
+    if (!c->tls || !in || !out) {
+        die("SSL_new");
+    }
+    BIO_set_mem_eof_return(in, -1);
+    BIO_set_mem_eof_return(out, -1);
+    SSL_set_bio(c->tls, in, out);
+    SSL_set_accept_state(c->tls);
+}
+
+/* Echo what the `size` bytes received hold, be it nothing: a part of a record, or of a handshake. */
+static void
+serve_tls(struct connection *c, size_t size)
+{
+    BIO_write(SSL_get_rbio(c->tls), scratch, (int)size);
+    size_t count = 0;
+    int n;
+    while (count < SCRATCH_SIZE && (n = SSL_read(c->tls, plain + count, (int)(SCRATCH_SIZE - count))) > 0) {
+        count += (size_t)n;
+    }
+    int error = count < SCRATCH_SIZE ? SSL_get_error(c->tls, n) : SSL_ERROR_WANT_READ;
+    if (count > 0 && SSL_write(c->tls, plain, (int)count) <= 0) {
+        die("SSL_write");
+    }
+    bool ended = error != SSL_ERROR_WANT_READ;
+    if (error == SSL_ERROR_ZERO_RETURN) {
+        SSL_shutdown(c->tls);
+    }
+    char *output;
+    long length = BIO_get_mem_data(SSL_get_wbio(c->tls), &output);
+    if (length > 0) {
+        if (!send_or_keep(c, output, (size_t)length)) {
+            return;
+        }
+        (void)BIO_reset(SSL_get_wbio(c->tls));
+    }
+    if (ended) {
+        drop(c);
+    }
+}
+#endif
+
 static void
 serve(struct connection *c)
 {
@@ -136,6 +211,11 @@ serve(struct connection *c)
     if (n <= 0) {
         drop(c);
     }
+#ifdef WITH_TLS
+    else if (c->tls) {
+        serve_tls(c, (size_t)n);
+    }
+#endif
     else if (http) {
         respond(c, (size_t)n);
     }
@@ -156,6 +236,11 @@ accept_all(int listener)
         c->fd = fd;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails on a Unix socket, which needs none */
         watch(fd, c, EPOLLIN, EPOLL_CTL_ADD);
+#ifdef WITH_TLS
+        if (tls_context) {
+            start_tls(c);
+        }
+#endif
     }
 }
 
@@ -223,8 +308,14 @@ main(int argc, char **argv)
 {
     const char *kind = argc > 1 ? argv[1] : "";
     bool known = !strcmp(kind, "tcp") || !strcmp(kind, "udp") || !strcmp(kind, "http");
+#ifdef WITH_TLS
+    if (!strcmp(kind, "tls") && argc == 4) {
+        open_tls(argv[2], argv[3]);
+        known = true;
+    }
+#endif
     if (!known && (strcmp(kind, "unix") != 0 || argc < 3)) {
-        fprintf(stderr, "usage: floor tcp | unix PATH | udp | http\n");
+        fprintf(stderr, "usage: floor tcp | unix PATH | udp | http | tls CERTIFICATE KEY\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);

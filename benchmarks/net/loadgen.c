@@ -4,6 +4,8 @@
  *
  * MODE      echo     send SIZE bytes, receive the same bytes, again
  *           tls      the same over TLS, if built with WITH_TLS
+ *           handshake  connect, TLS handshake, echo SIZE bytes, close, again
+ *           resume   the same, with the session of the connection before
  *           connect  connect, echo SIZE bytes, close, again: a request is a whole connection
  *           udp      the same as echo, a datagram each
  *           http     GET / on a kept-alive connection; SIZE is how long the body of the response must be
@@ -45,8 +47,8 @@
 #include <openssl/ssl.h>
 #endif
 
-enum mode { MODE_ECHO, MODE_TLS, MODE_CONNECT, MODE_UDP, MODE_HTTP };
-static const char *const mode_names[] = { "echo", "tls", "connect", "udp", "http" };
+enum mode { MODE_ECHO, MODE_TLS, MODE_HANDSHAKE, MODE_RESUME, MODE_CONNECT, MODE_UDP, MODE_HTTP };
+static const char *const mode_names[] = { "echo", "tls", "handshake", "resume", "connect", "udp", "http" };
 
 enum {
     STALL_MS = 30000,       /* nothing arrives for so long: the server hangs */
@@ -69,10 +71,14 @@ struct connection {
     char *response; /* of RESPONSE_MAX bytes, MODE_HTTP only */
 #ifdef WITH_TLS
     SSL *tls;
+    SSL_SESSION *session; /* MODE_RESUME: of the connection before */
+    bool resumes;         /* it was offered one */
 #endif
 };
 
 static enum mode mode;
+static bool tls;         /* the mode is one over TLS */
+static bool reconnects;  /* a request is a whole connection */
 static const char *address;
 static size_t body_size; /* SIZE of the command line */
 static const char *message;
@@ -217,7 +223,7 @@ open_socket(bool blocking)
     if (!is_path && mode != MODE_UDP) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
-    if (mode == MODE_CONNECT && !is_path) {
+    if (reconnects && !is_path) {
         bind_to_next_source(fd);
     }
     if (connect(fd, to, length) < 0 && errno != EINPROGRESS) {
@@ -239,9 +245,34 @@ start_tls(struct connection *c)
         SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     }
     c->tls = SSL_new(context);
-    if (!c->tls || SSL_set_fd(c->tls, c->fd) != 1 || SSL_connect(c->tls) != 1) {
+    if (!c->tls || SSL_set_fd(c->tls, c->fd) != 1) {
+        fail("SSL_new");
+    }
+    SSL_set_connect_state(c->tls);
+    c->resumes = c->session != NULL;
+    if (c->resumes) {
+        SSL_set_session(c->tls, c->session);
+        SSL_SESSION_free(c->session);
+        c->session = NULL;
+    }
+    if (!reconnects && SSL_connect(c->tls) != 1) { /* else it is a part of the first SSL_write() */
         fail("TLS handshake: %s", ERR_error_string(ERR_get_error(), NULL));
     }
+}
+
+/* The end of a connection that was a request. */
+static void
+end_tls(struct connection *c)
+{
+    if (mode == MODE_RESUME) {
+        if (c->resumes && !SSL_session_reused(c->tls)) {
+            fail("the session was not resumed");
+        }
+        c->session = SSL_get1_session(c->tls);
+    }
+    SSL_shutdown(c->tls);
+    SSL_free(c->tls);
+    c->tls = NULL;
 }
 
 /* Turn the result of SSL_read and SSL_write into that of recv and send. */
@@ -293,10 +324,10 @@ write_some(struct connection *c, const char *data, size_t size)
 static void
 open_connection(struct connection *c)
 {
-    c->fd = open_socket(mode == MODE_TLS);
+    c->fd = open_socket(tls && !reconnects);
     c->readable = c->writable = false;
 #ifdef WITH_TLS
-    if (mode == MODE_TLS) {
+    if (tls) {
         start_tls(c);
         fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
     }
@@ -341,7 +372,12 @@ complete(struct connection *c)
         window.requests++;
         histogram[bucket_of((uint64_t)(now - c->started_ns))]++;
     }
-    if (mode == MODE_CONNECT) {
+    if (reconnects) {
+#ifdef WITH_TLS
+        if (c->tls) {
+            end_tls(c);
+        }
+#endif
         close(c->fd);
         c->fd = -1;
     }
@@ -462,7 +498,8 @@ run(uint64_t quota, int64_t duration_ns)
         for (int i = 0; i < n; i++) {
             struct connection *c = events[i].data.ptr;
             c->readable |= (events[i].events & ~(uint32_t)EPOLLOUT) != 0;
-            c->writable |= (events[i].events & ~(uint32_t)EPOLLIN) != 0;
+            /* A write may have waited for a part of a handshake. */
+            c->writable |= (events[i].events & ~(uint32_t)EPOLLIN) != 0 || (tls && reconnects);
             pump(c);
         }
     }
@@ -505,8 +542,10 @@ read_arguments(int argc, char **argv)
         fail("unknown mode %s", argv[1]);
     }
     mode = (enum mode)found;
+    tls = mode == MODE_TLS || mode == MODE_HANDSHAKE || mode == MODE_RESUME;
+    reconnects = mode == MODE_CONNECT || mode == MODE_HANDSHAKE || mode == MODE_RESUME;
 #ifndef WITH_TLS
-    if (mode == MODE_TLS) {
+    if (tls) {
         fail("built without TLS");
     }
 #endif
@@ -530,7 +569,7 @@ main(int argc, char **argv)
         struct connection *c = &connections[i];
         c->response = mode == MODE_HTTP ? allocate(1, RESPONSE_MAX) : NULL;
         c->fd = -1;
-        if (mode != MODE_CONNECT) {
+        if (!reconnects) {
             open_connection(c);
         }
     }

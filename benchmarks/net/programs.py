@@ -10,6 +10,8 @@ from ..child import SampleFailed
 
 HERE = Path(__file__).resolve().parent
 FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
+WITH_TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
+CERTIFICATES = {"ecdsa": "ec -pkeyopt ec_paramgen_curve:P-256", "rsa": "rsa:2048"}
 LIMIT = 120.0  # seconds for one command
 
 
@@ -35,26 +37,30 @@ def compile_c(source: str, directory: Path, *options: str) -> Path:
 class Programs:
     """The programs in `directory`.
 
-    `no_tls` is why there is no TLS, or "": the generator needs OpenSSL's headers and library, and the servers need a
-    certificate, which OpenSSL's command makes. Raises SampleFailed if there is no C compiler.
+    `no_tls` is why there is no TLS, or "": the programs in C need OpenSSL's headers and library, and the servers need
+    certificates, which OpenSSL's command makes. Raises SampleFailed if there is no C compiler.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.no_tls = ""
         try:
-            make_certificate(directory)
-            self.loadgen = compile_c("loadgen.c", directory, "-DWITH_TLS", "-lssl", "-lcrypto")
+            for kind in CERTIFICATES:
+                make_certificate(directory, kind)
+            self.loadgen = compile_c("loadgen.c", directory, *WITH_TLS)
+            self.floor = compile_c("floor.c", directory, *WITH_TLS)
         except SampleFailed as failure:
             self.no_tls = f"no OpenSSL to build with: {failure}"
             self.loadgen = compile_c("loadgen.c", directory)
-        self.floor = compile_c("floor.c", directory)
+            self.floor = compile_c("floor.c", directory)
 
 
-def make_certificate(directory: Path) -> None:
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    )
-    command_output(
-        *command.split(), "-keyout", str(directory / "key.pem"), "-out", str(directory / "certificate.pem")
-    )
+def certificate(directory: Path, kind: str) -> tuple[Path, Path]:
+    """Return the files of the certificate and of its key."""
+    return directory / f"{kind}-certificate.pem", directory / f"{kind}-key.pem"
+
+
+def make_certificate(directory: Path, kind: str) -> None:
+    command = f"openssl req -x509 -newkey {CERTIFICATES[kind]} -nodes -days 2 -subj /CN=localhost"
+    chain, key = certificate(directory, kind)
+    command_output(*command.split(), "-keyout", str(key), "-out", str(chain))

@@ -71,6 +71,8 @@ def table(result: dict[str, Any]) -> str:
     lines += section(result, "times as many requests per second", pairs, times)
     lines += section(result, "latency, p50 / p99 (µs)", targets, latency)
     lines += section(result, "the server's CPU time per request, user + system (µs)", targets, cpu)
+    if result.get("processes", 1) > 1:
+        lines += section(result, "requests per second of each process", targets, each_process)
     return "\n".join([*lines, "", *judgement(result)])
 
 
@@ -103,6 +105,11 @@ def rate(entry: dict[str, Any], target: str) -> str:
     return f"{report.number(1e9 / measured['median'])} ±{spread:.0f}%"
 
 
+def each_process(entry: dict[str, Any], target: str) -> str:
+    measured, text = measured_or_text(entry, target)
+    return text or " ".join(report.number(1e9 / median) for median in measured["processes"])
+
+
 def times(entry: dict[str, Any], pair: tuple[str, str]) -> str:
     ours, rival = pair
     value = report.ratio(entry, rival, ours)
@@ -130,6 +137,7 @@ def about_lines(result: dict[str, Any]) -> list[str]:
         *report.machine_lines(result),
         f"median of {result['rounds']} interleaved windows of {result['sample_ms']} ms, ± half of q3 - q1",
         f"servers on CPU {servers}, load on CPU {load}; HTTP is loaded by {result['http_load']}",
+        f"{result.get('processes', 1)} process(es) of each target but the floor, of which the fastest counts",
         "one request at a time on each connection; every byte of an echo is checked",
         "a / b: how many times as many requests per second a answers, median of the rounds",
     ]

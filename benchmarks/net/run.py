@@ -21,7 +21,7 @@ from typing import Any
 from .. import measure
 from ..child import Child, SampleFailed
 from .cases import KINDS, Case, Kind
-from .programs import Programs, command_output
+from .programs import Programs, certificate, command_output
 
 WRK = "wrk"
 WRK_LEAST_MS = 500  # shorter windows are for our own load generator: wrk knows whole seconds only
@@ -55,6 +55,8 @@ class Server(Child):
             command = [str(programs.floor), kind.floor or ""]
             if kind.floor == "unix":
                 command.append(str(programs.directory / "floor.sock"))
+            if kind.floor == "tls":
+                command += map(str, certificate(programs.directory, kind.certificate))
         else:
             module = "benchmarks.net.servers"
             command = [sys.executable, "-m", module, target, kind.name, str(programs.directory)]
@@ -144,8 +146,23 @@ def summarise(samples: list[Sample]) -> dict[str, Any]:
     return summary
 
 
+def process_names(target: str, processes: int) -> list[str]:
+    """Return names for several servers of one target, which is what comes before the "#"."""
+    return [target] if processes == 1 else [f"{target}#{number}" for number in range(1, processes + 1)]
+
+
+def best_process(
+    samples: dict[str, list[Sample]], errors: dict[str, str], names: list[str]
+) -> dict[str, Any]:
+    """Return the summary of the fastest of a target's processes, with the medians of all."""
+    if failed := [errors[name] for name in names if name in errors]:
+        return {"error": failed[0]}
+    summaries = sorted((summarise(samples[name]) for name in names), key=lambda one: one["median"])
+    return {**summaries[0], "processes": [one["median"] for one in summaries]}
+
+
 class Bench:
-    """The running servers, all of one kind, and the loads of one case."""
+    """The running servers, all of one kind, and the loads of one case, by the names of `process_names`."""
 
     def __init__(self, programs: Programs, use_wrk: bool) -> None:
         self.programs = programs
@@ -160,7 +177,7 @@ class Bench:
             self.close()
             self.kind = case.kind
         if target not in self.servers:
-            self.servers[target] = Server(target, case.kind, self.programs)
+            self.servers[target] = Server(target.partition("#")[0], case.kind, self.programs)
         load = Wrk if self.use_wrk and case.kind.load == "http" else Generator
         try:
             self.loads[target] = load(case, self.servers[target], self.programs)
@@ -201,17 +218,27 @@ def reason_to_leave_out(case: Case, programs: Programs) -> str:
     missing = [module for module in case.kind.needs if importlib.util.find_spec(module) is None]
     if missing:
         return f"not installed: {', '.join(missing)}"
-    return programs.no_tls if case.kind.load == "tls" else ""
+    return programs.no_tls if case.kind.uses_tls else ""
 
 
 def measure_case(
-    case: Case, targets: list[str], bench: Bench, rounds: int, window_ms: int, tick: Callable[[str], None]
+    case: Case,
+    targets: list[str],
+    bench: Bench,
+    rounds: int,
+    window_ms: int,
+    tick: Callable[[str], None],
+    processes: int = 1,
 ) -> dict[str, Any]:
-    """Measure one case on all targets; return it as the JSON file has it."""
-    chosen = [target for target in targets if case.runs_on(target)]
+    """Measure one case on all targets, in so many processes each; return it as the JSON file has it."""
+    chosen = {
+        target: process_names(target, 1 if target == "floor" else processes)
+        for target in targets
+        if case.runs_on(target)
+    }
     try:
         samples, errors = measure.interleave(
-            chosen,
+            [name for names in chosen.values() for name in names],
             lambda target: bench.prepare(case, target),
             lambda target: bench.sample(target, window_ms),
             rounds,
@@ -228,10 +255,7 @@ def measure_case(
         "unit": "ns",
         "size": case.size,
         "connections": case.connections,
-        "targets": {
-            target: {"error": errors[target]} if target in errors else summarise(samples[target])
-            for target in chosen
-        },
+        "targets": {target: best_process(samples, errors, names) for target, names in chosen.items()},
     }
 
 
@@ -252,11 +276,12 @@ def run(
     sample_ms: int,
     progress: Callable[[str], None],
     done: Callable[[dict[str, Any]], None],
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Measure all `cases` on all `targets` that can be loaded, and return the result as the JSON file has it.
 
     `rounds` is the number of windows of each, `sample_ms` their length in milliseconds; `progress` and `done` are as in
-    `measure.run`. Raises SampleFailed if there is no C compiler.
+    `measure.run`. Of several `processes` of a target the fastest counts. Raises SampleFailed if there is no C compiler.
     """
     wrk = sample_ms >= WRK_LEAST_MS and shutil.which(WRK) is not None
     result: dict[str, Any] = {
@@ -264,6 +289,7 @@ def run(
         **measure.machine(),
         "rounds": rounds,
         "sample_ms": sample_ms,
+        "processes": processes,
         "http_load": WRK if wrk else "the load generator",
         "cpus": [sorted(cpus) for cpus in split_cpus()],
         "groups": {kind.name: kind.title for kind in KINDS.values()},
@@ -293,6 +319,7 @@ def run(
                         rounds,
                         sample_ms,
                         lambda text, label=label: progress(f"{label}: {text}"),
+                        processes,
                     )
                     result["operations"].append(entry)
                     done(entry)

@@ -21,7 +21,8 @@ from typing import Any
 
 from ..targets import load
 from ..worker import describe, error_text, open_answers
-from .cases import HTTP_BODY
+from .cases import HTTP_BODY, KINDS
+from .programs import certificate
 
 BACKLOG = 1024  # all connections of a case at once, while the server has not accepted one yet
 CHUNK = 64 * 1024
@@ -101,6 +102,14 @@ async def serve(factory: Callable[[], asyncio.BaseProtocol], **options: Any) -> 
     return port_of(await loop.create_server(factory, "127.0.0.1", 0, backlog=BACKLOG, **options))
 
 
+def tls_context(directory: Path, kind: str) -> Any:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate(directory, KINDS[kind].certificate))
+    return context
+
+
 # ---- The programs ----
 
 
@@ -116,21 +125,21 @@ async def buffered(directory: Path) -> str:
     return await serve(BufferedEcho)
 
 
+async def echo_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
 @program
 async def streams(directory: Path) -> str:
     """`start_server`, with `read`, `write` and `drain` in turn."""
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(CHUNK):
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    return port_of(await asyncio.start_server(client, "127.0.0.1", 0, backlog=BACKLOG))
+    return port_of(await asyncio.start_server(echo_stream, "127.0.0.1", 0, backlog=BACKLOG))
 
 
 @program
@@ -190,11 +199,32 @@ async def unix(directory: Path) -> str:
 @program
 async def tls(directory: Path) -> str:
     """`create_server` with `ssl` and a Protocol whose `data_received` writes what it gets."""
-    import ssl
+    return await serve(Echo, ssl=tls_context(directory, "tls"))
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "certificate.pem", directory / "key.pem")
-    return await serve(Echo, ssl=context)
+
+@program
+async def tls_streams(directory: Path) -> str:
+    """`start_server` with `ssl`, with `read`, `write` and `drain` in turn."""
+    context = tls_context(directory, "tls_streams")
+    return port_of(await asyncio.start_server(echo_stream, "127.0.0.1", 0, backlog=BACKLOG, ssl=context))
+
+
+@program
+async def handshake(directory: Path) -> str:
+    """As over TLS; a request is a connection with a handshake and an echo of one byte, closed by the client."""
+    return await serve(Echo, ssl=tls_context(directory, "handshake"))
+
+
+@program
+async def handshake_rsa(directory: Path) -> str:
+    """The same with a certificate of RSA, 2048 bits."""
+    return await serve(Echo, ssl=tls_context(directory, "handshake_rsa"))
+
+
+@program
+async def resumption(directory: Path) -> str:
+    """The same, where each connection but the first resumes the session of the one before."""
+    return await serve(Echo, ssl=tls_context(directory, "resumption"))
 
 
 @program

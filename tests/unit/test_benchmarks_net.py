@@ -19,7 +19,7 @@ if str(ROOT) not in sys.path:  # the benchmarks belong to the repository, not to
 
 from benchmarks import chart, measure
 from benchmarks.child import SampleFailed
-from benchmarks.net import programs, report, run, servers
+from benchmarks.net import idle, programs, report, run, servers
 from benchmarks.net.cases import CASES, KINDS
 from benchmarks.targets import NET_TARGETS, TITLES
 
@@ -54,7 +54,7 @@ def test_names_and_titles_say_what_is_measured():
 
 def test_cases_run_where_they_make_a_difference():
     assert [target for target in NET_TARGETS if not CASES["protocol-1k-1"].runs_on(target)] == ["patched"]
-    assert [target for target in NET_TARGETS if not CASES["tls-1k-1"].runs_on(target)] == ["patched", "floor"]
+    assert [target for target in NET_TARGETS if not CASES["tls-1k-1"].runs_on(target)] == ["patched"]
     assert all(CASES["streams-1k-1"].runs_on(target) for target in NET_TARGETS)
 
 
@@ -306,10 +306,16 @@ def test_load_generator_says_that_nobody_listens(built):
         run.Generator(CASES["protocol-1k-1"], server, built)
 
 
+FLOOR_CASES = ["protocol-1k-1", "unix-100k-10", "connect-10", "udp-1k-10", "uvicorn-10"]
+FLOOR_CASES += ["tls-1k-1", "tls-100k-10", "handshake-10", "handshake_rsa-1", "resumption-10"]
+
+
 @needs_compiler
-@pytest.mark.parametrize("name", ["protocol-1k-1", "unix-100k-10", "connect-10", "udp-1k-10", "uvicorn-10"])
+@pytest.mark.parametrize("name", FLOOR_CASES)
 def test_windows_on_the_floor_count_and_measure(built, name):
     case = CASES[name]
+    if case.kind.uses_tls and built.no_tls:
+        pytest.skip(built.no_tls)
     server = run.Server("floor", case.kind, built)
     try:
         generator = run.Generator(case, server, built)
@@ -331,12 +337,13 @@ def test_windows_on_the_floor_count_and_measure(built, name):
 
 @needs_compiler
 @pytest.mark.parametrize(
-    "kind", ["protocol", "buffered", "streams", "readline", "sock", "unix", "tls", "two_writes"]
+    "kind",
+    ["protocol", "buffered", "streams", "readline", "sock", "unix", "tls", "tls_streams", "two_writes"],
 )
 def test_programs_echo_messages_that_do_not_fit_into_one_read(built, kind):
-    if kind == "tls" and built.no_tls:
-        pytest.skip(built.no_tls)
     case = next(case for case in reversed(CASES.values()) if case.kind.name == kind)
+    if case.kind.uses_tls and built.no_tls:
+        pytest.skip(built.no_tls)
     server = run.Server("asyncio", case.kind, built)
     try:
         # It has compared thousands of answers when it says hello, and raises otherwise.
@@ -394,3 +401,39 @@ def test_run_writes_json_and_svg_and_show_prints_it_again(tmp_path):
     only = benchmarks("show", json_path, "--only", "udp")
     assert "datagrams" in only.stdout and "Protocol, 1 KiB" not in only.stdout
     assert benchmarks("show", json_path, "--only", "no such case").returncode == 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["handshake", "resumption"])
+def test_connections_with_a_handshake_each(built, kind):
+    """The generator fails where a session is not resumed that could be."""
+    if built.no_tls:
+        pytest.skip(built.no_tls)
+    case = CASES[f"{kind}-10"]
+    server = run.Server("asyncio", case.kind, built)
+    try:
+        generator = run.Generator(case, server, built)
+        assert generator.window(20)["requests"] > 0
+        generator.close()
+    finally:
+        server.close()
+
+
+@needs_compiler
+def test_memory_of_idle_connections(capsys):
+    assert idle.main(["--connections", "20", "--samples", "1", "--targets", "asyncio"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header == "bytes of an idle connection, of 20: protocol, tls"
+    plain, tls = (int(cell.replace(",", "")) for cell in row.split()[1:])
+    assert tls > plain
+
+
+def test_the_best_of_several_processes_counts():
+    names = run.process_names("uvloop", 2)
+    samples = {
+        name: [run.sample_of(load(requests=n, completed=n), (0, 0), (n, n))]
+        for name, n in zip(names, (1000, 4000), strict=True)
+    }
+    best = run.best_process(samples, {}, names)
+    assert (best["median"], best["processes"]) == (250_000, [250_000, 1_000_000])
+    assert run.best_process(samples, {names[1]: "it hangs"}, names) == {"error": "it hangs"}
