@@ -6,6 +6,7 @@
 #include "base/heap.h"
 #include "base/pointer_map.h"
 #include "base/ring.h"
+#include "base/tls_record.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -169,16 +170,77 @@ fuzz_pointer_map(long operations)
     }
 }
 
+/* The twin has the whole stream, and goes through it from the beginning each time. */
+static size_t
+partial_of(const unsigned char *stream, size_t size, bool *broken)
+{
+    size_t at = 0;
+    *broken = false;
+    while (size - at >= 5) {
+        unsigned type = stream[at], version = stream[at + 1], length = stream[at + 3] * 256u + stream[at + 4];
+        if (type < 20 || type > 24 || version != 3 || length > 18432) {
+            *broken = true;
+            return 0;
+        }
+        if (size - at - 5 < length) {
+            break;
+        }
+        at += 5 + length;
+    }
+    return size - at;
+}
+
+/* Appends a header that is good, mostly, and its body. */
+static size_t
+make_record(unsigned char *stream)
+{
+    const size_t lengths[] = { 0, 1, 2, 255, 256, 257, 18432, 18433 };
+    size_t length = draw(20) ? draw(300) : lengths[draw(8)];
+    const unsigned char header[] = { (unsigned char)(draw(60) ? 20 + draw(5) : draw(256)),
+                                     (unsigned char)(draw(60) ? 3 : draw(256)), (unsigned char)draw(256),
+                                     (unsigned char)(length >> 8), (unsigned char)length };
+    memcpy(stream, header, sizeof(header));
+    for (size_t i = 0; i < length; i++) {
+        stream[sizeof(header) + i] = (unsigned char)i; /* in which there are headers, for who looks there */
+    }
+    return sizeof(header) + length;
+}
+
+static void
+fuzz_tls_record(long operations)
+{
+    enum { RECORDS = 20 };
+    static unsigned char stream[RECORDS * (5 + 18433)];
+    for (long i = 0; i < operations / RECORDS && !exhausted(); i++) {
+        size_t size = 0, seen = 0;
+        for (int n = 0; n < RECORDS; n++) {
+            size += make_record(stream + size);
+        }
+        struct tls_records records;
+        tls_records_init(&records);
+        while (seen < size) {
+            size_t count = draw(3) ? draw(12) : draw(1000);
+            count = exhausted() || count > size - seen ? size - seen : count;
+            tls_records_scan(&records, (const char *)stream + seen, count);
+            seen += count;
+            bool broken;
+            size_t partial = partial_of(stream, seen, &broken);
+            require(records.broken == broken, "tls_records.broken");
+            require(records.partial_bytes == partial, "tls_records.partial_bytes");
+        }
+    }
+}
+
 #ifdef LIBFUZZER
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    void (*const structures[])(long operations) = { fuzz_ring, fuzz_heap, fuzz_pointer_map };
+    void (*const structures[])(long operations) = { fuzz_ring, fuzz_heap, fuzz_pointer_map, fuzz_tls_record };
     if (size > 0) {
         input = data + 1;
         input_left = size - 1;
-        structures[data[0] % 3](100000);
+        structures[data[0] % 4](100000);
     }
     return 0;
 }
@@ -194,6 +256,7 @@ main(int count, char **arguments)
     fuzz_ring(operations);
     fuzz_heap(operations);
     fuzz_pointer_map(operations);
+    fuzz_tls_record(operations);
     return 0;
 }
 
