@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import selectors
+import signal
 import socket
 import sys
 import threading
@@ -61,8 +62,10 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._signal_handlers: dict[int, events.Handle] = {}
         # Weak: a server that fails to start is forgotten, and nobody would take its socket out of here.
         self._unix_server_sockets: MutableMapping[socket.socket, int] = weakref.WeakKeyDictionary()
-        self._pidfds: set[int] = set()
+        self._pidfds: dict[int, tuple[int, int]] = {}  # and what files they are
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
+        self._signal_socket_files: list[tuple[int, int]] = []
+        self._signals_are_the_parents = False  # the sockets were made before this process was forked
         self._awaited: list[Any] = []  # by the runs until complete, the innermost last
         self._initialized()
 
@@ -76,6 +79,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         """
         self._check_closed()
         self._check_running()
+        if self._signals_are_the_parents:
+            self._close_self_pipe()  # what arrives there is the parent's
         # Both are None, unless this run is nested.
         outer_loop, outer_thread_id = events._get_running_loop(), self._thread_id
         hooks = sys.get_asyncgen_hooks()
@@ -192,21 +197,36 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         return self._open_signal_sockets()[0]
 
     def _open_signal_sockets(self) -> tuple[socket.socket, socket.socket]:
+        if self._signals_are_the_parents:
+            self._close_self_pipe()
         if self._signal_sockets is None:
             self._check_closed()
-            reader, writer = self._signal_sockets = socket.socketpair()
-            reader.setblocking(False)
-            writer.setblocking(False)
-            self._add_reader(reader.fileno(), self._read_from_self)
+            reader, writer = sockets = socket.socketpair()
+            try:
+                self._signal_socket_files = [_core._file_identity(sock.fileno()) for sock in sockets]
+                reader.setblocking(False)
+                writer.setblocking(False)
+                self._add_reader(reader.fileno(), self._read_from_self)
+            except BaseException:
+                self._remove_reader(reader.fileno())  # Control-C may come when it is there
+                reader.close()
+                writer.close()
+                raise
+            self._signal_sockets = sockets
+            _loops_with_signal_sockets.add(self)
         return self._signal_sockets
 
     def _close_self_pipe(self) -> None:
         if self._signal_sockets is not None:
-            reader, writer = self._signal_sockets
+            sockets = self._signal_sockets
             self._signal_sockets = None
-            self._remove_reader(reader.fileno())
-            reader.close()
-            writer.close()
+            self._signals_are_the_parents = False
+            self._remove_reader(sockets[0].fileno())
+            for sock, file in zip(sockets, self._signal_socket_files, strict=True):
+                if _core._file_is(sock.fileno(), file):
+                    sock.close()
+                else:
+                    sock.detach()  # the program has closed it, and the number may be another file's
 
     # ---- What asyncio's loop builds connections of ----
 
@@ -294,11 +314,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._watch_process_in_thread(transport)
             return
         try:
-            self._pidfds.add(pidfd)
+            self._pidfds[pidfd] = _core._file_identity(pidfd)
             self._add_reader(pidfd, self._process_ended, pidfd, transport)
         except BaseException as error:
             self._remove_reader(pidfd)  # Control-C may come when it is there
-            self._pidfds.discard(pidfd)
+            self._pidfds.pop(pidfd, None)
             os.close(pidfd)
             if not isinstance(error, OSError):
                 raise
@@ -355,8 +375,10 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
 
     def _close_pidfd(self, pidfd: int) -> None:
         self._remove_reader(pidfd)
-        self._pidfds.remove(pidfd)
-        os.close(pidfd)
+        # Who closes all descriptors has closed it, and its number may be another file's. (Linux before 6.9 does not tell a
+        # pidfd from an epoll or an eventfd, but does from all other files.)
+        if _core._file_is(pidfd, self._pidfds.pop(pidfd)):
+            os.close(pidfd)
 
     # ---- Names ----
 
@@ -506,6 +528,9 @@ class _Watches:
         """Do nothing: the poller is the C loop's to close."""
 
 
+_loops_with_signal_sockets: weakref.WeakSet[Loop] = weakref.WeakSet()
+
+
 def _before_fork() -> None:
     """Send what the callback that forks has written, lest the child has it too."""
     loop = events._get_running_loop()
@@ -513,4 +538,20 @@ def _before_fork() -> None:
         loop._run_deferred()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_core._after_fork)
+def _after_fork_in_child() -> None:
+    """Part the child's loops from the parent's, and the child's signals: they must not wake the parent."""
+    _core._after_fork()
+    numbers = set()
+    for loop in list(_loops_with_signal_sockets):
+        if loop._signal_sockets is not None:
+            loop._signals_are_the_parents = True
+            numbers.add(loop._signal_sockets[1].fileno())
+    if numbers:
+        # asyncio does so from Python 3.12 on. Elsewhere than in the main interpreter it is refused.
+        with contextlib.suppress(ValueError, OSError):
+            wakeup_fd = signal.set_wakeup_fd(-1)
+            if wakeup_fd not in numbers:
+                signal.set_wakeup_fd(wakeup_fd)
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -5,7 +5,9 @@
 #include "core/task.h"
 #include "flow/flow.h"
 #include "io/calls.h"
+#include "io/file_identity.h"
 #include "net/net.h"
+#include "py/errors.h"
 
 /* Every native task that is not done, for the set that asyncio.all_tasks() iterates over. */
 static PyObject *
@@ -31,6 +33,34 @@ after_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* (device, inode) of a descriptor. */
+static PyObject *
+file_identity(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int fd;
+    struct file_identity identity;
+    if (!PyArg_ParseTuple(args, "i", &fd)) {
+        return NULL;
+    }
+    int error = file_identify(fd, &identity);
+    if (error < 0) {
+        raise_errno(error);
+        return NULL;
+    }
+    return Py_BuildValue("KK", (unsigned long long)identity.device, (unsigned long long)identity.inode);
+}
+
+static PyObject *
+file_is_still(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int fd;
+    unsigned long long device, inode;
+    if (!PyArg_ParseTuple(args, "i(KK)", &fd, &device, &inode)) {
+        return NULL;
+    }
+    return PyBool_FromLong(file_is(fd, &(struct file_identity){ device, inode }));
+}
+
 #ifdef ASYNCIO_C_STRESS
 static PyObject *
 stress(PyObject *Py_UNUSED(module), PyObject *seed)
@@ -49,10 +79,18 @@ PyDoc_STRVAR(stress_doc, "_stress($module, seed, /)\n--\n\n"
 
 PyDoc_STRVAR(native_tasks_doc, "_native_tasks($module, /)\n--\n\nReturn a list of every native task that is not done.");
 PyDoc_STRVAR(after_fork_doc, "_after_fork($module, /)\n--\n\nSay that this process is a fork's child.");
+PyDoc_STRVAR(file_identity_doc, "_file_identity($module, fd, /)\n--\n\n"
+                                "Return what tells the file of a descriptor from all others, for _file_is().");
+PyDoc_STRVAR(file_is_doc,
+             "_file_is($module, fd, identity, /)\n--\n\n"
+             "Return whether a descriptor is still the file for which _file_identity() returned identity.\n\n"
+             "False where it has been closed, and its number been given to another.");
 
 static PyMethodDef functions[] = {
     { "_native_tasks", native_tasks, METH_NOARGS, native_tasks_doc },
     { "_after_fork", after_fork, METH_NOARGS, after_fork_doc },
+    { "_file_identity", file_identity, METH_VARARGS, file_identity_doc },
+    { "_file_is", file_is_still, METH_VARARGS, file_is_doc },
 #ifdef ASYNCIO_C_STRESS
     { "_stress", stress, METH_O, stress_doc },
 #endif

@@ -13,7 +13,6 @@
 #include "core/loop.h"
 
 #include "core/registry.h"
-#include "io/waker.h"
 #include "py/errors.h"
 #include "py/running.h"
 
@@ -47,9 +46,10 @@ loop_push_open(Loop *loop, struct runnable *runnable)
 void
 loop_wake(Loop *loop)
 {
-    if (loop->sleeping) {
+    /* In a forked child it is the parent's thread that slept, and the waker is the parent's, or another file by now. */
+    if (loop->sleeping && loop->fork_generation == loop->state->fork_generation) {
         loop->sleeping = false; /* once is enough, though it may be long until the loop's thread has the GIL */
-        waker_wake(loop->waker.watch.fd);
+        waker_wake(&loop->waker);
     }
 }
 
@@ -95,31 +95,37 @@ loop_now(Loop *loop, int64_t *now_ns)
 
 /* ---- Descriptors ---- */
 
-/* A forked child shares the parent's epoll and eventfd: what it changed there it would change for the parent.  So before
-   the child uses the loop for the first time, the loop gets its own. */
+/* A forked child shares the parent's epoll and waker: what it changed there it would change for the parent.  So before the
+   child uses the loop for the first time, the loop gets its own.  What of the parent's the child has closed by now stays
+   as it is, for another file may have its number.
+
+   If that is the poller, the child has closed what is watched as well, most likely, and nobody knows what the numbers mean
+   now: then nothing but the waker may be watched, or the loop is lost, and says so as asyncio's does (EBADF). */
 AC_COLD static int
 leave_parent(Loop *loop)
 {
     loop->sleeping = false;
-    int error = poller_reopen(&loop->poller);
-    if (error < 0) {
-        return raise_errno(error);
+    if (loop->poller.watch_count > 1 && !poller_is_ours(&loop->poller)) {
+        poller_lose(&loop->poller);
+        loop->fork_generation = loop->state->fork_generation;
+        return 0;
     }
+    struct waker waker;
+    int error = waker_open(&waker);
     /* The child may have closed what is still watched; its number is not the waker's to take. */
-    int fd = waker_open();
-    while (fd >= 0 && poller_find(&loop->poller, fd) != NULL) {
-        fd = waker_move_up(fd);
+    while (error == 0 && poller_find(&loop->poller, waker.fd) != NULL) {
+        error = waker_move_up(&waker);
     }
-    if (fd < 0) {
-        return raise_errno(fd);
-    }
-    (void)poller_set(&loop->poller, &loop->waker.watch, 0);
-    waker_close(loop->waker.watch.fd);
-    loop->waker.watch.fd = fd;
-    error = poller_set(&loop->poller, &loop->waker.watch, POLLER_READ);
     if (error < 0) {
         return raise_errno(error);
     }
+    error = poller_reopen(&loop->poller, &loop->waker_watch.watch, waker.fd);
+    if (error < 0) {
+        waker_close(&waker);
+        return raise_errno(error);
+    }
+    waker_close(&loop->waker);
+    loop->waker = waker;
     loop->fork_generation = loop->state->fork_generation; /* only now: what failed is tried again */
     return 0;
 }
@@ -141,9 +147,9 @@ loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
 }
 
 static int
-waker_ready(Loop *Py_UNUSED(loop), struct loop_watch *watch, unsigned Py_UNUSED(events))
+waker_ready(Loop *loop, struct loop_watch *Py_UNUSED(watch), unsigned Py_UNUSED(events))
 {
-    waker_drain(watch->watch.fd);
+    waker_drain(&loop->waker);
     return 0;
 }
 
@@ -697,17 +703,18 @@ loop_open(Loop *loop, struct state *state)
     if (error < 0) {
         return raise_errno(error);
     }
-    int fd = waker_open();
-    if (fd < 0) {
+    error = waker_open(&loop->waker);
+    if (error < 0) {
         poller_close(&loop->poller);
-        return raise_errno(fd);
+        return raise_errno(error);
     }
-    loop->waker = (struct loop_watch){ .watch.fd = fd, .ops = &waker_ops };
-    if (loop_set_watch(loop, &loop->waker, POLLER_READ) < 0) {
-        waker_close(fd);
+    loop->waker_watch = (struct loop_watch){ .watch.fd = loop->waker.fd, .ops = &waker_ops };
+    if (loop_set_watch(loop, &loop->waker_watch, POLLER_READ) < 0) {
         poller_close(&loop->poller);
+        waker_close(&loop->waker);
         return -1;
     }
+    loop->poller.known_by = &loop->waker;
     return 0;
 }
 
@@ -738,7 +745,7 @@ close_watches(Loop *loop)
 {
     for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
         struct watch *watch = poller_find(&loop->poller, (int)fd);
-        if (watch != NULL && watch != &loop->waker.watch) {
+        if (watch != NULL && watch != &loop->waker_watch.watch) {
             loop->poller.watches[fd] = NULL;
             loop->poller.watch_count--;
             loop_watch_of(watch)->ops->close(loop_watch_of(watch));
@@ -765,8 +772,8 @@ loop_close(Loop *loop)
     }
     /* Asked again: what was dropped may have closed the loop, and the waker's number may be another's by now. */
     if (loop->poller.backend != NULL) {
-        waker_close(loop->waker.watch.fd);
         poller_close(&loop->poller);
+        waker_close(&loop->waker);
     }
     loop->closed = true; /* whatever what was dropped has set */
     loop_count_debug(loop);

@@ -11,6 +11,7 @@
 #include "base/ring.h"
 #include "core/runnable.h"
 #include "io/poller.h"
+#include "io/waker.h"
 #include "py/state.h"
 
 #include <stdbool.h>
@@ -55,7 +56,8 @@ struct Loop {
     struct ring ready;  /* struct runnable *, each with a reference to its owner */
     struct heap timers; /* struct timer, likewise */
     struct poller poller;
-    struct loop_watch waker;   /* its descriptor is the eventfd */
+    struct waker waker;
+    struct loop_watch waker_watch;
     struct list_node deferred; /* struct deferred, each with a reference to its owner */
     char *scratch;             /* or NULL: loop_scratch() aligns it */
 

@@ -3,6 +3,7 @@
 
 #include "base/macros.h"
 #include "io/calls.h"
+#include "io/waker.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,11 +28,44 @@ poller_open(struct poller *poller, const char *name)
     return -EINVAL;
 }
 
+bool
+poller_is_ours(const struct poller *poller)
+{
+    const struct waker *waker = poller->known_by;
+    if (poller->lost || waker == NULL) {
+        return !poller->lost;
+    }
+    return file_is(waker->fd, &waker->identity)
+           && (poller->backend->has == NULL || poller->backend->has(poller, waker->fd));
+}
+
+void
+poller_lose(struct poller *poller)
+{
+    poller->lost = true;
+}
+
+static int
+backend_set(struct poller *poller, struct watch *watch, unsigned wanted)
+{
+    return AC_UNLIKELY(poller->lost) ? -EBADF : poller->backend->set(poller, watch, wanted);
+}
+
+/* Closes what the backend has opened, as far as it is ours. */
+static void
+close_backend(struct poller *poller)
+{
+    if (!poller_is_ours(poller)) {
+        poller_lose(poller);
+    }
+    poller->backend->close(poller);
+}
+
 void
 poller_close(struct poller *poller)
 {
     if (poller->backend != NULL) {
-        poller->backend->close(poller);
+        close_backend(poller);
     }
     free(poller->watches);
     free(poller->events);
@@ -66,7 +100,7 @@ poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
     if (wanted == 0) {
         if (known != NULL) {
             /* The kernel may have dropped a closed descriptor on its own; there is nothing to do about either. */
-            (void)poller->backend->set(poller, watch, 0);
+            (void)backend_set(poller, watch, 0);
             poller->watches[watch->fd] = NULL;
             poller->watch_count--;
             watch->wanted = 0;
@@ -77,7 +111,7 @@ poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
         return -EBADF;
     }
     /* The kernel first: it refuses a number that is no descriptor, for which the table would grow without bounds. */
-    int error = poller->backend->set(poller, watch, wanted);
+    int error = backend_set(poller, watch, wanted);
     if (error < 0 && known != NULL && (wanted & ~watch->wanted) == 0) {
         /* What the kernel goes on telling is not wanted, and does not get through. */
         watch->wanted = wanted;
@@ -102,6 +136,9 @@ poller_set(struct poller *poller, struct watch *watch, unsigned wanted)
 int
 poller_wait(struct poller *poller, int64_t timeout_ns)
 {
+    if (AC_UNLIKELY(poller->lost)) {
+        return -EBADF;
+    }
     return stress_interrupts(timeout_ns) ? -EINTR : poller->backend->wait(poller, timeout_ns);
 }
 
@@ -136,16 +173,19 @@ poller_reserve_events(struct poller *poller, size_t size)
 }
 
 int
-poller_reopen(struct poller *poller)
+poller_reopen(struct poller *poller, struct watch *moved, int fd)
 {
     struct poller fresh = { .fd = -1, .backend = poller->backend };
-    int error = fresh.backend->open(&fresh);
+    int error = reserve_watch(poller, fd);
+    if (error == 0) {
+        error = fresh.backend->open(&fresh);
+    }
     if (error < 0) {
         return error;
     }
-    for (size_t fd = 0; fd < poller->watches_size; fd++) {
-        struct watch *watch = poller->watches[fd];
-        unsigned wanted = watch ? watch->wanted : 0;
+    for (size_t i = 0; i < poller->watches_size && error == 0; i++) {
+        struct watch *watch = poller->watches[i];
+        unsigned wanted = watch && watch != moved ? watch->wanted : 0;
         if (wanted == 0) {
             continue;
         }
@@ -154,17 +194,29 @@ poller_reopen(struct poller *poller)
         watch->wanted = wanted;
         /* What the child has closed, or replaced by a regular file, or whose number the new poller itself has got (EINVAL),
            stays among the watches until its owner looks. */
-        if (error < 0 && error != -EBADF && error != -EPERM && error != -EINVAL) {
-            fresh.backend->close(&fresh);
-            free(fresh.events);
-            return error;
+        if (error == -EBADF || error == -EPERM || error == -EINVAL) {
+            error = 0;
         }
     }
-    poller->backend->close(poller);
+    struct watch there = { .fd = fd };
+    if (error == 0) {
+        error = fresh.backend->set(&fresh, &there, moved->wanted);
+    }
+    if (error < 0) {
+        fresh.backend->close(&fresh);
+        free(fresh.events);
+        return error;
+    }
+    close_backend(poller);
     free(poller->events);
     fresh.watches = poller->watches;
     fresh.watches_size = poller->watches_size;
     fresh.watch_count = poller->watch_count;
+    fresh.known_by = poller->known_by;
     *poller = fresh;
+    poller->watches[moved->fd] = NULL;
+    poller->watches[fd] = moved;
+    moved->fd = fd;
+    moved->serial = there.serial;
     return 0;
 }

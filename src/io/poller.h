@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct waker;
+
 enum {
     POLLER_READ = 1,
     POLLER_WRITE = 2,
@@ -41,6 +43,8 @@ struct poller_backend {
     int (*prepare)(struct poller *poller);
     int (*wait)(struct poller *poller, int64_t timeout_ns);
     int (*collect)(struct poller *poller, int count);
+    /* Whether poller->fd is a poller that watches the open file `fd`.  NULL: this backend has no descriptor. */
+    bool (*has)(const struct poller *poller, int fd);
 };
 
 struct poller {
@@ -50,6 +54,8 @@ struct poller {
     size_t watch_count;
     struct poll_event *events; /* what the last wait found */
     size_t events_size;
+    const struct waker *known_by; /* or NULL: see poller_is_ours() */
+    bool lost;                    /* by poller_lose() */
     /* private to the backend */
     int fd;
     void *memory;
@@ -64,16 +70,23 @@ extern const struct poller_backend poller_poll;
 /* Opens a poller with the backend of that name, or with the best one where `name` is NULL.  -EINVAL: no such backend. */
 int poller_open(struct poller *poller, const char *name);
 
-/* Frees everything; watches are forgotten, no descriptor but the poller's own is closed. */
+/* Frees everything; watches are forgotten, no descriptor but the poller's own is closed, and that only if it is ours. */
 void poller_close(struct poller *poller);
+
+/* Whether the poller's descriptor is still what poller_open() opened: it watches the waker `known_by`, which the owner sets
+   when it is watched.  Before that, nobody has had the time to close anything. */
+bool poller_is_ours(const struct poller *poller);
+
+/* Leaves the poller's descriptor alone from now on.  All but to want less fails with -EBADF. */
+void poller_lose(struct poller *poller);
 
 /* Changes what `watch` wants; the first call announces it and the last, with 0, forgets it.  To want less cannot
    fail. */
 int poller_set(struct poller *poller, struct watch *watch, unsigned wanted);
 
-/* For the child of a fork: a new poller with the same watches, without touching the one that the parent goes on using.
-   Returns 0 or -errno, in which case the poller is as it was. */
-int poller_reopen(struct poller *poller);
+/* For the child of a fork: a new poller with the same watches, without touching the one that the parent goes on using.  Only
+   `moved` watches `fd` from now on.  Returns 0 or -errno, in which case the poller is as it was. */
+int poller_reopen(struct poller *poller, struct watch *moved, int fd);
 
 /* The three parts of a wait: see poller_backend. */
 static inline int

@@ -10,6 +10,8 @@
    - When the number is closed and used again, a change fails with ENOENT where we thought to modify, and with EEXIST
      where a duplicate survived and we thought to add.  Each falls back to the other.
    - Regular files are refused with EPERM; that error is the user's to see.
+   - All epolls have one inode, so that a foreign one under the number of ours is told only by what it watches.  To add what
+     is watched already fails with EEXIST, which changes nothing.
    - EPOLLERR and EPOLLHUP cannot be masked.  They wake whoever waits, readers and writers, who then get the error from
      their own system call. */
 #define _GNU_SOURCE
@@ -59,7 +61,9 @@ epoll_backend_open(struct poller *poller)
 static void
 epoll_backend_close(struct poller *poller)
 {
-    close(poller->fd);
+    if (!poller->lost) {
+        close(poller->fd);
+    }
     free(poller->memory);
 }
 
@@ -108,13 +112,28 @@ wait_ns(int fd, struct epoll_event *events, int size, int64_t timeout_ns)
     return count;
 }
 
-/* Leaves an epoll that tells of files which nobody watches.  What goes wrong is tried again at the next wait. */
-AC_COLD static void
+static bool
+epoll_backend_has(const struct poller *poller, int fd)
+{
+    struct epoll_event nothing = { 0 };
+    if (epoll_ctl(poller->fd, EPOLL_CTL_ADD, fd, &nothing) < 0) {
+        return errno == EEXIST;
+    }
+    (void)epoll_ctl(poller->fd, EPOLL_CTL_DEL, fd, &nothing); /* another's epoll: as it was */
+    return false;
+}
+
+/* Leaves an epoll that tells of files which nobody watches.  What goes wrong is tried again at the next wait, but for
+   -EBADF: it is another's. */
+AC_COLD static int
 leave_ghosts(struct poller *poller)
 {
+    if (!poller_is_ours(poller)) {
+        return -EBADF;
+    }
     int fd = epoll_create1(EPOLL_CLOEXEC), old = poller->fd;
     if (fd < 0) {
-        return;
+        return 0;
     }
     poller->fd = fd;
     for (size_t i = 0; i < poller->watches_size; i++) {
@@ -129,11 +148,12 @@ leave_ghosts(struct poller *poller)
         if (error < 0 && error != -EBADF && error != -EPERM && error != -EINVAL) {
             close(fd);
             poller->fd = old;
-            return;
+            return 0;
         }
     }
     close(old);
     poller->haunted = false;
+    return 0;
 }
 
 /* Asks for as many events as there are watches, up to a limit, so that one turn sees all that is ready. */
@@ -141,7 +161,10 @@ static int
 epoll_backend_prepare(struct poller *poller)
 {
     if (AC_UNLIKELY(poller->haunted)) {
-        leave_ghosts(poller);
+        int error = leave_ghosts(poller);
+        if (error < 0) {
+            return error;
+        }
     }
     if (AC_LIKELY(poller->watch_count <= poller->memory_size || poller->memory_size >= LARGEST_BATCH)) {
         return 0;
@@ -190,4 +213,5 @@ const struct poller_backend poller_epoll = {
     .prepare = epoll_backend_prepare,
     .wait = epoll_backend_wait,
     .collect = epoll_backend_collect,
+    .has = epoll_backend_has,
 };

@@ -1,46 +1,60 @@
-/* The eventfd behind call_soon_threadsafe().  Layer: io. */
+/* The pipe behind call_soon_threadsafe().  Layer: io. */
+#define _GNU_SOURCE
 #include "io/waker.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 int
-waker_open(void)
+waker_open(struct waker *waker)
 {
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return fd < 0 ? -errno : fd;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) {
+        return -errno;
+    }
+    *waker = (struct waker){ .fd = ends[0], .write_fd = ends[1] };
+    int error = file_identify(waker->fd, &waker->identity);
+    if (error < 0) {
+        close(ends[0]);
+        close(ends[1]);
+    }
+    return error;
+}
+
+void
+waker_close(struct waker *waker)
+{
+    file_close(waker->fd, &waker->identity);
+    file_close(waker->write_fd, &waker->identity);
 }
 
 int
-waker_move_up(int fd)
+waker_move_up(struct waker *waker)
 {
-    int above = fcntl(fd, F_DUPFD_CLOEXEC, fd + 1), error = errno;
-    close(fd);
-    return above < 0 ? -error : above;
+    int above = fcntl(waker->fd, F_DUPFD_CLOEXEC, waker->fd + 1), error = errno;
+    if (above < 0) {
+        waker_close(waker);
+        return -error;
+    }
+    close(waker->fd);
+    waker->fd = above;
+    return 0;
 }
 
+/* A full pipe (EAGAIN) is readable already, which is all that is asked. */
 void
-waker_close(int fd)
+waker_wake(const struct waker *waker)
 {
-    close(fd);
-}
-
-/* A full counter (EAGAIN) is readable already, which is all that is asked. */
-void
-waker_wake(int fd)
-{
-    uint64_t one = 1;
-    while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR) {
+    while (write(waker->write_fd, "", 1) < 0 && errno == EINTR) {
     }
 }
 
+/* One read, for a loop is woken once for each time that it sleeps; what is left of more wakes it again. */
 void
-waker_drain(int fd)
+waker_drain(const struct waker *waker)
 {
-    uint64_t count;
-    while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR) {
+    char bytes[64];
+    while (read(waker->fd, bytes, sizeof(bytes)) < 0 && errno == EINTR) {
     }
 }

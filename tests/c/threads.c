@@ -20,7 +20,8 @@ struct loop {
     pthread_mutex_t gil;
     struct ring ready;
     struct poller poller;
-    struct watch waker;
+    struct waker waker;
+    struct watch waker_watch;
     bool sleeping, closed;
     long accepted, run;
 };
@@ -45,7 +46,7 @@ call(struct loop *loop)
         loop->accepted++;
         if (loop->sleeping) {
             loop->sleeping = false;
-            waker_wake(loop->waker.fd);
+            waker_wake(&loop->waker);
         }
     }
     pthread_mutex_unlock(&loop->gil);
@@ -112,7 +113,7 @@ turn(struct loop *loop)
     count = count > 0 ? poller_collect(&loop->poller, count) : 0;
     for (int i = 0; i < count; i++) {
         if (loop->poller.events[i].fd == loop->waker.fd) {
-            waker_drain(loop->waker.fd);
+            waker_drain(&loop->waker);
         }
     }
     while (ring_count(&loop->ready) > 0) {
@@ -135,8 +136,8 @@ run_and_close(void *argument)
         turn(loop);
     }
     loop->closed = true;
-    waker_close(loop->waker.fd);
     poller_close(&loop->poller);
+    waker_close(&loop->waker);
     ring_release(&loop->ready);
     pthread_mutex_unlock(&loop->gil);
     for (int i = 0; i <= PRODUCERS; i++) {
@@ -148,10 +149,12 @@ run_and_close(void *argument)
 static void
 open_loop(struct loop *loop, const char *backend)
 {
-    *loop = (struct loop){ .waker.fd = waker_open() };
-    require(loop->waker.fd >= 0, "waker_open");
+    *loop = (struct loop){ 0 };
+    require(waker_open(&loop->waker) == 0, "waker_open");
     require(poller_open(&loop->poller, backend) == 0, "poller_open");
-    require(poller_set(&loop->poller, &loop->waker, POLLER_READ) == 0, "poller_set");
+    loop->waker_watch.fd = loop->waker.fd;
+    require(poller_set(&loop->poller, &loop->waker_watch, POLLER_READ) == 0, "poller_set");
+    loop->poller.known_by = &loop->waker;
     ring_init(&loop->ready);
     pthread_mutex_init(&loop->gil, NULL);
 }

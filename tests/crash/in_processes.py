@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import gc
 import os
+import signal
 import socket
 import sys
 import threading
@@ -322,4 +323,28 @@ def fork_while_another_thread_runs_the_loop(impl):
     assert forked(child) == 0
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    loop.close()
+
+
+@case
+def daemon_uses_the_loop_of_its_parent(impl):
+    """It has closed all descriptors, and sockets of its own have their numbers."""
+    loop = alive(impl)
+    loop.add_signal_handler(signal.SIGUSR1, int)
+
+    def child():
+        asyncio._set_running_loop(None)
+        os.closerange(3, 100)
+        kept = [pair() for _ in range(40)]
+        attempt(turns, loop)
+        attempt(loop.call_soon_threadsafe, int)
+        attempt(loop.add_reader, kept[0][0], int)
+        attempt(loop.add_signal_handler, signal.SIGUSR2, int)
+        attempt(turns, loop)
+        with new_loop(impl) as other:
+            attempt(other.run_until_complete, impl.sleep(0.001))
+        attempt(loop.close)
+        gc.collect()
+
+    assert forked(child) == 0
     loop.close()

@@ -29,7 +29,7 @@ ACQUIRING = (
     "accept4",
     "epoll_create1",
     "epoll_ctl",
-    "eventfd",
+    "fcntl",
     "pidfd_open",
     "pipe2",
     "send",
@@ -47,7 +47,8 @@ ERRORS = {
     "epoll_ctl": "ENOMEM ENOSPC EBADF",
     "epoll_pwait2": "ENOSYS EPERM EINTR ENOMEM EBADF",
     "epoll_wait": "EINTR ENOMEM EBADF",
-    "eventfd": "EMFILE ENFILE ENOMEM",
+    "fcntl": "EMFILE",
+    "fstat": "EBADF",
     "getpeername": "ENOTCONN ENOBUFS",
     "getsockname": "ENOBUFS",
     "getsockopt": "ENOBUFS",
@@ -117,6 +118,8 @@ def cases(counts, limit, never):
             if target in never or f"{target}:{error}" in never:
                 continue
             for number in range(min(count, limit)):
+                if f"{target}::{number}" in never:
+                    continue
                 yield target, error, number, 1
                 if error in PERSISTENT and target in ACQUIRING:
                     yield target, error, number, -1

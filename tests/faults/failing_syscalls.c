@@ -5,12 +5,14 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -90,7 +92,6 @@ fails(const char *function)
         return fails(#function) ? (result)-1 : real arguments; \
     }
 
-extern int eventfd(unsigned value, int flags);
 extern int pipe2(int fds[2], int flags);
 extern int close(int fd);
 extern ssize_t read(int fd, void *data, size_t size);
@@ -103,7 +104,7 @@ WAITING(int, epoll_wait, (int ep, struct epoll_event *events, int size, int time
 FAILING(int, poll, (struct pollfd *fds, nfds_t count, int timeout), (fds, count, timeout))
 WAITING(int, ppoll, (struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask),
         (fds, count, timeout, mask))
-FAILING(int, eventfd, (unsigned value, int flags), (value, flags))
+FAILING(int, fstat, (int fd, struct stat *status), (fd, status))
 FAILING(int, pipe2, (int fds[2], int flags), (fds, flags))
 FAILING(ssize_t, read, (int fd, void *data, size_t size), (fd, data, size))
 FAILING(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size))
@@ -140,6 +141,21 @@ close(int fd)
     }
     int result = real(fd);
     return result == 0 && fails("close") ? -1 : result;
+}
+
+/* With one argument at most, as all that the core asks for. */
+int
+fcntl(int fd, int operation, ...)
+{
+    static __typeof__(&fcntl) real;
+    if (real == NULL) {
+        real = (__typeof__(&fcntl))dlsym(RTLD_NEXT, "fcntl");
+    }
+    va_list list;
+    va_start(list, operation);
+    long argument = va_arg(list, long);
+    va_end(list);
+    return fails("fcntl") ? -1 : real(fd, operation, argument);
 }
 
 /* What libc has no function for, or a younger one than the interpreter or the core was built for. */

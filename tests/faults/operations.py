@@ -27,7 +27,7 @@ asyncio.constants.ACCEPT_RETRY_DELAY = 0
 
 
 def operation(*never):
-    """Register an operation. `never` are the functions, or FUNCTION:ERRNO, that cannot fail so there."""
+    """Register an operation. `never` are the functions, FUNCTION:ERRNO or FUNCTION::N, that cannot fail so there."""
 
     def register(function):
         function.never = never
@@ -164,7 +164,9 @@ def nothing():
 # ---- The core ----
 
 
-@operation()
+# Whether a descriptor is still ours is asked before it is closed, of fstat() and epoll_ctl(). They have one answer for what is
+# open and watched, and another one means that it is not ours to close.
+@operation("fstat::1", "fstat::2", "fstat::3", "epoll_ctl::1")
 def new_loop(impl, loop):
     def armed():
         other = impl.new_event_loop()
@@ -230,7 +232,7 @@ def removed_writer(impl, loop):
 
 
 # Of a descriptor that is closed, which an open one does not become for a moment.
-@operation("epoll_ctl:EBADF")
+@operation("epoll_ctl:EBADF", "epoll_ctl::0", "epoll_ctl::3", "fstat::0", "fstat::2", "fstat::3", "fstat::4")
 def after_fork(impl, loop):
     """The first use of a loop in a child makes it a poller of its own."""
     ours, theirs = socket.socketpair()
@@ -747,8 +749,8 @@ def connecting_pipes(impl, loop):
         turns(loop, 5)
 
 
-# Popen reads from a pipe that blocks.
-@operation("read:EAGAIN")
+# Popen reads from a pipe that blocks; and see new_loop().
+@operation("read:EAGAIN", "fstat::1")
 def subprocess(impl, loop):
     processes = []
 

@@ -1,12 +1,16 @@
 """fork: the child's loop is not the parent's."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import pickle
 import resource
+import signal
 import socket
+import subprocess
 import threading
+import traceback
 import warnings
 
 import pytest
@@ -242,3 +246,228 @@ def test_child_wakes_up_where_it_has_closed_what_is_watched(impl):
         ours.close()
         theirs.close()
     loop.close()
+
+
+# ---- A child that closes what it has inherited, as daemons do ----
+
+
+def close_all_but(*kept):
+    """Close all descriptors from 3 on but some, as a daemon does. Returns the highest number that has become free."""
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *kept}
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            os.close(number)
+    return max(numbers)
+
+
+def open_files(folder, highest):
+    """Open files under all free numbers up to one. Returns a function that tells whether they are still what they were."""
+    files = {}
+    while max(files, default=0) < highest:
+        path = folder / str(len(files))
+        files[os.open(path, os.O_RDWR | os.O_CREAT)] = path
+
+    def untouched():
+        for number, path in files.items():
+            try:
+                same = os.path.samestat(os.fstat(number), os.stat(path))
+            except OSError:
+                return f"descriptor {number} was closed"
+            if not same or os.stat(path).st_size:
+                return f"descriptor {number} is another file, or was written to"
+        return True
+
+    return untouched
+
+
+def as_daemon(folder, function):
+    """Have a child close all that it has inherited and open files instead, and return what `function(untouched)` returns there."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            untouched = open_files(folder, close_all_but(write_end))
+            os.write(write_end, pickle.dumps(function(untouched)))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        data = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return pickle.loads(data)
+
+
+@pytest.fixture
+def inherited(impl):
+    """A loop that a child inherits."""
+    loop = impl.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def test_daemon_runs_the_loop(impl, inherited, tmp_path):
+    def child(untouched):
+        try:
+            answer = inherited.run_until_complete(impl.sleep(0.001, "ran"))
+        except OSError:
+            answer = "OSError"
+        return answer, untouched()
+
+    assert as_daemon(tmp_path, child) == ("ran" if impl.native_loop else "OSError", True)
+
+
+def test_daemon_runs_a_loop_that_watches_something(impl, inherited, tmp_path):
+    """Nobody knows which files the numbers mean now."""
+    left, right = socket.socketpair()
+    inherited.add_reader(left, int)
+
+    def child(untouched):
+        errors = []
+        for _ in range(2):
+            try:
+                inherited.run_until_complete(impl.sleep(0.001))
+            except OSError as error:
+                errors.append(error.errno)
+        inherited.remove_reader(left)
+        return len(errors), set(errors) <= {errno.EBADF, errno.EINVAL}, untouched()
+
+    with left, right:
+        assert as_daemon(tmp_path, child) == (2, True, True)
+        inherited.remove_reader(left)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_daemon_closes_the_loop(ours, tmp_path, runs):
+    """asyncio's selector closes whatever has its number."""
+    with support.closing(ours.new_event_loop()) as loop:
+
+        def child(untouched):
+            if runs:
+                loop.run_until_complete(ours.sleep(0))
+            loop.close()
+            return untouched()
+
+        assert as_daemon(tmp_path, child) is True
+
+
+def test_daemon_closes_a_loop_with_a_process_and_signals(ours, tmp_path):
+    with support.closing(ours.new_event_loop()) as loop:
+
+        async def start():
+            return await asyncio.create_subprocess_exec("/bin/cat", stdin=subprocess.PIPE)
+
+        process = loop.run_until_complete(start())
+        loop.add_signal_handler(signal.SIGUSR1, int)
+
+        def child(untouched):
+            loop.close()
+            return untouched()
+
+        answer = as_daemon(tmp_path, child)
+        loop.remove_signal_handler(signal.SIGUSR1)
+        process.stdin.close()
+        loop.run_until_complete(process.wait())
+        assert answer is True
+
+
+def descriptors():
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")}
+    # Without that of the listing itself.
+    return {number for number in numbers if os.path.exists(f"/proc/self/fd/{number}")}
+
+
+def test_new_loop_of_a_child_has_the_numbers_of_the_old(ours):
+    """Another epoll, which watches another pipe under the same number, is not the old loop's to close."""
+    before = descriptors()
+    loop = ours.new_event_loop()
+    numbers = descriptors() - before
+
+    def child():
+        for number in numbers:
+            os.close(number)
+        with support.closing(ours.new_event_loop()) as new:
+            assert all(os.path.exists(f"/proc/self/fd/{number}") for number in numbers)
+            loop.close()
+            called = new.create_future()
+            thread = threading.Thread(target=lambda: new.call_soon_threadsafe(called.set_result, "woken"))
+            new.call_soon(thread.start)
+            return new.run_until_complete(called)
+
+    assert in_child(child) == "woken"
+    loop.close()
+
+
+def test_loop_closed_after_all_descriptors_were(ours, tmp_path):
+    """Without a fork in between: the program itself has closed them."""
+
+    def child(_):
+        before = descriptors()
+        loop = ours.new_event_loop()
+        loop.add_signal_handler(signal.SIGUSR1, int)
+        left, right = socket.socketpair()
+        loop.add_reader(left.detach(), int)
+        right.detach()
+        untouched = open_files(tmp_path, close_all_but(*before))
+        loop.close()
+        return untouched()
+
+    assert as_daemon(tmp_path, child) is True
+
+
+# ---- Signals of a child ----
+
+
+def test_signal_of_a_child_does_not_reach_the_parent(impl, loop):
+    """In asyncio up to 3.11 it does, for both write into the same socket."""
+    if not impl.native_loop and not support.PY312:
+        pytest.skip("asyncio calls the parent's handler up to Python 3.11")
+    called = []
+
+    async def main():
+        loop.add_signal_handler(signal.SIGUSR1, called.append, "parent's")
+
+        def child():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return "still there"
+
+        answer = in_child(child)
+        for _ in range(5):
+            await impl.sleep(0)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        await handled
+        loop.remove_signal_handler(signal.SIGUSR1)
+        loop.remove_signal_handler(signal.SIGUSR2)
+        return answer
+
+    handled = loop.create_future()
+    loop.add_signal_handler(signal.SIGUSR2, handled.set_result, None)
+    assert loop.run_until_complete(main()) == "still there"
+    assert called == []
+
+
+@pytest.mark.parametrize("makes_its_own", [True, False])
+def test_signal_handler_of_a_child_is_its_own(ours, makes_its_own):
+    """Also on the loop that it has inherited, which asyncio does not have."""
+    with support.closing(ours.new_event_loop()) as loop:
+        called = []
+        loop.add_signal_handler(signal.SIGUSR1, called.append, "parent's")
+
+        def child():
+            own = ours.new_event_loop() if makes_its_own else loop
+            handled = own.create_future()
+            own.add_signal_handler(signal.SIGUSR1, handled.set_result, "child's")
+            own.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
+            return own.run_until_complete(handled)
+
+        assert in_child(child) == "child's"
+        support.run_once(loop, 3)
+        assert called == []
+        os.kill(os.getpid(), signal.SIGUSR1)
+        support.run_once(loop, 3)
+        assert called == ["parent's"]
+        loop.remove_signal_handler(signal.SIGUSR1)
