@@ -331,10 +331,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
 
     def _process_ended(self, pidfd: int, transport: Any) -> None:
         returncode = self._look_at_status(transport)
-        # One turn later, so that what the process has written comes first.
-        self.call_soon(self._reap_process, pidfd, transport, returncode)
+        # Which turn is told of the end asyncio says: at once, or one or two turns later, depending on the Python.
+        self._child_watcher_callback(transport.get_pid(), returncode, _Ending(self, pidfd, transport))
         # Last: if memory lacks before this, or Control-C comes, the next turn asks again.
-        self._remove_reader(pidfd)
+        if pidfd in self._pidfds:
+            self._remove_reader(pidfd)
 
     def _look_at_status(self, transport: Any) -> int:
         """Return how a process has ended, and leave it a zombie.
@@ -505,6 +506,16 @@ def allow_nesting(allowed: bool = True) -> None:
     Parameters: allowed is False to have it refused again. It holds for all native loops of the process.
     """
     Loop._nesting_allowed = allowed
+
+
+class _Ending:
+    """Stands for the transport of a process that has ended, until the turn in which that is told."""
+
+    def __init__(self, loop: Loop, pidfd: int, transport: Any) -> None:
+        self._loop, self._pidfd, self._transport = loop, pidfd, transport
+
+    def _process_exited(self, returncode: int) -> None:
+        self._loop._reap_process(self._pidfd, self._transport, returncode)
 
 
 class _Transports(_core.FdMap, MutableMapping[int, Any]):

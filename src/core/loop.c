@@ -5,8 +5,10 @@
    for the next turn.  This is the order that programs see with asyncio.
 
    When is a poll skipped?  While work is queued, a poll can only find descriptors, so with none but the waker watched it
-   finds nothing (threads put their work into the queue itself), and with some it is put off for at most POLL_BUDGET_NS
-   and POLL_BUDGET_TURNS.  Timers are looked at in every turn: the clock is a tenth of a poll.
+   finds nothing: threads put their work into the queue itself.  With some, programs count on asyncio's polling in every turn
+   ("two sleep(0), then the data is there"), and we do, too, until LOOP_PROMPT_POLLS turns in a row had work queued and
+   nothing to do with a descriptor; from then on a poll is put off for at most POLL_BUDGET_NS and POLL_BUDGET_TURNS.
+   Timers are looked at in every turn: the clock is a tenth of a poll.
 
    Threads: all fields change under the GIL.  `sleeping` is set before the GIL is released for a poll, so whoever queues
    work sees it and writes to the waker, or came before and the queue was not empty: no wake-up is lost. */
@@ -142,6 +144,7 @@ loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
     if (check_forked(loop) < 0) {
         return -1;
     }
+    loop_poll_promptly(loop);
     int error = poller_set(&loop->poller, &watch->watch, wanted);
     return error < 0 ? raise_errno(error) : 0;
 }
@@ -232,7 +235,9 @@ loop_poll(Loop *loop)
             loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
         }
     }
-    loop->passes = 0;
+    if (count != 0 || timeout_ns != 0) {
+        loop_poll_promptly(loop);
+    }
     if (count < 0) {
         /* Signals are looked at in every turn. */
         return count == -EINTR ? 0 : raise_errno(count);
@@ -412,9 +417,9 @@ run_entries(Loop *loop)
     return result;
 }
 
-/* Whether this turn has to ask the kernel. */
+/* Whether this turn has to ask the kernel.  Gives *now_ns where it had to look at the clock for that. */
 static inline bool
-poll_is_due(Loop *loop, int64_t now_ns)
+poll_is_due(Loop *loop, int64_t *now_ns)
 {
     if (ring_count(&loop->ready) == 0) {
         return true;
@@ -422,7 +427,12 @@ poll_is_due(Loop *loop, int64_t now_ns)
     if (loop->poller.watch_count <= 1) {
         return false;
     }
-    return ++loop->passes >= POLL_BUDGET_TURNS || now_ns - loop->polled_ns >= POLL_BUDGET_NS;
+    if (loop->prompt_polls > 0) {
+        loop->prompt_polls--;
+        return true;
+    }
+    *now_ns = clock_now_ns();
+    return ++loop->passes >= POLL_BUDGET_TURNS || *now_ns - loop->polled_ns >= POLL_BUDGET_NS;
 }
 
 static int
@@ -432,17 +442,18 @@ poll_and_run(Loop *loop, bool must_poll)
     if (AC_UNLIKELY(loop->deferred.next != &loop->deferred) && run_deferred(loop, 0) < 0) {
         return -1;
     }
-    bool watches = loop->poller.watch_count > 1, timers = heap_first(&loop->timers) != NULL;
-    int64_t now_ns = AC_UNLIKELY(watches) ? clock_now_ns() : 0;
-    if (must_poll || poll_is_due(loop, now_ns)) {
+    int64_t now_ns = 0;
+    bool timers;
+    if (must_poll || poll_is_due(loop, &now_ns)) {
         if (loop_poll(loop) < 0) {
             return -1;
         }
         now_ns = clock_now_ns();
         loop->polled_ns = now_ns;
+        loop->passes = 0;
         timers = heap_first(&loop->timers) != NULL;
     }
-    else if (timers && !watches) {
+    else if ((timers = heap_first(&loop->timers) != NULL) && now_ns == 0) {
         now_ns = clock_now_ns();
     }
     if (AC_UNLIKELY(PyErr_CheckSignals() < 0)) {
@@ -490,6 +501,7 @@ loop_run(Loop *loop)
     loop->state->running_loop = loop->running_holder ? loop : NULL;
     int result = 0;
     bool must_poll = true;
+    loop_poll_promptly(loop); /* whatever was done between two runs */
     do {
         result = loop_run_once(loop, must_poll);
         must_poll = false;

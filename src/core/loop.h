@@ -47,7 +47,10 @@ struct deferred {
     PyObject *owner; /* borrowed: the object that embeds this */
 };
 
-enum { LOOP_SCRATCH_SIZE = 256 * 1024 };
+enum {
+    LOOP_SCRATCH_SIZE = 256 * 1024,
+    LOOP_PROMPT_POLLS = 64, /* ARCHITECTURE.md says why so many */
+};
 
 struct Loop {
     PyObject_HEAD
@@ -76,9 +79,8 @@ struct Loop {
     bool debug_counted;     /* in state->debug_loops: it is in debug mode, and not closed */
     bool running_entries;   /* a callback or step runs, after which what it deferred is done */
     volatile bool sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work writes to the waker */
+    unsigned prompt_polls;  /* so many of the next turns poll although work is queued: loop_poll_promptly() */
     unsigned passes;        /* turns since the last poll */
-    unsigned
-        single_accepts; /* how many of the next wake-ups of listening sockets accept one connection: net/listener.c */
     int64_t polled_ns;  /* when it was */
     uint64_t fork_generation;
     unsigned long thread_id; /* of the thread that runs it; 0: none */
@@ -120,6 +122,10 @@ static inline bool loop_undefer(struct deferred *deferred);
 
 /* Does at once what has been deferred.  Returns 0, or -1 with an exception that leaves the loop.  Runs Python. */
 int loop_run_deferred(Loop *loop);
+
+/* Has the next turns all look for events, however busy the loop is.  Who changes what is watched, sends, connects or closes
+   calls it: what comes of it is seen in the turn in which asyncio sees it. */
+static inline void loop_poll_promptly(Loop *loop);
 
 /* Memory of LOOP_SCRATCH_SIZE bytes for one read, good until Python runs.  NULL with MemoryError set. */
 char *loop_scratch(Loop *loop);
@@ -167,6 +173,12 @@ loop_cast(struct state *state, PyObject *object)
 Loop *loop_running_fused(struct state *state);
 
 int loop_register(PyObject *module);
+
+static inline void
+loop_poll_promptly(Loop *loop)
+{
+    loop->prompt_polls = LOOP_PROMPT_POLLS;
+}
 
 static inline bool
 loop_defer(Loop *loop, struct deferred *deferred)

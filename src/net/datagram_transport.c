@@ -473,6 +473,7 @@ static int
 send_or_enqueue(DatagramTransport *self, PyObject *data, PyObject *name)
 {
     if (ring_count(&self->queue) == 0) {
+        transport_acts(self->state, self->loop);
         int outcome = send_one(self, data, name);
         if (AC_LIKELY(outcome > 0)) {
             return 0;

@@ -34,10 +34,7 @@ struct serving {
     long backlog;
 };
 
-enum {
-    ARGUMENTS = AC_PY315 ? 8 : 7,
-    ACCEPTS_WITHOUT_LUCK = 16,
-};
+enum { ARGUMENTS = AC_PY315 ? 8 : 7 };
 
 /* What is wrong with the arguments asyncio's own function says.  Returns 0 or -1. */
 static int
@@ -97,14 +94,13 @@ queue_opening(Loop *loop, const struct serving *serving, PyObject *opening, PyOb
     return result;
 }
 
-/* Accepts up to as many as wait.  That no other waits costs a system call to learn: who learnt it after a single one takes
-   the next few singly, as the socket stays ready while another waits.  Returns 0, 1 or -1. */
+/* Accepts up to as many as wait, to the backlog, as asyncio: in which turn each connection comes programs can see.  That no
+   other waits costs a system call to learn.  Returns 0, 1 or -1. */
 static int
 accept_many(Loop *loop, const struct serving *serving, struct listening *listening, PyObject *opening)
 {
-    int result = 1, count = 0;
-    bool single = loop->single_accepts > 0 && !listening->by_object;
-    for (long left = single ? 1 : serving->backlog + AC_PY314; left > 0 && result > 0; left--) {
+    int result = 1;
+    for (long left = serving->backlog + AC_PY314; left > 0 && result > 0; left--) {
         PyObject *connection, *address;
         result = listening_accept(listening, &connection, &address);
         if (result < 0) {
@@ -120,16 +116,9 @@ accept_many(Loop *loop, const struct serving *serving, struct listening *listeni
                 result = call_method(loop, "_accepted", args, 3) < 0 ? -1 : listening_look_again(listening);
             }
             result = result < 0 ? -1 : 1;
-            count++;
             Py_DECREF(connection);
             Py_DECREF(address);
         }
-    }
-    if (single) {
-        loop->single_accepts--;
-    }
-    else if (count == 1 && result == 0) {
-        loop->single_accepts = ACCEPTS_WITHOUT_LUCK;
     }
     return result;
 }

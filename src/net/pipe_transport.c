@@ -169,6 +169,7 @@ write_failed(WritePipeTransport *self, int error)
 static int
 write_at_once(WritePipeTransport *self)
 {
+    transport_acts(self->state, self->loop);
     int error = chunks_send(&self->chunks, self->fd, write_vectors);
     if (AC_UNLIKELY(error < 0)) {
         return write_failed(self, error);

@@ -363,6 +363,7 @@ int
 sock_attempt(SockCoroutine *self, int fd, PyObject **result)
 {
     *result = NULL;
+    loop_poll_promptly(self->loop); /* the socket's other end may be in this process */
     switch (self->operation) {
     case SOCK_RECV:
     case SOCK_RECVFROM:

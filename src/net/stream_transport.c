@@ -269,6 +269,7 @@ chunks_appended(StreamTransport *self)
     if (loop == NULL || lazy_context_init(&self->write_context, self->state, NULL) < 0) {
         return -1;
     }
+    loop_poll_promptly(loop);
     if ((Py_ssize_t)self->chunks.size_bytes <= self->high_water && self->chunks.size_bytes <= DEFER_LIMIT
         && !list_linked(&self->deferred.link) && loop_defer(loop, &self->deferred)) {
         Py_INCREF(self);
@@ -527,6 +528,7 @@ StreamTransport_write_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
         Py_RETURN_NONE; /* what was written could not be sent, or pause_writing() has closed it */
     }
     self->eof = true;
+    transport_acts(self->state, self->loop);
     return chunks_empty(&self->chunks) ? shut_down_writing(self) : Py_NewRef(Py_None);
 }
 

@@ -59,6 +59,7 @@ transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObj
     object = Py_NewRef(object ? object : Py_None);
     loop = Py_NewRef(loop ? loop : Py_None);
     Py_XINCREF(context);
+    transport_acts(state, loop); /* what is called soon begins or ends a connection */
     int result = call_method_soon(state, object, loop, method_name, argument, context);
     Py_XDECREF(context);
     Py_DECREF(loop);

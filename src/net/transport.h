@@ -31,6 +31,16 @@ transport_none_unless(int result)
 /* A transport's `loop`, or NULL with an exception if the transport has ended or was never opened.  Borrowed. */
 Loop *transport_loop_borrow(struct state *state, PyObject *loop);
 
+/* Its peer may be in this process, and in the next turns there may be what comes of what the transport has just done. */
+static inline void
+transport_acts(struct state *state, PyObject *object)
+{
+    Loop *loop = object ? loop_cast(state, object) : NULL;
+    if (loop != NULL) {
+        loop_poll_promptly(loop);
+    }
+}
+
 /* loop.call_soon(object.<method_name>, argument), without the argument where it is NULL, in `context` if that is set.  Returns
    0 or -1.  Runs Python. */
 int transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name,
