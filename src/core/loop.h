@@ -81,7 +81,7 @@ struct Loop {
     volatile bool sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work writes to the waker */
     unsigned prompt_polls;  /* so many of the next turns poll although work is queued: loop_poll_promptly() */
     unsigned passes;        /* turns since the last poll */
-    int64_t polled_ns;  /* when it was */
+    int64_t polled_ns;      /* when it was */
     uint64_t fork_generation;
     unsigned long thread_id; /* of the thread that runs it; 0: none */
 
