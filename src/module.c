@@ -8,6 +8,7 @@
 #include "io/file_identity.h"
 #include "net/net.h"
 #include "py/errors.h"
+#include "py/stand_in.h"
 
 /* Every native task that is not done, for the set that asyncio.all_tasks() iterates over. */
 static PyObject *
@@ -110,6 +111,7 @@ module_exec(PyObject *module)
         return -1;
     }
     static int (*const registers[])(PyObject *) = {
+        stand_in_register,
         handle_register,
         loop_register,
         future_iter_register,

@@ -78,6 +78,9 @@ loop_remove_timer(Loop *loop, struct timer *timer)
 int
 loop_now(Loop *loop, int64_t *now_ns)
 {
+    if (AC_UNLIKELY(loop_clock_changed(loop)) && loop_decide_fused(loop) < 0) {
+        return -1;
+    }
     if (AC_LIKELY(!loop->time_overridden)) {
         *now_ns = clock_now_ns();
         return 0;
@@ -237,6 +240,9 @@ loop_poll(Loop *loop)
     }
     if (count != 0 || timeout_ns != 0) {
         loop_poll_promptly(loop);
+    }
+    if (AC_UNLIKELY(loop->undecided) && loop_decide_fused(loop) < 0) {
+        return -1;
     }
     if (count < 0) {
         /* Signals are looked at in every turn. */
@@ -442,6 +448,9 @@ poll_and_run(Loop *loop, bool must_poll)
     if (AC_UNLIKELY(loop->deferred.next != &loop->deferred) && run_deferred(loop, 0) < 0) {
         return -1;
     }
+    if (AC_UNLIKELY(loop_class_changed(loop)) && loop_decide_fused(loop) < 0) {
+        return -1;
+    }
     int64_t now_ns = 0;
     bool timers;
     if (must_poll || poll_is_due(loop, &now_ns)) {
@@ -460,7 +469,7 @@ poll_and_run(Loop *loop, bool must_poll)
         return -1;
     }
     if (timers) {
-        if (AC_UNLIKELY(loop->time_overridden) && loop_now(loop, &now_ns) < 0) {
+        if (AC_UNLIKELY(loop->time_overridden || loop_clock_changed(loop)) && loop_now(loop, &now_ns) < 0) {
             return -1;
         }
         if (queue_due_timers(loop, now_ns) < 0) {
@@ -642,7 +651,7 @@ is_overridden(Loop *loop, PyObject *instance_dict, PyObject *name)
     }
     PyObject *ours = PyObject_GetAttr((PyObject *)loop->state->Loop_type, name);
     PyObject *theirs = PyObject_GetAttr((PyObject *)Py_TYPE(loop), name);
-    int result = ours == NULL || theirs == NULL ? -1 : ours != theirs;
+    int result = ours == NULL || theirs == NULL ? -1 : ours != theirs && !stand_in_is_stock(loop->state, name, theirs);
     Py_XDECREF(ours);
     Py_XDECREF(theirs);
     return result;
@@ -652,6 +661,9 @@ int
 loop_decide_fused(Loop *loop)
 {
     struct state *state = loop->state;
+    if (stand_ins_look(state) < 0) {
+        return -1;
+    }
     PyObject *dict = PyObject_GenericGetDict((PyObject *)loop, NULL);
     if (dict == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
@@ -682,7 +694,32 @@ loop_decide_fused(Loop *loop)
     loop->add_reader_overridden = overridden[BYPASSED__add_reader];
     loop->debug_overridden = overridden[BYPASSED_get_debug];
     loop->fused = loop->initialized && !any && !loop->debug;
+    loop->undecided = false;
+    loop->class_version = Py_TYPE(loop)->tp_version_tag;
+    loop->clock_version = compat_dict_version(state->time_dict);
     return 0;
+}
+
+static int
+decide_later(struct deferred *Py_UNUSED(deferred), Loop *loop)
+{
+    return loop->undecided ? loop_decide_fused(loop) : 0;
+}
+
+/* Something was replaced that matters to loops.  Nothing can be looked up in the middle of that, so the loops go the long way, as
+   if everything were overridden, until the end of the callback that runs, or of the poll, or the next run. */
+static void
+stand_ins_changed(struct state *state)
+{
+    for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
+        Loop *loop = AC_CONTAINER_OF(node, Loop, link);
+        loop->fused = false;
+        loop->undecided = loop->time_overridden = loop->create_task_overridden = true;
+        loop->debug_overridden = loop->make_transport_overridden = loop->add_reader_overridden = true;
+        if (!list_linked(&loop->decision.link) && loop_defer(loop, &loop->decision)) {
+            Py_INCREF(loop);
+        }
+    }
 }
 
 int
@@ -706,6 +743,9 @@ loop_open(Loop *loop, struct state *state)
     ring_init(&loop->ready);
     heap_init(&loop->timers);
     list_init(&loop->deferred);
+    loop->decision = (struct deferred){ .run = decide_later, .owner = (PyObject *)loop };
+    list_append(&state->loops, &loop->link);
+    state->stand_ins.changed = stand_ins_changed;
     const char *name = getenv("ASYNCIO_C_POLLER");
     int error = poller_open(&loop->poller, name != NULL && *name != '\0' ? name : NULL);
     if (error == -EINVAL) {

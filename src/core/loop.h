@@ -62,11 +62,14 @@ struct Loop {
     struct waker waker;
     struct loop_watch waker_watch;
     struct list_node deferred; /* struct deferred, each with a reference to its owner */
+    struct list_node link;     /* in state->loops */
+    struct deferred decision;  /* about `fused`, as soon as the callback that has changed something ends */
     char *scratch;             /* or NULL: loop_scratch() aligns it */
 
     /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
        Decided by loop_decide_fused() alone. */
     bool fused;
+    bool undecided;                 /* something was replaced since: it goes the long way until it is decided again */
     bool time_overridden;           /* time() is somebody else's clock */
     bool create_task_overridden;    /* by a subclass or on the instance */
     bool debug_overridden;          /* get_debug() is */
@@ -83,6 +86,8 @@ struct Loop {
     unsigned passes;        /* turns since the last poll */
     int64_t polled_ns;      /* when it was */
     uint64_t fork_generation;
+    uint64_t class_version;  /* 3.11: of its class when `fused` was decided, */
+    uint64_t clock_version;  /* and of the module `time` */
     unsigned long thread_id; /* of the thread that runs it; 0: none */
 
     PyObject *running_holder;         /* owned; while it runs, on 3.11: loop_running_fused() */
@@ -142,6 +147,10 @@ int loop_run(Loop *loop);
 /* Re-reads which methods are overridden. Returns 0 or -1. */
 int loop_decide_fused(Loop *loop);
 
+/* Whether the class of the loop, or the module `time`, has changed since, which on 3.11 nobody tells. */
+static inline bool loop_class_changed(Loop *loop);
+static inline bool loop_clock_changed(Loop *loop);
+
 /* After a change of debug or closed: keeps state->debug_loops up to date. */
 void loop_count_debug(Loop *loop);
 
@@ -178,6 +187,18 @@ static inline void
 loop_poll_promptly(Loop *loop)
 {
     loop->prompt_polls = LOOP_PROMPT_POLLS;
+}
+
+static inline bool
+loop_class_changed(Loop *loop)
+{
+    return !COMPAT_DICT_WATCHERS && Py_TYPE(loop)->tp_version_tag != loop->class_version;
+}
+
+static inline bool
+loop_clock_changed(Loop *loop)
+{
+    return !COMPAT_DICT_WATCHERS && compat_dict_version(loop->state->time_dict) != loop->clock_version;
 }
 
 static inline bool

@@ -56,10 +56,39 @@ came_by_keyword(Loop *self, const char *method, const char *const *names, Py_ssi
     return *result != NULL || PyErr_Occurred();
 }
 
+/* 3.11: whoever has found our method may have come before it was known that asyncio's was replaced.  True with the *result of
+   what stands in its place by now. */
+AC_COLD static bool
+called_aside(Loop *self, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **result)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    bool before = stand_in_is_aside(self->state, type, name);
+    *result = NULL;
+    if (loop_decide_fused(self) < 0) {
+        return true;
+    }
+    if (before || !stand_in_is_aside(self->state, type, name)) {
+        return false;
+    }
+    PyObject *method = PyObject_GetAttr((PyObject *)self, name);
+    *result = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
+    Py_XDECREF(method);
+    return true;
+}
+
+#define CALLED_ASIDE(self, changed, method, args, nargs, kwnames, result) \
+    (AC_UNLIKELY(changed) && called_aside(self, (self)->state->str_##method, args, nargs, kwnames, result))
+
 static Handle *
 call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context, *handle_by_keyword;
+    PyObject *context, *handle_by_keyword, *aside;
+    if (AC_UNLIKELY(loop_class_changed(self))) {
+        PyObject *str = check_thread ? self->state->str_call_soon : self->state->str_call_soon_threadsafe;
+        if (called_aside(self, str, args, nargs, kwnames, &aside)) {
+            return (Handle *)aside;
+        }
+    }
     if (came_by_keyword(self, name, callback_names, 1, args, nargs, kwnames, &handle_by_keyword)) {
         return (Handle *)handle_by_keyword;
     }
@@ -108,7 +137,10 @@ call_at(Loop *self, double when, PyObject *const *args, Py_ssize_t nargs, PyObje
 static PyObject *
 Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context, *handle_by_keyword;
+    PyObject *context, *handle_by_keyword, *aside;
+    if (CALLED_ASIDE(self, loop_class_changed(self), call_at, args, nargs, kwnames, &aside)) {
+        return aside;
+    }
     if (came_by_keyword(self, "call_at", when_names, 2, args, nargs, kwnames, &handle_by_keyword)) {
         return handle_by_keyword;
     }
@@ -138,7 +170,11 @@ Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 static PyObject *
 Loop_call_later(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *context, *handle_by_keyword;
+    PyObject *context, *handle_by_keyword, *aside;
+    bool changed = loop_class_changed(self) || loop_clock_changed(self);
+    if (CALLED_ASIDE(self, changed, call_later, args, nargs, kwnames, &aside)) {
+        return aside;
+    }
     if (came_by_keyword(self, "call_later", delay_names, 2, args, nargs, kwnames, &handle_by_keyword)) {
         return handle_by_keyword;
     }
@@ -158,14 +194,23 @@ Loop_call_later(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *k
 }
 
 static PyObject *
-Loop_time(Loop *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+Loop_time(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    bool changed = loop_class_changed(self) || loop_clock_changed(self);
+    if (CALLED_ASIDE(self, changed, time, NULL, 0, NULL, &aside)) {
+        return aside;
+    }
     return PyFloat_FromDouble(clock_seconds(clock_now_ns()));
 }
 
 static PyObject *
 Loop_create_future(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    if (CALLED_ASIDE(self, loop_class_changed(self), create_future, NULL, 0, NULL, &aside)) {
+        return aside;
+    }
     return (PyObject *)future_new(self->state, (PyObject *)self);
 }
 
@@ -176,7 +221,10 @@ static PyObject *
 Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct state *state = self->state;
-    PyObject *name = NULL, *context = NULL, *eager = NULL;
+    PyObject *name = NULL, *context = NULL, *eager = NULL, *aside;
+    if (CALLED_ASIDE(self, loop_class_changed(self), create_task, args, nargs, kwnames, &aside)) {
+        return aside;
+    }
     Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     bool plain = nargs == 1 && self->task_factory == Py_None;
     for (Py_ssize_t i = 0; i < count && plain; i++) {
@@ -207,6 +255,10 @@ Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
 static PyObject *
 Loop_stop(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    if (CALLED_ASIDE(self, loop_class_changed(self), stop, NULL, 0, NULL, &aside)) {
+        return aside;
+    }
     self->stopping = true;
     Py_RETURN_NONE;
 }
@@ -214,25 +266,38 @@ Loop_stop(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop_is_running(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    if (CALLED_ASIDE(self, loop_class_changed(self), is_running, NULL, 0, NULL, &aside)) {
+        return aside;
+    }
     return PyBool_FromLong(self->thread_id != 0);
 }
 
 static PyObject *
 Loop_is_closed(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    if (CALLED_ASIDE(self, loop_class_changed(self), is_closed, NULL, 0, NULL, &aside)) {
+        return aside;
+    }
     return PyBool_FromLong(self->closed);
 }
 
 static PyObject *
 Loop_get_debug(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    if (CALLED_ASIDE(self, loop_class_changed(self), get_debug, NULL, 0, NULL, &aside)) {
+        return aside;
+    }
     return PyBool_FromLong(self->debug);
 }
 
 static PyObject *
 Loop__check_closed(Loop *self, PyObject *Py_UNUSED(ignored))
 {
-    if (loop_check_closed(self) < 0) {
+    /* What is not called often begins with this: a good time to look. */
+    if (stand_ins_look(self->state) < 0 || loop_check_closed(self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -456,6 +521,7 @@ Loop_dealloc(Loop *self)
         self->state->running_loop = NULL;
     }
     Loop_clear(self);
+    list_remove(&self->link);
     self->state->Loop_freelist.alive--;
     type->tp_free(self);
     Py_DECREF(type);

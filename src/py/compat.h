@@ -179,6 +179,31 @@ compat_create_task_takes_eager_start(void)
     return Py_Version >= 0x030D0300;
 }
 
+/* 3.12 tells of changes of dictionaries, and has a way to the dictionary of a type.  Before, each dictionary has a version, new
+   for each change. */
+#if PY_VERSION_HEX < 0x030C0000
+#define COMPAT_DICT_WATCHERS 0
+#define compat_type_dict_borrow(type) ((type)->tp_dict)
+
+static inline uint64_t
+compat_dict_version(PyObject *dict)
+{
+    return ((PyDictObject *)dict)->ma_version_tag;
+}
+#else
+#define COMPAT_DICT_WATCHERS 1
+#define compat_dict_version(dict) ((void)(dict), (uint64_t)0)
+
+/* The type keeps it alive. */
+static inline PyObject *
+compat_type_dict_borrow(PyTypeObject *type)
+{
+    PyObject *dict = PyType_GetDict(type);
+    Py_XDECREF(dict);
+    return dict;
+}
+#endif
+
 /* 3.12 asks a module whether it can live in several interpreters, each with a GIL of its own: nothing is shared. */
 #if PY_VERSION_HEX < 0x030C0000
 #define AC_MODULE_SLOTS

@@ -29,6 +29,7 @@ int
 state_init(struct state *state)
 {
     list_init(&state->tasks);
+    list_init(&state->loops);
 #define X(name, size) state->name##_freelist.limit = AC_FREELISTS ? size : 0;
     STATE_TYPES(X)
 #undef X
@@ -73,7 +74,8 @@ state_traverse(struct state *state, visitproc visit, void *arg)
     Py_VISIT(state->stream_transport_class);
     Py_VISIT(state->no_variables);
     Py_VISIT(state->spare_context);
-    return 0;
+    int result = dict_watch_traverse(&state->dict_watch, visit, arg);
+    return result ? result : stand_ins_traverse(&state->stand_ins, visit, arg);
 }
 
 static PyObject **
@@ -96,6 +98,8 @@ freelist_clear(struct freelist *freelist)
 void
 state_clear(struct state *state)
 {
+    dict_watch_close(state); /* first, for what follows changes dictionaries */
+    stand_ins_clear(&state->stand_ins);
 #define X(name, limit)                       \
     freelist_clear(&state->name##_freelist); \
     Py_CLEAR(state->name##_type);

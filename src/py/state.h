@@ -5,7 +5,7 @@
 #ifndef AC_PY_STATE_H
 #define AC_PY_STATE_H
 
-#include "py/compat.h"
+#include "py/stand_in.h"
 
 #include "base/list.h"
 #include "base/macros.h"
@@ -14,6 +14,7 @@
    what a batch of callbacks or a large gather needs: objects from a freelist do not count as allocations for the garbage
    collector, which would otherwise run in the middle of it. */
 #define STATE_TYPES(X)       \
+    X(Aside, 0)              \
     X(Handle, 1024)          \
     X(TimerHandle, 1024)     \
     X(Loop, 1)               \
@@ -73,6 +74,7 @@
     X(extract_stack, "asyncio.format_helpers", "extract_stack")                       \
     X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled") \
     X(release_waiter, "asyncio.tasks", "_release_waiter")                             \
+    X(time_dict, "time", "__dict__")                                                  \
     X(ABCMeta, "abc", "ABCMeta")                                                      \
     X(CoroutineType, "types", "CoroutineType")                                        \
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
@@ -116,6 +118,7 @@
     X(call_exception_handler)   \
     X(call_later)               \
     X(call_soon)                \
+    X(call_soon_threadsafe)     \
     X(cancel)                   \
     X(close)                    \
     X(context)                  \
@@ -135,6 +138,7 @@
     X(getpeername)              \
     X(getsockname)              \
     X(get_loop)                 \
+    X(is_closed)                \
     X(is_running)               \
     X(message)                  \
     X(msg)                      \
@@ -145,6 +149,7 @@
     X(socket)                   \
     X(sockname)                 \
     X(source_traceback)         \
+    X(stop)                     \
     X(throw)                    \
     X(time)                     \
     X(type)                     \
@@ -178,10 +183,13 @@ struct state {
     PyObject *context_kwnames;        /* ("context",) */
     PyObject *minus_one;              /* get_buffer(-1) */
     PyObject *running_key;            /* 3.11: compat_running_holder_borrow() */
-    PyObject *no_variables;    /* the variables of a new context; NULL: contexts are copied at once (context.h) */
-    PyObject *spare_context;   /* or NULL */
-    size_t running_offset;     /* of struct compat_running in a thread state; 0: not known (running.h) */
-    struct Loop *running_loop; /* borrowed: the native loop that polled or started last, if it still runs */
+    PyObject *no_variables;       /* the variables of a new context; NULL: contexts are copied at once (context.h) */
+    PyObject *spare_context;      /* or NULL */
+    size_t running_offset;        /* of struct compat_running in a thread state; 0: not known (running.h) */
+    struct Loop *running_loop;    /* borrowed: the native loop that polled or started last, if it still runs */
+    struct dict_watch dict_watch; /* of what others may replace */
+    struct stand_ins stand_ins;
+    struct list_node loops;    /* every native loop that exists */
     struct list_node tasks;    /* every native task that is not done: registry.h */
     int debug_loops;           /* how many native loops are in debug mode and open */
     uint64_t next_task_number; /* for the names */

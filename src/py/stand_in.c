@@ -1,0 +1,455 @@
+/* Methods of ours that stand in for asyncio's, and step aside where somebody has replaced those.  Layer: py.
+
+   asyncio_c.Loop derives from a C type and then from asyncio's loop, so that call_soon() is the C type's.  A tracer that puts
+   a wrapper into BaseEventLoop would never be called.  So what a class of asyncio's had under a name when we were imported is kept,
+   and while it is something else, or has other code, a descriptor stands in our class, in front of the C type's method, that
+   leads to asyncio's attribute.  That is an override like a subclass's, for whoever calls the method as for those who decide which
+   shortcuts may be taken.  What our method does is also done by other parts of asyncio (call_soon() makes an asyncio.Handle,
+   time() asks the module `time`), so that a group of methods has needs, and steps aside altogether while one of them is not as
+   it was.
+
+   The equivalent:
+
+       def settle(group):
+           replaced = any(vars(owner).get(name) not in (then, *also) for owner, name, then, *also in group.needs)
+           for name, stock in group.methods:
+               if replaced or getattr(group.theirs, name) is not stock:
+                   setattr(group.ours, name, Aside(group.theirs, name))
+               else:
+                   restore_own(group.ours, name)
+
+   An attribute of our class that somebody else has set is theirs, and stays. */
+#include "py/stand_in.h"
+
+#include "py/state.h"
+
+struct definition {
+    PyObject *dict; /* owned, as are all */
+    PyObject *key;
+    PyObject *value; /* or NULL: there was nothing */
+    PyObject *also;  /* or NULL: what may be there as well */
+    PyObject *code;  /* of a function in Python, or NULL */
+};
+
+/* The descriptor. */
+typedef struct {
+    PyObject_HEAD
+    struct state *state;
+    struct stand_in *group; /* NULL: the module is gone */
+    struct method *method;
+} Aside;
+
+struct method {
+    PyObject *name;  /* owned, as are all */
+    PyObject *stock; /* what asyncio's class answers */
+    PyObject *code;  /* its code, or NULL */
+    PyObject *own;   /* what our class itself has, or NULL: it inherits it */
+    Aside *aside;    /* what stands in our class instead, while */
+    bool is_aside;   /* it does */
+};
+
+struct stand_in {
+    PyObject *ours;       /* owned: the class */
+    PyObject *theirs_mro; /* owned */
+    struct definition *needs;
+    struct method *methods;
+    size_t need_count;
+    size_t method_count;
+    size_t codes_changed; /* how many codes were not as they had been, at the last look */
+};
+
+/* ---- Comparing ---- */
+
+static PyObject *
+code_of_borrow(PyObject *value)
+{
+    return value != NULL && PyFunction_Check(value) ? PyFunction_GET_CODE(value) : NULL;
+}
+
+static size_t
+count_changed_codes(const struct stand_in *group)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < group->need_count; i++) {
+        count += code_of_borrow(group->needs[i].value) != group->needs[i].code;
+    }
+    for (size_t i = 0; i < group->method_count; i++) {
+        count += code_of_borrow(group->methods[i].stock) != group->methods[i].code;
+    }
+    return count;
+}
+
+static bool
+is_replaced(const struct definition *need, const struct change *change)
+{
+    PyObject *now = dict_get_borrow(need->dict, need->key, change);
+    return (now != need->value && (need->also == NULL || now != need->also))
+           || code_of_borrow(need->value) != need->code;
+}
+
+/* What asyncio's class will answer for `name`, or NULL. */
+static PyObject *
+lookup_borrow(PyObject *mro, PyObject *name, const struct change *change)
+{
+    PyObject *value = NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro) && value == NULL; i++) {
+        value = dict_get_borrow(dict_of_borrow(PyTuple_GET_ITEM(mro, i)), name, change);
+    }
+    return value;
+}
+
+/* ---- Stepping aside, and back ---- */
+
+/* Puts our own attribute or the descriptor into our class.  On 3.11, where nobody tells, methods in Python are always found by the
+   descriptor, which looks; those in C look for themselves.  Returns whether anything changed, or -1. */
+static int
+method_step(struct method *method, PyTypeObject *ours, bool aside)
+{
+    PyObject *dict = compat_type_dict_borrow(ours), *now = dict_get_borrow(dict, method->name, NULL);
+    bool by_descriptor = aside || (!COMPAT_DICT_WATCHERS && method->own != NULL);
+    PyObject *wanted = by_descriptor ? (PyObject *)method->aside : method->own;
+    bool was_aside = method->is_aside;
+    bool is_known = now == (PyObject *)method->aside || now == method->own || now == method->stock;
+    method->is_aside = aside && is_known;
+    if (now == wanted || !is_known) {
+        return method->is_aside != was_aside;
+    }
+    if ((wanted ? PyDict_SetItem(dict, method->name, wanted) : PyDict_DelItem(dict, method->name)) < 0) {
+        return -1;
+    }
+    PyType_Modified(ours);
+    return 1;
+}
+
+/* Returns whether anything changed, or -1. */
+static int
+group_settle(struct stand_in *group, const struct change *change)
+{
+    bool replaced = false;
+    int result = 0;
+    group->codes_changed = count_changed_codes(group);
+    for (size_t i = 0; i < group->need_count && !replaced; i++) {
+        replaced = is_replaced(&group->needs[i], change);
+    }
+    for (size_t i = 0; i < group->method_count && result >= 0; i++) {
+        struct method *method = &group->methods[i];
+        PyObject *now = lookup_borrow(group->theirs_mro, method->name, change);
+        bool aside = now != NULL && (replaced || now != method->stock || code_of_borrow(now) != method->code);
+        int stepped = method_step(method, (PyTypeObject *)group->ours, aside);
+        result = stepped < 0 ? -1 : result | stepped;
+    }
+    return result;
+}
+
+int
+stand_ins_change(struct state *state, const struct change *change)
+{
+    struct stand_ins *all = &state->stand_ins;
+    bool changed = false;
+    for (size_t i = 0; i < all->count; i++) {
+        struct stand_in *group = all->groups[i];
+        /* Of our own class it may be we who change it. */
+        bool is_ours = change->dict == compat_type_dict_borrow((PyTypeObject *)group->ours);
+        int settled = is_ours ? 1 : group_settle(group, change);
+        if (settled < 0) {
+            return -1;
+        }
+        changed |= settled;
+    }
+    if (changed && all->changed != NULL) {
+        all->changed(state);
+    }
+    return 0;
+}
+
+int
+stand_ins_look(struct state *state)
+{
+    struct stand_ins *all = &state->stand_ins;
+    bool look = dict_watch_look(&state->dict_watch), changed = look;
+    for (size_t i = 0; i < all->count; i++) {
+        struct stand_in *group = all->groups[i];
+        if (look || count_changed_codes(group) != group->codes_changed) {
+            int settled = group_settle(group, NULL);
+            if (settled < 0) {
+                return -1;
+            }
+            changed |= settled;
+        }
+    }
+    if (changed && all->changed != NULL) {
+        all->changed(state);
+    }
+    return 0;
+}
+
+bool
+stand_in_is_stock(struct state *state, PyObject *name, PyObject *value)
+{
+    for (size_t i = 0; i < state->stand_ins.count; i++) {
+        struct stand_in *group = state->stand_ins.groups[i];
+        for (size_t j = 0; j < group->method_count; j++) {
+            struct method *method = &group->methods[j];
+            if (method->name == name && method->stock == value) {
+                return !method->is_aside;
+            }
+        }
+    }
+    return false;
+}
+
+bool
+stand_in_is_aside(struct state *state, PyTypeObject *type, PyObject *name)
+{
+    for (size_t i = 0; i < state->stand_ins.count; i++) {
+        struct stand_in *group = state->stand_ins.groups[i];
+        for (size_t j = 0; j < group->method_count; j++) {
+            if (group->methods[j].name == name && PyType_IsSubtype(type, (PyTypeObject *)group->ours)) {
+                return group->methods[j].is_aside;
+            }
+        }
+    }
+    return false;
+}
+
+/* ---- The descriptor ---- */
+
+/* What our class would have in its place. */
+static PyObject *
+inherited_borrow(const struct stand_in *group, const struct method *method)
+{
+    PyObject *mro = ((PyTypeObject *)group->ours)->tp_mro, *value = method->own;
+    for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(mro) && value == NULL; i++) {
+        value = dict_get_borrow(dict_of_borrow(PyTuple_GET_ITEM(mro, i)), method->name, NULL);
+    }
+    return value;
+}
+
+static PyObject *
+Aside_get(Aside *self, PyObject *object, PyObject *type)
+{
+    if (self->group != NULL && stand_ins_look(self->state) < 0) {
+        return NULL;
+    }
+    if (self->group == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "asyncio_c is no more");
+        return NULL;
+    }
+    PyObject *value =
+        Py_XNewRef(self->method->is_aside ? lookup_borrow(self->group->theirs_mro, self->method->name, NULL)
+                                          : inherited_borrow(self->group, self->method));
+    if (value == NULL) {
+        PyErr_SetObject(PyExc_AttributeError, self->method->name);
+        return NULL;
+    }
+    descrgetfunc get = Py_TYPE(value)->tp_descr_get;
+    PyObject *bound = get ? get(value, object, type) : Py_NewRef(value);
+    Py_DECREF(value);
+    return bound;
+}
+
+static void
+Aside_dealloc(Aside *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot Aside_slots[] = {
+    { Py_tp_dealloc, Aside_dealloc },
+    { Py_tp_descr_get, Aside_get },
+    { 0, NULL },
+};
+
+static PyType_Spec Aside_spec = {
+    .name = "asyncio_c._core.Aside",
+    .basicsize = sizeof(Aside),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = Aside_slots,
+};
+
+/* ---- Making and unmaking ---- */
+
+static void
+group_free(struct stand_in *group)
+{
+    for (size_t i = 0; i < group->need_count; i++) {
+        struct definition *need = &group->needs[i];
+        Py_XDECREF(need->dict);
+        Py_XDECREF(need->key);
+        Py_XDECREF(need->value);
+        Py_XDECREF(need->also);
+        Py_XDECREF(need->code);
+    }
+    for (size_t i = 0; i < group->method_count; i++) {
+        struct method *method = &group->methods[i];
+        Py_XDECREF(method->name);
+        Py_XDECREF(method->stock);
+        Py_XDECREF(method->code);
+        Py_XDECREF(method->own);
+        if (method->aside != NULL) {
+            method->aside->group = NULL;
+            Py_DECREF(method->aside);
+        }
+    }
+    PyMem_Free(group->needs);
+    PyMem_Free(group->methods);
+    Py_XDECREF(group->ours);
+    Py_XDECREF(group->theirs_mro);
+    PyMem_Free(group);
+}
+
+int
+stand_ins_traverse(struct stand_ins *stand_ins, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < stand_ins->count; i++) {
+        struct stand_in *group = stand_ins->groups[i];
+        Py_VISIT(group->ours);
+        Py_VISIT(group->theirs_mro);
+        for (size_t j = 0; j < group->need_count; j++) {
+            Py_VISIT(group->needs[j].dict);
+            Py_VISIT(group->needs[j].value);
+            Py_VISIT(group->needs[j].also);
+            Py_VISIT(group->needs[j].code);
+        }
+        for (size_t j = 0; j < group->method_count; j++) {
+            Py_VISIT(group->methods[j].stock);
+            Py_VISIT(group->methods[j].code);
+            Py_VISIT(group->methods[j].own);
+        }
+    }
+    return 0;
+}
+
+void
+stand_ins_clear(struct stand_ins *stand_ins)
+{
+    struct stand_in **groups = stand_ins->groups;
+    size_t count = stand_ins->count;
+    *stand_ins = (struct stand_ins){ 0 };
+    while (count > 0) {
+        group_free(groups[--count]);
+    }
+    PyMem_Free(groups);
+}
+
+/* ---- Python face ---- */
+
+/* (owner, name[, also]) */
+static int
+need_init(struct state *state, struct definition *need, PyObject *item)
+{
+    PyObject *owner, *name, *also = NULL;
+    if (!PyArg_ParseTuple(item, "OU|O:_stand_in", &owner, &name, &also)) {
+        return -1;
+    }
+    need->dict = Py_NewRef(dict_of_borrow(owner));
+    need->key = Py_NewRef(name);
+    need->value = Py_XNewRef(dict_get_borrow(need->dict, name, NULL));
+    need->also = Py_XNewRef(also);
+    need->code = Py_XNewRef(code_of_borrow(need->value));
+    return dict_watch_add(state, owner);
+}
+
+static int
+method_init(struct state *state, struct method *method, struct stand_in *group, PyObject *name)
+{
+    if (!PyUnicode_CheckExact(name)) {
+        PyErr_SetString(PyExc_TypeError, "_stand_in() takes names");
+        return -1;
+    }
+    PyObject *interned = Py_NewRef(name);
+    PyUnicode_InternInPlace(&interned);
+    method->name = interned;
+    method->stock = Py_XNewRef(lookup_borrow(group->theirs_mro, interned, NULL));
+    method->code = Py_XNewRef(code_of_borrow(method->stock));
+    method->own = Py_XNewRef(dict_get_borrow(dict_of_borrow(group->ours), interned, NULL));
+    method->aside = (Aside *)state->Aside_type->tp_alloc(state->Aside_type, 0);
+    if (method->aside == NULL) {
+        return -1;
+    }
+    method->aside->state = state;
+    method->aside->group = group;
+    method->aside->method = method;
+    return 0;
+}
+
+static int
+group_init(struct state *state, struct stand_in *group, PyTypeObject *ours, PyTypeObject *theirs, PyObject *names,
+           PyObject *needs)
+{
+    group->ours = Py_NewRef((PyObject *)ours);
+    group->theirs_mro = PyTuple_GetSlice(theirs->tp_mro, 0, PyTuple_GET_SIZE(theirs->tp_mro) - 1); /* without object */
+    group->methods = PyMem_Calloc((size_t)PyTuple_GET_SIZE(names) + 1, sizeof(*group->methods));
+    group->needs = PyMem_Calloc((size_t)PyTuple_GET_SIZE(needs) + 1, sizeof(*group->needs));
+    if (group->theirs_mro == NULL || group->methods == NULL || group->needs == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_NoMemory();
+        }
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        if (method_init(state, &group->methods[group->method_count++], group, PyTuple_GET_ITEM(names, i)) < 0) {
+            return -1;
+        }
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(needs); i++) {
+        if (need_init(state, &group->needs[group->need_count++], PyTuple_GET_ITEM(needs, i)) < 0) {
+            return -1;
+        }
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(group->theirs_mro); i++) {
+        if (dict_watch_add(state, PyTuple_GET_ITEM(group->theirs_mro, i)) < 0) {
+            return -1;
+        }
+    }
+    return dict_watch_add(state, group->ours);
+}
+
+static PyObject *
+stand_in(PyObject *module, PyObject *args)
+{
+    struct state *state = state_of_module(module);
+    PyTypeObject *ours, *theirs;
+    PyObject *names, *needs;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!:_stand_in", &PyType_Type, &ours, &PyType_Type, &theirs, &PyTuple_Type, &names,
+                          &PyTuple_Type, &needs)) {
+        return NULL;
+    }
+    struct stand_ins *all = &state->stand_ins;
+    struct stand_in **groups = PyMem_Realloc(all->groups, (all->count + 1) * sizeof(*groups));
+    if (groups == NULL) {
+        return PyErr_NoMemory();
+    }
+    all->groups = groups;
+    struct stand_in *group = PyMem_Calloc(1, sizeof(*group));
+    if (group == NULL) {
+        return PyErr_NoMemory();
+    }
+    if (group_init(state, group, ours, theirs, names, needs) < 0) {
+        group_free(group);
+        return NULL;
+    }
+    all->groups[all->count++] = group;
+    return group_settle(group, NULL) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(stand_in_doc,
+             "_stand_in($module, ours, theirs, names, needs, /)\n--\n\n"
+             "Let the methods `names` of the class ours step aside while those of asyncio's class theirs, or what\n"
+             "they need, are not as they are now.\n\n"
+             "needs: tuples of a module or class, a name in it, and a value that may be there as well.");
+
+static PyMethodDef functions[] = {
+    { "_stand_in", stand_in, METH_VARARGS, stand_in_doc },
+    { 0 },
+};
+
+int
+stand_in_register(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    return state_add_type(module, &state->Aside_type, &Aside_spec, NULL) < 0 ? -1
+                                                                             : PyModule_AddFunctions(module, functions);
+}

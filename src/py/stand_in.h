@@ -1,0 +1,32 @@
+/* Methods of ours that stand in for asyncio's, and step aside where somebody has replaced those.  Layer: py. */
+#ifndef AC_PY_STAND_IN_H
+#define AC_PY_STAND_IN_H
+
+#include "py/dict_watch.h"
+
+/* The groups of methods, and who wants to hear of a change. */
+struct stand_ins {
+    struct stand_in **groups; /* private */
+    size_t count;
+    /* Called after a change, in the middle of it as a watcher's callback: takes the shortcuts back until they are decided upon
+       again.  Runs no Python. */
+    void (*changed)(struct state *state);
+};
+
+/* Looks for replaced code, and on 3.11 for changed dictionaries.  Returns 0 or -1. */
+int stand_ins_look(struct state *state);
+
+/* A watched dictionary changes.  Returns 0, or -1 with MemoryError set. */
+int stand_ins_change(struct state *state, const struct change *change);
+
+/* Whether `value`, found under `name`, is asyncio's function as it was, with all that it needs, so that ours does the same. */
+bool stand_in_is_stock(struct state *state, PyObject *name, PyObject *value);
+
+/* Whether that method of the class `type`, or of one of ours from which it derives, has stepped aside. */
+bool stand_in_is_aside(struct state *state, PyTypeObject *type, PyObject *name);
+
+int stand_ins_traverse(struct stand_ins *stand_ins, visitproc visit, void *arg);
+void stand_ins_clear(struct stand_ins *stand_ins);
+int stand_in_register(PyObject *module);
+
+#endif
