@@ -531,7 +531,15 @@ def _step_aside() -> None:
         "create_future": ((futures, "Future", _core.Future),),
         "create_task": ((tasks, "Task", _core.Task),),
     }
-    methods = ("call_later", "get_debug", "is_closed", "is_running", "run_forever", "run_until_complete", "stop")
+    methods = (
+        "call_later",
+        "get_debug",
+        "is_closed",
+        "is_running",
+        "run_forever",
+        "run_until_complete",
+        "stop",
+    )
     for name in (*needs, *methods):
         _core._stand_in(Loop, unix_events.SelectorEventLoop, (name,), needs.get(name, ()))
 

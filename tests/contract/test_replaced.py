@@ -123,7 +123,9 @@ def test_what_the_library_calls_itself(impl, loop):
 
 def test_mock_patch_object(impl, loop):
     async def main():
-        with mock.patch.object(asyncio.BaseEventLoop, "call_later", autospec=True, return_value=7) as call_later:
+        with mock.patch.object(
+            asyncio.BaseEventLoop, "call_later", autospec=True, return_value=7
+        ) as call_later:
             assert loop.call_later(1, int) == 7
             call_later.assert_called_once_with(loop, 1, int)
         assert loop.call_later(0, int) != 7
@@ -141,7 +143,7 @@ def test_code_replaced(impl, loop):
     seen = []
 
     def create_task(self, coro, **kwargs):
-        return _copy_of_create_task(self, coro, kwargs)
+        return _copy_of_create_task(self, coro, kwargs)  # noqa: F821
 
     def forward(self, coro, kwargs):
         seen.append(coro)
