@@ -306,7 +306,11 @@ handle_cancel(Handle *self)
         Py_XSETREF(self->cancelled_repr, repr);
     }
     if (loop != NULL && is_timer(self)) {
-        loop_remove_timer(loop, &((TimerHandle *)self)->timer);
+        TimerHandle *timer = (TimerHandle *)self;
+        if (heap_node_queued(&timer->timer.node)) {
+            timer->cancelled_in = loop->cancelled_in = loop->turn + 1;
+        }
+        loop_remove_timer(loop, &timer->timer);
     }
     handle_drop_callback(self);
     return 0;
@@ -513,10 +517,27 @@ TimerHandle_get_when(TimerHandle *self, void *Py_UNUSED(closure))
     return TimerHandle_when(self, NULL);
 }
 
+/* asyncio leaves a cancelled timer in its heap until a turn finds it to be the first.  One that was cancelled since the turn began
+   may be before it. */
+static bool
+cancelled_but_scheduled(TimerHandle *self)
+{
+    Loop *loop = loop_cast(self->handle.state, self->handle.loop);
+    if (self->cancelled_in == 0 || loop == NULL) {
+        return false;
+    }
+    const struct heap_entry *first = heap_first(&loop->timers);
+    bool is_first = first == NULL || first->deadline_ns >= clock_ns_not_before(self->when);
+    if (loop->turn >= loop->cancelled_in && is_first) {
+        self->cancelled_in = 0;
+    }
+    return self->cancelled_in != 0;
+}
+
 static PyObject *
 TimerHandle_get_scheduled(TimerHandle *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(heap_node_queued(&self->timer.node));
+    return PyBool_FromLong(heap_node_queued(&self->timer.node) || cancelled_but_scheduled(self));
 }
 
 static Py_hash_t

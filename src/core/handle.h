@@ -29,8 +29,9 @@ typedef struct {
 typedef struct {
     Handle handle;
     struct timer timer;
-    double when;          /* seconds of loop.time() */
-    PyObject *given_when; /* owned or NULL: what call_at() was given, where that is no float */
+    double when;           /* seconds of loop.time() */
+    uint64_t cancelled_in; /* 1 + the turn of the loop in which cancel() took it out of the heap; 0: it did not */
+    PyObject *given_when;  /* owned or NULL: what call_at() was given, where that is no float */
 } TimerHandle;
 
 /* A handle for callback(*args) in `context`, NULL for a copy of the current one.  In debug mode it remembers where it

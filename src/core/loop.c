@@ -451,6 +451,7 @@ poll_and_run(Loop *loop, bool must_poll)
     if (AC_UNLIKELY(loop_class_changed(loop)) && loop_decide_fused(loop) < 0) {
         return -1;
     }
+    loop->turn++;
     int64_t now_ns = 0;
     bool timers;
     if (must_poll || poll_is_due(loop, &now_ns)) {
@@ -697,6 +698,8 @@ loop_decide_fused(Loop *loop)
     loop->undecided = false;
     loop->class_version = Py_TYPE(loop)->tp_version_tag;
     loop->clock_version = compat_dict_version(state->time_dict);
+    loop->tasks_version = compat_dict_version(state->asyncio_tasks_dict);
+    loop->futures_version = compat_dict_version(state->asyncio_futures_dict);
     return 0;
 }
 

@@ -85,10 +85,14 @@ struct Loop {
     unsigned prompt_polls;  /* so many of the next turns poll although work is queued: loop_poll_promptly() */
     unsigned passes;        /* turns since the last poll */
     int64_t polled_ns;      /* when it was */
+    uint64_t turn;          /* how many have begun */
+    uint64_t cancelled_in;  /* 1 + the turn in which a timer was cancelled last */
     uint64_t fork_generation;
-    uint64_t class_version;  /* 3.11: of its class when `fused` was decided, */
-    uint64_t clock_version;  /* and of the module `time` */
-    unsigned long thread_id; /* of the thread that runs it; 0: none */
+    uint64_t class_version;   /* 3.11: of its class when `fused` was decided, */
+    uint64_t clock_version;   /* and of the modules `time`, */
+    uint64_t tasks_version;   /* asyncio.tasks */
+    uint64_t futures_version; /* and asyncio.futures */
+    unsigned long thread_id;  /* of the thread that runs it; 0: none */
 
     PyObject *running_holder;         /* owned; while it runs, on 3.11: loop_running_fused() */
     PyObject *entered_task;           /* owned; the task published as current in this loop: registry.h */
@@ -147,9 +151,11 @@ int loop_run(Loop *loop);
 /* Re-reads which methods are overridden. Returns 0 or -1. */
 int loop_decide_fused(Loop *loop);
 
-/* Whether the class of the loop, or the module `time`, has changed since, which on 3.11 nobody tells. */
+/* Whether the class of the loop, or a module that it goes by, has changed since, which on 3.11 nobody tells. */
 static inline bool loop_class_changed(Loop *loop);
 static inline bool loop_clock_changed(Loop *loop);
+static inline bool loop_tasks_changed(Loop *loop);
+static inline bool loop_futures_changed(Loop *loop);
 
 /* After a change of debug or closed: keeps state->debug_loops up to date. */
 void loop_count_debug(Loop *loop);
@@ -199,6 +205,18 @@ static inline bool
 loop_clock_changed(Loop *loop)
 {
     return !COMPAT_DICT_WATCHERS && compat_dict_version(loop->state->time_dict) != loop->clock_version;
+}
+
+static inline bool
+loop_tasks_changed(Loop *loop)
+{
+    return !COMPAT_DICT_WATCHERS && compat_dict_version(loop->state->asyncio_tasks_dict) != loop->tasks_version;
+}
+
+static inline bool
+loop_futures_changed(Loop *loop)
+{
+    return !COMPAT_DICT_WATCHERS && compat_dict_version(loop->state->asyncio_futures_dict) != loop->futures_version;
 }
 
 static inline bool

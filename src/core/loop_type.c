@@ -208,7 +208,8 @@ static PyObject *
 Loop_create_future(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self), create_future, NULL, 0, NULL, &aside)) {
+    if (CALLED_ASIDE(self, loop_class_changed(self) || loop_futures_changed(self), create_future, NULL, 0, NULL,
+                     &aside)) {
         return aside;
     }
     return (PyObject *)future_new(self->state, (PyObject *)self);
@@ -222,7 +223,8 @@ Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
 {
     struct state *state = self->state;
     PyObject *name = NULL, *context = NULL, *eager = NULL, *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self), create_task, args, nargs, kwnames, &aside)) {
+    if (CALLED_ASIDE(self, loop_class_changed(self) || loop_tasks_changed(self), create_task, args, nargs, kwnames,
+                     &aside)) {
         return aside;
     }
     Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;

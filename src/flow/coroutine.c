@@ -268,6 +268,22 @@ coroutine_get_state(Coroutine *self, void *Py_UNUSED(closure))
     return PyUnicode_InternFromString(names[self->coroutine_state]);
 }
 
+/* inspect.getcoroutinestate() tells by it whether the coroutine has ended, and stacks of tasks are made of it.  There is none, so
+   each time one is made that stands at the coroutine's name. */
+static PyObject *
+coroutine_get_frame(Coroutine *self, void *Py_UNUSED(closure))
+{
+    if (self->coroutine_state == COROUTINE_CLOSED) {
+        Py_RETURN_NONE;
+    }
+    PyObject *code = (PyObject *)PyCode_NewEmpty("<asyncio_c>", self->body->name, 1);
+    PyObject *globals = code ? PyDict_New() : NULL;
+    PyFrameObject *frame = globals ? PyFrame_New(PyThreadState_Get(), (PyCodeObject *)code, globals, NULL) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(globals);
+    return (PyObject *)frame;
+}
+
 static PyObject *
 get_none(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
 {
@@ -291,7 +307,8 @@ PyGetSetDef coroutine_getset[] = {
     { "__qualname__", (getter)coroutine_get_qualname, NULL, NULL, NULL },
     { "cr_running", (getter)coroutine_get_running, NULL, NULL, NULL },
     { "cr_suspended", (getter)coroutine_get_suspended, NULL, NULL, NULL },
-    { "cr_frame", get_none, NULL, "None: it has no Python frame.", NULL },
+    { "cr_frame", (getter)coroutine_get_frame, NULL, "A frame of its name, without locals; None when it has ended.",
+      NULL },
     { "cr_origin", get_none, NULL, "None: in debug mode the coroutine is asyncio's own.", NULL },
     { AC_PY315 ? "cr_state" : NULL, (getter)coroutine_get_state, NULL, NULL, NULL },
     { 0 },

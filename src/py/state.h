@@ -75,6 +75,8 @@
     X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled") \
     X(release_waiter, "asyncio.tasks", "_release_waiter")                             \
     X(time_dict, "time", "__dict__")                                                  \
+    X(asyncio_tasks_dict, "asyncio.tasks", "__dict__")                                \
+    X(asyncio_futures_dict, "asyncio.futures", "__dict__")                            \
     X(ABCMeta, "abc", "ABCMeta")                                                      \
     X(CoroutineType, "types", "CoroutineType")                                        \
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")

@@ -36,6 +36,26 @@ def test_attributes(loop):
     assert handle._callback is None and handle._args is None
 
 
+def test_cancelled_timer_stays_scheduled_until_a_turn(virtual):
+    """`_scheduled` tells whether the timer is in the loop's heap, which a cancelled one leaves when a turn finds it first."""
+    loop, _ = virtual
+    first, second = loop.call_later(100, int), loop.call_later(200, int)
+    assert first._scheduled is True
+    second.cancel()
+    support.run_once(loop)
+    assert second._scheduled is True
+    first.cancel()
+    first.cancel()
+    assert (first._scheduled, second._scheduled) == (True, True)
+    support.run_once(loop)
+    assert (first._scheduled, second._scheduled) == (False, False)
+    third = loop.call_later(1, int)
+    support.run_once(loop, 3)
+    assert third._scheduled is False
+    third.cancel()
+    assert third._scheduled is False
+
+
 def test_run(loop):
     """Tests and debuggers call handle._run()."""
     ran = []

@@ -122,16 +122,6 @@ def test_steps_and_callbacks_do_not_pass_through_handle_run(impl, loop, monkeypa
     assert bool(calls) != impl.native_loop
 
 
-def test_class_put_in_the_place_of_task_is_not_what_the_loop_makes(impl, loop, monkeypatch):
-    class Task(asyncio.Task):
-        pass
-
-    monkeypatch.setattr(asyncio.tasks, "Task", Task)
-    task = loop.create_task(asyncio.sleep(0))
-    assert (type(task) is Task) != impl.native_loop
-    loop.run_until_complete(task)
-
-
 def test_run_once_is_not_what_runs(impl):
     class Loop(impl.Loop):
         def _run_once(self):
@@ -250,11 +240,11 @@ def test_numeric_address_is_looked_up_without_a_thread(impl, loop):
 
 
 @pytest.mark.parametrize("name", ["sleep", "wait"])
-def test_native_coroutines_have_neither_code_nor_frame(impl, loop, name):
+def test_native_coroutines_have_no_code(impl, loop, name):
     coroutine = impl.sleep(0) if name == "sleep" else impl.wait([loop.create_future()])
     assert asyncio.iscoroutine(coroutine)
     native = impl.native_names
-    assert (coroutine.cr_frame is None) == native
+    assert (coroutine.cr_frame.f_code.co_filename == "<asyncio_c>") == native
     assert hasattr(coroutine, "cr_code") == hasattr(coroutine, "cr_await") == (not native)
     coroutine.close()
 

@@ -148,7 +148,6 @@ def test_resumed_by_hand_while_it_waits(impl, loop, name):
         support.run_once(loop)
 
 
-@pytest.mark.skipif(not support.PY315, reason="before 3.15 the state is found by the frame")
 def test_coroutine_state(impl):
     sleeper = impl.sleep(0)
     states = [inspect.getcoroutinestate(sleeper)]
@@ -157,6 +156,46 @@ def test_coroutine_state(impl):
     sleeper.close()
     states.append(inspect.getcoroutinestate(sleeper))
     assert states == [inspect.CORO_CREATED, inspect.CORO_SUSPENDED, inspect.CORO_CLOSED]
+
+
+def test_coroutine_state_while_it_runs(impl, loop):
+    """Something that the coroutine itself calls asks for its state."""
+    states = []
+
+    def create_future():
+        states.append(inspect.getcoroutinestate(sleeper))
+        return future
+
+    async def main():
+        return await sleeper
+
+    future = loop.create_future()
+    future.set_result(None)
+    sleeper = impl.sleep(3600)
+    loop.create_future = create_future
+    try:
+        loop.run_until_complete(main())
+    finally:
+        del loop.create_future
+    assert states == [inspect.CORO_RUNNING]
+
+
+def test_frame_of_the_coroutine(impl, loop):
+    """What looks into a coroutine by its frame finds one until it has ended."""
+
+    async def main():
+        sleeper = impl.sleep(1e-6)
+        assert sleeper.cr_frame.f_code.co_name == "sleep"
+        assert sleeper.cr_frame.f_back is None
+        inspect.getcoroutinelocals(sleeper)
+        task = loop.create_task(sleeper)
+        await impl.sleep(0)
+        assert [frame.f_code.co_name for frame in task.get_stack()] == ["sleep"]
+        await task
+        assert sleeper.cr_frame is None
+        assert inspect.getcoroutinelocals(sleeper) == {}
+
+    loop.run_until_complete(main())
 
 
 def test_cannot_be_awaited_twice(impl, loop):
