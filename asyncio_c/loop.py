@@ -32,7 +32,7 @@ from collections.abc import MutableMapping
 from types import NoneType
 from typing import Any
 
-from . import _core, _registry, nesting, transports
+from . import _core, _registry, nesting, selector_view, transports
 
 _registry.register()
 
@@ -50,15 +50,20 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     Mirrors asyncio's event loop ("Event Loop"). Subclasses may override any method, and methods may be set on an
     instance: the shortcuts of the C core that would bypass it are not taken then.
 
+    selector: waits for descriptors in the place of the C poller, as it does for asyncio.SelectorEventLoop; slower.
     Raises OSError if the process is out of file descriptors.
     """
 
     _nesting_allowed = False  # for all loops, by allow_nesting()
+    _has_left_poller = False  # it waits by a Python selector
 
-    def __init__(self) -> None:
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         # Not the selector loop's __init__, which would open a selector and a pair of sockets that we do not need.
         base_events.BaseEventLoop.__init__(self)
-        self._selector = _Watches(self)
+        brought = selector if selector is not None else selector_view.replaced_default()
+        chosen = brought if brought is not None else selector_view.of(self)
+        base_events.logger.debug("Using selector: %s", chosen.__class__.__name__)
+        self._current_selector: Any = chosen
         self._transports = _Transports()
         self._signal_handlers: dict[int, events.Handle] = {}
         # Weak: a server that fails to start is forgotten, and nobody would take its socket out of here.
@@ -69,6 +74,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._signals_are_the_parents = False  # the sockets were made before this process was forked
         self._awaited: list[Any] = []  # by the runs until complete, the innermost last
         self._initialized()
+        if brought is not None:
+            self._wait_by(brought)
 
     # ---- Running and closing ----
 
@@ -180,14 +187,43 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         if "_awaited" in self.__dict__:
             super().__del__()
 
-    def _add_callback(self, handle: events.Handle) -> None:
-        """Queue a handle of asyncio's own."""
-        if not handle._cancelled:
-            self.call_soon(handle._run)  # which enters the handle's context
+    # ---- Waiting by a Python selector ----
+
+    @property
+    def _selector(self) -> Any:
+        return self._current_selector
+
+    @_selector.setter
+    def _selector(self, selector: Any) -> None:
+        if selector is not None and selector is not self._current_selector:
+            selector_view.make_real(self._current_selector)  # which the new one may wrap
+        self._current_selector = selector
+
+    def _wait_by(self, selector: Any) -> None:
+        """Wait by this selector from now on, in which all that is watched gets registered; see src/core/selector.c."""
+        self._has_left_poller = True
+        for fileobj, _, events_mask, handles in self._leave_poller():
+            # What was closed behind our back nobody can watch, nor what has its number now.
+            with contextlib.suppress(KeyError, ValueError, OSError):
+                selector.register(fileobj, events_mask, handles)
+        self._make_self_pipe()
+
+    def _wait_by_selector(self, busy: bool, when: float | None) -> None:
+        """Wait once, as asyncio's loop does: the core's way to wait when it has left its poller."""
+        timeout: float | None = None
+        if busy:
+            timeout = 0
+        elif when is not None:
+            timeout = min(max(0, when - self.time()), base_events.MAXIMUM_SELECT_TIMEOUT)
+        self._process_events(self._selector.select(timeout))
 
     # ---- The sockets behind signal.set_wakeup_fd() ----
 
-    # asyncio's add_signal_handler() asks for _csock, and only it: threads wake the loop by other means.
+    # Threads wake the C poller by other means, and asyncio's add_signal_handler() asks for _csock, and only it: so they are
+    # opened when they are needed.
+
+    def _make_self_pipe(self) -> None:
+        self._open_signal_sockets()
 
     @property
     def _csock(self) -> socket.socket:
@@ -551,23 +587,6 @@ class _Transports(_core.FdMap, MutableMapping[int, Any]):
     """The transports by descriptor, held weakly: what asyncio's loop has a WeakValueDictionary for."""
 
 
-class _Watches:
-    """What asyncio's transports ask of a selector for their representation, and how it is closed: a view of the poller."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = weakref.ref(loop)
-
-    def get_key(self, fd: int) -> selectors.SelectorKey:
-        loop = self._loop()
-        watched = loop._watched(fd) if loop is not None else 0
-        if not watched:
-            raise KeyError(fd)
-        return selectors.SelectorKey(fd, fd, watched, None)
-
-    def close(self) -> None:
-        """Do nothing: the poller is the C loop's to close."""
-
-
 _loops_with_signal_sockets: weakref.WeakSet[Loop] = weakref.WeakSet()
 
 
@@ -584,7 +603,8 @@ def _after_fork_in_child() -> None:
     numbers = set()
     for loop in list(_loops_with_signal_sockets):
         if loop._signal_sockets is not None:
-            loop._signals_are_the_parents = True
+            # What a Python selector watches in the parent it watches in the child, as asyncio's.
+            loop._signals_are_the_parents = not loop._has_left_poller
             numbers.add(loop._signal_sockets[1].fileno())
     if numbers:
         # asyncio does so from Python 3.12 on. Elsewhere than in the main interpreter it is refused.

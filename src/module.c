@@ -1,4 +1,5 @@
 /* The module asyncio_c._core: multi-phase init, all state in struct state.  Exports PyInit__core and nothing else. */
+#include "core/foreign_handle.h"
 #include "core/future.h"
 #include "core/handle.h"
 #include "core/loop.h"
@@ -113,6 +114,7 @@ module_exec(PyObject *module)
     static int (*const registers[])(PyObject *) = {
         stand_in_register,
         handle_register,
+        foreign_handle_register,
         loop_register,
         future_iter_register,
         future_register,

@@ -257,6 +257,14 @@ timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *cal
     return self;
 }
 
+double
+timer_when(struct state *state, const struct heap_entry *entry)
+{
+    struct timer *timer = AC_CONTAINER_OF(entry->node, struct timer, node);
+    PyObject *owner = timer->runnable->owner;
+    return Py_TYPE(owner) == state->TimerHandle_type ? ((TimerHandle *)owner)->when : clock_seconds(entry->deadline_ns);
+}
+
 static bool
 is_timer(Handle *self)
 {

@@ -34,6 +34,12 @@ typedef struct {
     PyObject *given_when;  /* owned or NULL: what call_at() was given, where that is no float */
 } TimerHandle;
 
+static inline bool
+handle_check(struct state *state, PyObject *object)
+{
+    return Py_TYPE(object) == state->Handle_type || Py_TYPE(object) == state->TimerHandle_type;
+}
+
 /* A handle for callback(*args) in `context`, NULL for a copy of the current one.  In debug mode it remembers where it
    was made.  New reference, not queued; a Handle is not yet known to the garbage
    collector, which the ready queue needs not and other places must see to. */
@@ -41,6 +47,9 @@ Handle *handle_new(struct state *state, PyObject *loop, PyObject *callback, PyOb
                    PyObject *context);
 TimerHandle *timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *context);
+
+/* When a timer in the heap is due, in seconds of loop.time(): what it was given, or what its deadline comes to. */
+double timer_when(struct state *state, const struct heap_entry *entry);
 
 /* What Handle.cancel() does.  Returns 0 or -1.  Runs Python. */
 int handle_cancel(Handle *handle);

@@ -14,7 +14,9 @@
    work sees it and writes to the waker, or came before and the queue was not empty: no wake-up is lost. */
 #include "core/loop.h"
 
+#include "core/handle.h"
 #include "core/registry.h"
+#include "core/selector.h"
 #include "py/errors.h"
 #include "py/running.h"
 
@@ -45,14 +47,20 @@ loop_push_open(Loop *loop, struct runnable *runnable)
     return loop_check_closed(loop) < 0 ? -1 : loop_push(loop, runnable);
 }
 
-void
+int
 loop_wake(Loop *loop)
 {
-    /* In a forked child it is the parent's thread that slept, and the waker is the parent's, or another file by now. */
-    if (loop->sleeping && loop->fork_generation == loop->state->fork_generation) {
+    if (loop->sleeping) {
+        if (AC_UNLIKELY(loop->selects)) {
+            return selector_wake(loop);
+        }
+        if (loop->fork_generation != loop->state->fork_generation) {
+            return 0; /* in a forked child it is the parent's thread that slept, and the waker is the parent's, or another file */
+        }
         loop->sleeping = false; /* once is enough, though it may be long until the loop's thread has the GIL */
         waker_wake(&loop->waker);
     }
+    return 0;
 }
 
 int
@@ -152,6 +160,19 @@ loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
     return error < 0 ? raise_errno(error) : 0;
 }
 
+int
+loop_select(Loop *loop)
+{
+    if (!loop->selects) {
+        (void)loop_wake(loop);
+        loop->poller
+            .watch_count++; /* what the selector watches: no turn goes without a poll because of nothing to find */
+    }
+    loop->selects = true;
+    loop->sleeping = true;
+    return loop_decide_fused(loop);
+}
+
 static int
 waker_ready(Loop *loop, struct loop_watch *Py_UNUSED(watch), unsigned Py_UNUSED(events))
 {
@@ -206,6 +227,9 @@ static int
 loop_poll(Loop *loop)
 {
     int64_t timeout_ns;
+    if (AC_UNLIKELY(loop->selects)) {
+        return selector_wait(loop);
+    }
     /* The C half may be closed while the Python half is not, or be closed by a callback of this run. */
     if (loop_check_closed(loop) < 0 || check_forked(loop) < 0) {
         return -1;
@@ -233,7 +257,8 @@ loop_poll(Loop *loop)
         Py_BEGIN_ALLOW_THREADS
         count = poller_wait(&loop->poller, timeout_ns);
         Py_END_ALLOW_THREADS
-        loop->sleeping = false;
+        loop->sleeping =
+            loop->selects; /* since another thread has brought a selector: nothing is watched here any more */
         if (loop->running_holder != NULL) {
             loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
         }
@@ -264,18 +289,52 @@ loop_poll(Loop *loop)
     return 0;
 }
 
+static int
+queue_timer(Loop *loop, struct timer *timer)
+{
+    if (ring_push(&loop->ready, timer->runnable) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    heap_remove(&loop->timers, &timer->node); /* its reference goes to the queue */
+    return 0;
+}
+
 /* Moves the timers that are due into the queue. */
 static int
 queue_due_timers(Loop *loop, int64_t now_ns)
 {
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL && first->deadline_ns <= now_ns) {
-        struct timer *timer = AC_CONTAINER_OF(first->node, struct timer, node);
-        if (ring_push(&loop->ready, timer->runnable) < 0) {
-            PyErr_NoMemory();
+        if (queue_timer(loop, AC_CONTAINER_OF(first->node, struct timer, node)) < 0) {
             return -1;
         }
-        heap_remove(&loop->timers, &timer->node); /* its reference goes to the queue */
+    }
+    return 0;
+}
+
+/* Likewise by somebody else's clock, of which asyncio knows the resolution.  In floating point, as asyncio: a virtual clock
+   that was moved by the difference between two times may be the last digit short of the second. */
+AC_COLD static int
+queue_timers_of_clock(Loop *loop)
+{
+    if (loop_clock_changed(loop) && loop_decide_fused(loop) < 0) {
+        return -1;
+    }
+    PyObject *time = PyObject_CallMethodNoArgs((PyObject *)loop, loop->state->str_time);
+    PyObject *digit = time ? PyObject_GetAttrString((PyObject *)loop, "_clock_resolution") : NULL;
+    double now = digit ? PyFloat_AsDouble(time) : 0.0, resolution = digit ? PyFloat_AsDouble(digit) : 0.0;
+    Py_XDECREF(time);
+    Py_XDECREF(digit);
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    double end = now + (AC_PY315 ? fmax(resolution, nextafter(now, INFINITY) - now) : resolution);
+    const struct heap_entry *first;
+    while ((first = heap_first(&loop->timers)) != NULL && !(timer_when(loop->state, first) >= end)) {
+        if (queue_timer(loop, AC_CONTAINER_OF(first->node, struct timer, node)) < 0) {
+            return -1;
+        }
     }
     return 0;
 }
@@ -289,7 +348,7 @@ handle_of(Loop *loop, struct runnable *runnable)
 {
     PyObject *owner = Py_NewRef(runnable->owner); /* an allocation may collect what takes it out of the queue */
     PyObject *handle = runnable->ops->as_handle(runnable, loop);
-    if (handle != NULL && !PyObject_GC_IsTracked(handle)) {
+    if (handle != NULL && handle_check(loop->state, handle) && !PyObject_GC_IsTracked(handle)) {
         PyObject_GC_Track(handle);
     }
     Py_DECREF(owner);
@@ -470,10 +529,8 @@ poll_and_run(Loop *loop, bool must_poll)
         return -1;
     }
     if (timers) {
-        if (AC_UNLIKELY(loop->time_overridden || loop_clock_changed(loop)) && loop_now(loop, &now_ns) < 0) {
-            return -1;
-        }
-        if (queue_due_timers(loop, now_ns) < 0) {
+        bool by_method = loop->time_overridden || loop_clock_changed(loop);
+        if ((AC_UNLIKELY(by_method) ? queue_timers_of_clock(loop) : queue_due_timers(loop, now_ns)) < 0) {
             return -1;
         }
     }
@@ -694,7 +751,7 @@ loop_decide_fused(Loop *loop)
     loop->make_transport_overridden = overridden[BYPASSED__make_socket_transport];
     loop->add_reader_overridden = overridden[BYPASSED__add_reader];
     loop->debug_overridden = overridden[BYPASSED_get_debug];
-    loop->fused = loop->initialized && !any && !loop->debug;
+    loop->fused = loop->initialized && !any && !loop->debug && !loop->selects;
     loop->undecided = false;
     loop->class_version = Py_TYPE(loop)->tp_version_tag;
     loop->clock_version = compat_dict_version(state->time_dict);

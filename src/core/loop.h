@@ -75,18 +75,20 @@ struct Loop {
     bool debug_overridden;          /* get_debug() is */
     bool make_transport_overridden; /* _make_socket_transport() is */
     bool add_reader_overridden;     /* _add_reader() is */
+    bool selects;                   /* it waits by loop._selector, which somebody has brought: selector.h */
     bool initialized;
     bool closed;
     bool stopping;
     bool debug;
-    bool debug_counted;     /* in state->debug_loops: it is in debug mode, and not closed */
-    bool running_entries;   /* a callback or step runs, after which what it deferred is done */
-    volatile bool sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work writes to the waker */
-    unsigned prompt_polls;  /* so many of the next turns poll although work is queued: loop_poll_promptly() */
-    unsigned passes;        /* turns since the last poll */
-    int64_t polled_ns;      /* when it was */
-    uint64_t turn;          /* how many have begun */
-    uint64_t cancelled_in;  /* 1 + the turn in which a timer was cancelled last */
+    bool debug_counted;   /* in state->debug_loops: it is in debug mode, and not closed */
+    bool running_entries; /* a callback or step runs, after which what it deferred is done */
+    volatile bool
+        sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work wakes it; if it selects, always */
+    unsigned prompt_polls; /* so many of the next turns poll although work is queued: loop_poll_promptly() */
+    unsigned passes;       /* turns since the last poll */
+    int64_t polled_ns;     /* when it was */
+    uint64_t turn;         /* how many have begun */
+    uint64_t cancelled_in; /* 1 + the turn in which a timer was cancelled last */
     uint64_t fork_generation;
     uint64_t class_version;   /* 3.11: of its class when `fused` was decided, */
     uint64_t clock_version;   /* and of the modules `time`, */
@@ -110,8 +112,8 @@ int loop_push_open(Loop *loop, struct runnable *runnable);
 /* Raises what call_soon() on a closed loop raises.  Returns 0 or -1. */
 int loop_check_closed(Loop *loop);
 
-/* Makes the loop look at its queue, if it sleeps.  Any thread. */
-void loop_wake(Loop *loop);
+/* Makes the loop look at its queue, if it sleeps.  Any thread.  Returns 0, or -1 where it selects.  Runs Python there. */
+int loop_wake(Loop *loop);
 
 /* Nanoseconds of loop.time(), overridden or not.  Returns 0 or -1 with an exception set.  Runs Python. */
 int loop_now(Loop *loop, int64_t *now_ns);
@@ -139,6 +141,9 @@ static inline void loop_poll_promptly(Loop *loop);
 /* Memory of LOOP_SCRATCH_SIZE bytes for one read, good until Python runs.  NULL with MemoryError set. */
 char *loop_scratch(Loop *loop);
 
+/* From now on the loop waits by loop._selector, where all that it watched is to be registered.  Returns 0 or -1. */
+int loop_select(Loop *loop);
+
 /* Changes what a watch wants.  Returns 0, or -1 with OSError set.  Afterwards, with 0, the watch may be freed. */
 int loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted);
 
@@ -147,6 +152,9 @@ int loop_run_once(Loop *loop, bool must_poll);
 
 /* Turns until stopped.  Runs Python. */
 int loop_run(Loop *loop);
+
+/* Calls asyncio's own method of that name on the loop: for what is cold, or overridden, or another version's way. */
+PyObject *loop_call_asyncio(Loop *loop, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* Re-reads which methods are overridden. Returns 0 or -1. */
 int loop_decide_fused(Loop *loop);

@@ -3,6 +3,7 @@
    Python's asyncio_c.Loop inherits from this and then from asyncio's BaseEventLoop, which sets and reads a few attributes
    of itself (_closed, _debug, _thread_id, _task_factory, ...).  Those that the C code needs are properties here, so that
    both halves see one state. */
+#include "core/foreign_handle.h"
 #include "core/future.h"
 #include "core/handle.h"
 #include "core/reader.h"
@@ -11,11 +12,10 @@
 #include "py/args.h"
 #include "py/errors.h"
 
-/* Calls BaseEventLoop's method of that name on `self`: for what is cold, or overridden, or another version's way. */
-static PyObject *
-call_base(Loop *self, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *
+loop_call_asyncio(Loop *self, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *method = PyObject_GetAttrString(self->state->BaseEventLoop, name);
+    PyObject *method = PyObject_GetAttrString(self->state->asyncio_SelectorEventLoop, name);
     PyObject *bound = method ? PyMethod_New(method, (PyObject *)self) : NULL;
     PyObject *result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
     Py_XDECREF(method);
@@ -119,7 +119,9 @@ Loop_call_soon_threadsafe(Loop *self, PyObject *const *args, Py_ssize_t nargs, P
     Handle *handle = call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
     if (handle != NULL) {
         handle->threadsafe = AC_PY314;
-        loop_wake(self);
+        if (AC_UNLIKELY(loop_wake(self) < 0)) {
+            Py_CLEAR(handle);
+        }
     }
     return (PyObject *)handle;
 }
@@ -184,7 +186,7 @@ Loop_call_later(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *k
     }
     /* Debug mode, an overridden clock, and numbers that are neither float nor int take asyncio's own way. */
     if (!self->fused || !(PyFloat_CheckExact(args[0]) || PyLong_CheckExact(args[0]))) {
-        return call_base(self, "call_later", args, nargs, kwnames);
+        return loop_call_asyncio(self, "call_later", args, nargs, kwnames);
     }
     double delay = PyFloat_AsDouble(args[0]);
     if ((delay == -1.0 && PyErr_Occurred()) || loop_check_closed(self) < 0) {
@@ -245,7 +247,7 @@ Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
         }
     }
     if (!plain) {
-        return call_base(self, "create_task", args, nargs, kwnames);
+        return loop_call_asyncio(self, "create_task", args, nargs, kwnames);
     }
     if (loop_check_closed(self) < 0) {
         return NULL;
@@ -335,8 +337,33 @@ Loop__run_deferred(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__write_to_self(Loop *self, PyObject *Py_UNUSED(ignored))
 {
-    loop_wake(self);
+    if (self->selects && !self->closed) {
+        return loop_call_asyncio(self, "_write_to_self", NULL, 0, NULL);
+    }
+    if (!self->selects) {
+        (void)loop_wake(self);
+    }
     Py_RETURN_NONE;
+}
+
+static PyObject *
+Loop__leave_poller(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    if (loop_check_closed(self) < 0) {
+        return NULL;
+    }
+    PyObject *watches = Loop__watches(self, NULL);
+    if (watches != NULL && (reader_detach_all(self) < 0 || loop_select(self) < 0)) {
+        Py_CLEAR(watches);
+    }
+    return watches;
+}
+
+static PyObject *
+Loop__own_descriptors(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    int poller = self->poller.backend == &poller_epoll ? self->poller.fd : -1;
+    return Py_BuildValue("(ii)", poller, self->waker.fd);
 }
 
 static PyObject *
@@ -582,8 +609,17 @@ PyDoc_STRVAR(_remove_reader_doc, "_remove_reader($self, fd, /)\n--\n\n"
                                  "Stop watching fd for reading.  Return True if it was watched.");
 PyDoc_STRVAR(_remove_writer_doc, "_remove_writer($self, fd, /)\n--\n\n"
                                  "Stop watching fd for writing.  Return True if it was watched.");
-PyDoc_STRVAR(_watched_doc, "_watched($self, fd, /)\n--\n\n"
-                           "Return what fd is watched for: selectors.EVENT_READ, EVENT_WRITE, both or 0.");
+PyDoc_STRVAR(_watched_doc,
+             "_watched($self, fd, /)\n--\n\n"
+             "Return how fd is watched by a reader or writer, as the fields of a selectors.SelectorKey, or "
+             "None.");
+PyDoc_STRVAR(_watches_doc, "_watches($self, /)\n--\n\nReturn a list of what _watched() tells of each descriptor.");
+PyDoc_STRVAR(_leave_poller_doc,
+             "_leave_poller($self, /)\n--\n\n"
+             "Wait by loop._selector from now on, as asyncio does; return what was watched, which is to "
+             "be registered there.");
+PyDoc_STRVAR(_own_descriptors_doc, "_own_descriptors($self, /)\n--\n\n"
+                                   "Return the descriptors of the C poller, -1 if it has none, and of the waker.");
 PyDoc_STRVAR(stop_doc, "stop($self, /)\n--\n\n"
                        "Stop the loop at the end of this turn, or of the first turn if it is not running.\n\n"
                        "asyncio documentation: Event Loop, Running and stopping the loop.");
@@ -604,6 +640,7 @@ PyDoc_STRVAR(check_closed_doc, "_check_closed($self, /)\n--\n\nRaise RuntimeErro
 PyDoc_STRVAR(write_to_self_doc, "_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.");
 PyDoc_STRVAR(timer_handle_cancelled_doc, "_timer_handle_cancelled($self, handle, /)\n--\n\n"
                                          "Do nothing: a cancelled timer has left the heap already.");
+PyDoc_STRVAR(add_callback_doc, "_add_callback($self, handle, /)\n--\n\nQueue a handle that is not cancelled.");
 PyDoc_STRVAR(initialized_doc, "_initialized($self, /)\n--\n\nSay that __init__ is done.");
 
 static PyMethodDef Loop_methods[] = {
@@ -626,12 +663,16 @@ static PyMethodDef Loop_methods[] = {
     { "_check_closed", (PyCFunction)Loop__check_closed, METH_NOARGS, check_closed_doc },
     { "_write_to_self", (PyCFunction)Loop__write_to_self, METH_NOARGS, write_to_self_doc },
     { "_timer_handle_cancelled", (PyCFunction)Loop__timer_handle_cancelled, METH_O, timer_handle_cancelled_doc },
+    { "_add_callback", (PyCFunction)Loop__add_callback, METH_O, add_callback_doc },
     { "_initialized", (PyCFunction)Loop__initialized, METH_NOARGS, initialized_doc },
     { "_add_reader", AC_FAST(Loop__add_reader), METH_FASTCALL | METH_KEYWORDS, _add_reader_doc },
     { "_add_writer", AC_FAST(Loop__add_writer), METH_FASTCALL | METH_KEYWORDS, _add_writer_doc },
     { "_remove_reader", (PyCFunction)Loop__remove_reader, METH_O, _remove_reader_doc },
     { "_remove_writer", (PyCFunction)Loop__remove_writer, METH_O, _remove_writer_doc },
     { "_watched", (PyCFunction)Loop__watched, METH_O, _watched_doc },
+    { "_watches", (PyCFunction)Loop__watches, METH_NOARGS, _watches_doc },
+    { "_leave_poller", (PyCFunction)Loop__leave_poller, METH_NOARGS, _leave_poller_doc },
+    { "_own_descriptors", (PyCFunction)Loop__own_descriptors, METH_NOARGS, _own_descriptors_doc },
     { 0 },
 };
 

@@ -15,6 +15,7 @@
 #include "core/reader.h"
 
 #include "core/handle.h"
+#include "core/selector.h"
 #include "py/args.h"
 #include "py/errors.h"
 
@@ -190,6 +191,10 @@ reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock, Py
             PyErr_Format(PyExc_RuntimeError, "File descriptor %d is used by the event loop", fd);
             return -1;
         }
+        if (loop->selects) {
+            PyErr_SetString(PyExc_RuntimeError, "the loop was given another selector meanwhile");
+            return -1;
+        }
         reader = calloc(1, sizeof(*reader));
         if (reader == NULL) {
             PyErr_NoMemory();
@@ -246,6 +251,9 @@ reader_watch(Loop *loop, int fd, int direction, PyObject *callback, PyObject *co
     if (loop_check_closed(loop) < 0) {
         return -1;
     }
+    if (AC_UNLIKELY(loop->selects)) {
+        return selector_watch(loop, fd, direction, callback, context);
+    }
     Handle *handle = reader_add(loop, fd, direction, NULL, callback, NULL, 0, context);
     Py_XDECREF(handle);
     return handle ? 0 : -1;
@@ -279,7 +287,17 @@ reader_remove(Loop *loop, int fd, int direction)
 int
 reader_unwatch(Loop *loop, int fd, int direction)
 {
-    return reader_remove(loop, fd, direction) < 0 ? -1 : 0;
+    int removed = reader_remove(loop, fd, direction);
+    if (removed == 0 && loop->selects) {
+        return selector_unwatch(loop, fd, direction);
+    }
+    return removed < 0 ? -1 : 0;
+}
+
+bool
+reader_may_watch(Loop *loop, int fd)
+{
+    return loop->selects || poller_find(&loop->poller, fd) != NULL;
 }
 
 bool
@@ -302,6 +320,12 @@ reader_wait_for_socket(Loop *loop, int fd, int direction, PyObject *sock, PyObje
     return handle;
 }
 
+AC_COLD static int
+unwatch_by_selector(Loop *loop, int fd, int direction, Handle *handle)
+{
+    return handle->cancelled ? 0 : selector_unwatch(loop, fd, direction); /* cancelled: somebody else waits there now */
+}
+
 int
 reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *handle)
 {
@@ -313,7 +337,8 @@ reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *ha
     struct reader *reader = loop->closed ? NULL : reader_find(loop, fd);
     if (reader == NULL || reader->handles[direction] != handle) {
         Py_XDECREF(weakref);
-        return 0; /* somebody else waits there now */
+        return AC_UNLIKELY(loop->selects) ? unwatch_by_selector(loop, fd, direction, handle)
+                                          : 0; /* or somebody else waits there */
     }
     if (direction == READER_WRITE || handle->cancelled) {
         Py_XDECREF(weakref);
@@ -332,6 +357,46 @@ reader_socket_done(Loop *loop, int fd, int direction, PyObject *sock, Handle *ha
     return result;
 }
 
+/* The fields of a selectors.SelectorKey, as asyncio registers it; NULL without an exception where there are no handles. */
+static PyObject *
+reader_as_key(const struct reader *reader)
+{
+    PyObject *reads = (PyObject *)reader->handles[READER_READ], *writes = (PyObject *)reader->handles[READER_WRITE];
+    if (reads == NULL && writes == NULL) {
+        return NULL;
+    }
+    int fd = reader->base.watch.fd;
+    unsigned events = (reads ? POLLER_READ : 0) | (writes ? POLLER_WRITE : 0);
+    /* Held, for an allocation may collect garbage, and that may remove the reader. */
+    PyObject *held[] = { Py_NewRef(reads ? reads : Py_None), Py_NewRef(writes ? writes : Py_None) };
+    PyObject *file = Py_XNewRef(reader->file);
+    if (file == NULL) {
+        file = PyLong_FromLong(fd);
+    }
+    PyObject *key = file ? Py_BuildValue("(OiI(OO))", file, fd, events, held[0], held[1]) : NULL;
+    Py_XDECREF(file);
+    Py_DECREF(held[0]);
+    Py_DECREF(held[1]);
+    return key;
+}
+
+int
+reader_detach_all(Loop *loop)
+{
+    /* The table may change with each that goes. */
+    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
+        struct reader *reader = reader_find(loop, (int)fd);
+        if (reader == NULL) {
+            continue;
+        }
+        if (loop_set_watch(loop, &reader->base, 0) < 0) {
+            return -1;
+        }
+        reader_close(&reader->base);
+    }
+    return 0;
+}
+
 /* ---- Python face ---- */
 
 static PyObject *
@@ -348,6 +413,9 @@ add_method(Loop *self, int direction, PyObject *const *args, Py_ssize_t nargs, P
     if (loop_check_closed(self) < 0) {
         return NULL;
     }
+    if (self->selects) {
+        return loop_call_asyncio(self, direction == READER_READ ? "_add_reader" : "_add_writer", args, nargs, kwnames);
+    }
     int fd = parse_fd(args[0]);
     if (fd < 0) {
         return NULL;
@@ -361,6 +429,10 @@ remove_method(Loop *self, int direction, PyObject *object)
 {
     if (self->closed) {
         Py_RETURN_FALSE;
+    }
+    if (self->selects) {
+        const char *name = direction == READER_READ ? "_remove_reader" : "_remove_writer";
+        return loop_call_asyncio(self, name, &object, 1, NULL);
     }
     int fd = parse_fd(object);
     if (fd < 0 && PyErr_ExceptionMatches(PyExc_OverflowError)) {
@@ -409,6 +481,22 @@ Loop__watched(Loop *self, PyObject *object)
     if (fd < 0) {
         return NULL;
     }
-    struct watch *watch = poller_find(&self->poller, fd);
-    return PyLong_FromUnsignedLong(watch ? watch->wanted : 0);
+    struct reader *reader = reader_find(self, fd);
+    PyObject *key = reader ? reader_as_key(reader) : NULL;
+    return key != NULL || PyErr_Occurred() ? key : Py_NewRef(Py_None);
+}
+
+PyObject *
+Loop__watches(Loop *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *list = PyList_New(0);
+    for (size_t fd = 0; list != NULL && fd < self->poller.watches_size; fd++) {
+        struct reader *reader = reader_find(self, (int)fd);
+        PyObject *key = reader ? reader_as_key(reader) : NULL;
+        if (key != NULL ? PyList_Append(list, key) < 0 : PyErr_Occurred() != NULL) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(key);
+    }
+    return list;
 }

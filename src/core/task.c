@@ -174,10 +174,12 @@ task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *nam
 int
 task_cancel_any(struct state *state, PyObject *future, PyObject *message)
 {
-    if (Py_TYPE(future) == state->Future_type) {
+    /* With a dictionary it may have a cancel() of its own, by which scopes shield a task. */
+    bool plain = future_is_exact(state, future) && ((Future *)future)->dict == NULL;
+    if (plain && Py_TYPE(future) == state->Future_type) {
         return future_cancel((Future *)future, message);
     }
-    if (Py_TYPE(future) == state->Task_type) {
+    if (plain && Py_TYPE(future) == state->Task_type) {
         /* A chain of tasks that await each other is as long as a program makes it. */
         if (Py_EnterRecursiveCall(" while cancelling a task")) {
             return -1;

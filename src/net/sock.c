@@ -124,13 +124,7 @@ wait_until_ready(SockCoroutine *self, PyObject **result)
 static PyObject *
 call_asyncio(Loop *loop, enum sock_operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *class = loop->state->asyncio_SelectorEventLoop;
-    PyObject *function = PyObject_GetAttrString(class, operation_name(operation));
-    PyObject *method = function ? PyMethod_New(function, (PyObject *)loop) : NULL;
-    PyObject *coroutine = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(function);
-    Py_XDECREF(method);
-    return coroutine;
+    return loop_call_asyncio(loop, operation_name(operation), args, nargs, kwnames);
 }
 
 static PySendResult

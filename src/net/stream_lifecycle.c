@@ -338,7 +338,7 @@ static int
 stop_watching(StreamTransport *self, PyObject *sock)
 {
     Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
-    if (AC_LIKELY(loop == NULL || loop->closed || poller_find(&loop->poller, self->fd) == NULL)) {
+    if (AC_LIKELY(loop == NULL || loop->closed || !reader_may_watch(loop, self->fd))) {
         return 0;
     }
     Py_INCREF(loop); /* which fileno() may take from the transport */

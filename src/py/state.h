@@ -17,6 +17,7 @@
     X(Aside, 0)              \
     X(Handle, 1024)          \
     X(TimerHandle, 1024)     \
+    X(ForeignHandle, 64)     \
     X(Loop, 1)               \
     X(FutureIter, 1024)      \
     X(Future, 1024)          \
@@ -38,7 +39,6 @@
 #define STATE_IMPORTS(X)                                                              \
     X(CancelledError, "asyncio.exceptions", "CancelledError")                         \
     X(InvalidStateError, "asyncio.exceptions", "InvalidStateError")                   \
-    X(BaseEventLoop, "asyncio.base_events", "BaseEventLoop")                          \
     X(asyncio_Handle, "asyncio.events", "Handle")                                     \
     X(asyncio_TimerHandle, "asyncio.events", "TimerHandle")                           \
     X(asyncio_Future, "_asyncio", "Future")                                           \

@@ -5,7 +5,6 @@ What is here is a promise neither to keep nor to end these differences: whoever 
 
 import asyncio
 import inspect
-import logging
 import os
 import select
 import socket
@@ -206,13 +205,6 @@ def test_another_file_under_the_number_of_a_living_socket(impl, loop):
         first.setblocking(False)
         by_epoll = impl.native_loop and os.environ.get("ASYNCIO_C_POLLER") != "poll"
         assert loop.run_until_complete(main()) != by_epoll
-
-
-def test_loop_takes_no_selector(impl):
-    assert ("selector" in inspect.signature(impl.Loop).parameters) != impl.native_loop
-    with support.recorded_logs(logging.DEBUG) as logs:
-        impl.new_event_loop().close()
-    assert any("Using selector" in str(log) for log in logs) != impl.native_loop
 
 
 def test_nagle_is_off_on_a_socket_of_no_named_protocol(impl, loop):
