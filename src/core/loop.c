@@ -517,6 +517,10 @@ poll_and_run(Loop *loop, bool must_poll)
         if (loop_poll(loop) < 0) {
             return -1;
         }
+        /* Here asyncio's loop runs bytecode.  What is ready is in the queue by now, for the next run. */
+        if (raise_async_exception() < 0) {
+            return -1;
+        }
         now_ns = clock_now_ns();
         loop->polled_ns = now_ns;
         loop->passes = 0;

@@ -183,8 +183,11 @@ coroutine_close(Coroutine *self, PyObject *Py_UNUSED(ignored))
 void
 coroutine_finalize(Coroutine *self)
 {
+    /* Ctrl-C may strike where a function in C returns, so between `sleep(0)` and its `await`, which it cannot do where sleep()
+       is in Python: whoever was interrupted has forgotten nothing. */
+    bool interrupted = PyErr_Occurred() != NULL && exception_leaves_loop();
     PyObject *result, *saved = compat_exception_take();
-    if (self->coroutine_state == COROUTINE_CREATED && self->state->warn_unawaited != NULL) {
+    if (self->coroutine_state == COROUTINE_CREATED && !interrupted && self->state->warn_unawaited != NULL) {
         result = PyObject_CallOneArg(self->state->warn_unawaited, (PyObject *)self);
     }
     else {

@@ -1,8 +1,8 @@
 /* What differs between the CPythons that we build for, and every use of a private name.  Layer: py.
 
    The only file that asks for PY_VERSION_HEX.  The AC_PYnnn constants are for plain `if`s in the code that follows a
-   version's behaviour.  Private: the layout of a context (compat_context), and where a thread keeps its running loop and
-   current task (compat_running). */
+   version's behaviour.  Private: the layout of a context (compat_context), where a thread keeps its running loop and current
+   task (compat_running), and the exception that another thread has set in it (compat_async_exception_is_set). */
 #ifndef AC_PY_COMPAT_H
 #define AC_PY_COMPAT_H
 
@@ -114,6 +114,14 @@ static inline PyObject *
 compat_current_context_borrow(void)
 {
     return PyThreadState_Get()->context;
+}
+
+/* Private: that another thread has set an exception in this one, PyThreadState_SetAsyncExc().  It is a field of the public
+   header, but of no documented structure; only the interpreter's own look is public, which it takes as it runs bytecode. */
+static inline int
+compat_async_exception_is_set(void)
+{
+    return PyThreadState_Get()->async_exc != NULL;
 }
 
 /* 3.12 gave the current exception as one object. */

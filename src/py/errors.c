@@ -1,8 +1,6 @@
 /* Between C's errors and Python's exceptions; errors.h is the manual.  Layer: py. */
 #include "py/errors.h"
 
-#include "base/macros.h"
-
 #include <errno.h>
 
 int
@@ -35,6 +33,23 @@ bool
 exception_leaves_loop(void)
 {
     return PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
+}
+
+/* Compiled each time: it is rare.  The exception shows no frame of this in its traceback. */
+int
+run_bytecode(void)
+{
+    PyObject *globals = PyDict_New();
+    PyObject *result = globals ? PyRun_String("None", Py_eval_input, globals, globals) : NULL;
+    Py_XDECREF(globals);
+    Py_XDECREF(result);
+    if (result != NULL) {
+        return 0;
+    }
+    PyObject *exception = compat_exception_take();
+    (void)PyException_SetTraceback(exception, Py_None);
+    compat_exception_restore_steal(exception);
+    return -1;
 }
 
 PyObject *

@@ -2,6 +2,7 @@
 #ifndef AC_PY_ERRORS_H
 #define AC_PY_ERRORS_H
 
+#include "base/macros.h"
 #include "py/compat.h"
 
 #include <stdbool.h>
@@ -19,6 +20,17 @@ void raise_instance_steal(PyObject *error);
 
 /* Whether the exception that is set must leave the loop: SystemExit or KeyboardInterrupt. */
 bool exception_leaves_loop(void);
+
+/* Has the interpreter run a little bytecode.  Returns 0 or -1.  Runs Python. */
+int run_bytecode(void);
+
+/* Raises what another thread has set in this one, PyThreadState_SetAsyncExc(), if there is something, and what else waits for
+   bytecode to run.  Returns 0 or -1.  Runs Python. */
+static inline int
+raise_async_exception(void)
+{
+    return AC_LIKELY(!compat_async_exception_is_set()) ? 0 : run_bytecode();
+}
 
 /* Between these two the exception is the one being handled, as in an `except` clause: sys.exc_info() shows it, and it becomes
    the context of what is raised. The second takes what the first has returned; neither can fail. */

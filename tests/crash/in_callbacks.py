@@ -1,12 +1,14 @@
 """Callbacks, handles, futures and the loop's own methods, called from where nobody would."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
+import threading
 import weakref
 
-from .table import attempt, case, cases, new_loop, turns
+from .table import Recorder, attempt, case, cases, new_loop, pair, turns
 
 
 @case
@@ -439,3 +441,48 @@ def destructor_opens_the_loop_that_is_closed(impl):
     attempt(loop.call_soon, loop.stop)
     attempt(loop.run_forever)
     attempt(loop.close)
+
+
+@case
+def exceptions_are_set_in_the_thread_everywhere(impl):
+    """PyThreadState_SetAsyncExc() in each kind of callback: it strikes there, or later, and the loop lives on."""
+
+    class Struck(Exception):
+        pass
+
+    def strike(*args):
+        thread_id = ctypes.c_ulong(threading.get_ident())
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread_id, ctypes.py_object(Struck))
+
+    class Protocol(Recorder):
+        def data_received(self, data):
+            strike()
+
+        def connection_lost(self, exc):
+            strike()
+
+    async def step(seconds):
+        await impl.sleep(seconds)
+        strike()
+        await impl.sleep(0)
+
+    async def good():
+        for seconds in 0, 0.001, 0:
+            await impl.sleep(seconds)
+        return "good"
+
+    with new_loop(impl) as loop:
+        tasks = [loop.create_task(step(seconds)) for seconds in (0, 0.001)]
+        tasks[0].add_done_callback(strike)
+        loop.call_soon(strike)
+        loop.call_later(0.0005, strike)
+        ours, theirs = pair()
+        with ours, theirs:
+            attempt(loop.run_until_complete, loop.create_connection(Protocol, sock=ours))
+            theirs.send(b"x")
+            theirs.close()
+            for _ in range(20):
+                attempt(turns, loop)
+        for task in tasks:
+            attempt(loop.run_until_complete, task)
+        assert loop.run_until_complete(good()) == "good"

@@ -12,8 +12,11 @@ The import of asyncio_c happens in `load`, not at import time, so that collectio
 import asyncio
 import concurrent.futures
 import contextlib
+import ctypes
 import gc
 import logging
+import os
+import platform
 import re
 import sys
 import types
@@ -84,6 +87,31 @@ def run_once(loop, times=1):
 def run_until_idle(loop, times=30):
     """Run enough iterations for every chain of wake-ups in these tests to end."""
     run_once(loop, times)
+
+
+# Numbers of epoll_wait, epoll_pwait, epoll_pwait2, poll, ppoll.
+_WAITS = {"x86_64": {232, 281, 441, 7, 271}, "aarch64": {22, 441, 73}}.get(platform.machine(), set())
+
+
+needs_system_calls_of_threads = pytest.mark.skipif(
+    not _WAITS or not os.access("/proc/self/syscall", os.R_OK),
+    reason="the kernel does not say which system call a thread is in",
+)
+
+
+def wait_until_asleep(native_id):
+    """In a thread: return when another thread of the process is in the system call in which a loop waits."""
+    number = None
+    while number not in _WAITS:
+        with open(f"/proc/self/task/{native_id}/syscall") as file:
+            first = file.read().split()[0]
+        number = int(first) if first.isdigit() else None
+
+
+def set_async_exception(thread_id, error):
+    """Raise an exception in a thread, which does so when it runs bytecode."""
+    number = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(error))
+    assert number == 1
 
 
 def collect():

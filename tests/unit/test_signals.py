@@ -285,3 +285,53 @@ def test_ctrl_c_in_a_busy_task(impl):
     with pytest.raises(KeyboardInterrupt):
         impl.run(main())
     assert seen == ["cancelled"]
+
+
+@support.needs_system_calls_of_threads
+def test_ctrl_c_in_a_loop_that_sleeps_loses_nothing(loop, impl):
+    """A bare loop: KeyboardInterrupt leaves it, and those who wait go on waiting."""
+    main_thread, native_id = threading.get_ident(), threading.get_native_id()
+    woken = loop.create_future()
+
+    async def waits():
+        return await woken
+
+    task = loop.create_task(waits())
+
+    def strike():
+        support.wait_until_asleep(native_id)
+        loop.call_soon_threadsafe(woken.set_result, "woken")
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    thread = threading.Thread(target=strike)
+    loop.call_soon(loop.call_soon, thread.start)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    thread.join()
+    assert not loop.is_running()
+    assert loop.run_until_complete(task) == "woken"
+
+
+def test_ctrl_c_between_sleep_and_await_does_not_warn(native):
+    """Where sleep() is Python's Ctrl-C cannot strike there; in C it can, as the function returns.
+
+    Here it strikes a moment later, while the interpreter holds the coroutine as it does then.
+    """
+
+    async def main():
+        await (native.sleep(0), signal.default_int_handler(signal.SIGINT, None))[0]
+
+    with support.closing(native.new_event_loop()) as loop, support.recorded_warnings() as warned:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(main())
+    assert warned == []
+
+
+def test_sleep_that_is_forgotten_for_another_reason_warns(impl):
+    async def main():
+        with pytest.raises(ZeroDivisionError):
+            await impl.wait([impl.sleep(0), 1 / 0])
+
+    with support.recorded_warnings() as warned:
+        impl.run(main())
+    assert warned == [("RuntimeWarning", "coroutine 'sleep' was never awaited")]

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import socket
 import threading
 
 import pytest
@@ -265,3 +266,101 @@ def test_to_thread(loop):
 
     assert loop.run_until_complete(main()) != threading.get_ident()
     loop.run_until_complete(loop.shutdown_default_executor())
+
+
+# ---- Exceptions that another thread sets: stopit, time limits of task queues, debuggers ----
+
+
+class Struck(Exception):
+    pass
+
+
+async def woken_by_call(loop, wakers):
+    future = loop.create_future()
+    wakers.append(lambda: loop.call_soon_threadsafe(future.set_result, None))
+    await future
+
+
+async def woken_by_data(loop, wakers):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        wakers.append(lambda: theirs.send(b"x"))
+        assert await loop.sock_recv(ours, 10) == b"x"
+
+
+def strike_asleep(loop, task, wakers):
+    """Run the loop; when it sleeps set an exception in this thread, and wake it. Return what left the loop."""
+    thread_id, native_id = threading.get_ident(), threading.get_native_id()
+
+    def strike():
+        support.wait_until_asleep(native_id)
+        support.set_async_exception(thread_id, Struck)
+        wakers[0]()
+
+    thread = threading.Thread(target=strike)
+    loop.call_soon(loop.call_soon, thread.start)
+    try:
+        loop.run_until_complete(task)
+    except Struck as error:
+        left = error
+    else:
+        left = None
+    thread.join()
+    return left
+
+
+@support.needs_system_calls_of_threads
+@pytest.mark.parametrize("sleeps", [woken_by_call, woken_by_data])
+def test_exception_of_a_thread_leaves_a_loop_that_slept(loop, sleeps):
+    wakers = []
+    task = loop.create_task(sleeps(loop, wakers))
+    assert isinstance(strike_asleep(loop, task, wakers), Struck)
+    assert not loop.is_running() and not task.done()
+    # Nothing was lost: whoever was to be woken is.
+    loop.run_until_complete(task)
+
+
+@support.needs_system_calls_of_threads
+def test_exception_of_a_thread_leaves_a_loop_in_another_thread(loop):
+    def run():
+        wakers = []
+        task = loop.create_task(woken_by_call(loop, wakers))
+        left = strike_asleep(loop, task, wakers)
+        loop.run_until_complete(task)
+        return left
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        assert isinstance(executor.submit(run).result(), Struck)
+
+
+def strike_here():
+    support.set_async_exception(threading.get_ident(), Struck)
+    for _ in range(100):
+        pass
+
+
+def test_exception_of_a_thread_strikes_the_callback_that_runs(loop):
+    reports = []
+    loop.set_exception_handler(lambda loop, context: reports.append(type(context["exception"])))
+    loop.call_soon(strike_here)
+    loop.call_later(0, strike_here)
+    support.run_once(loop, 5)
+    assert reports == [Struck, Struck]
+
+
+def test_exception_of_a_thread_strikes_the_step_that_runs(loop, impl):
+    async def struck():
+        await impl.sleep(0)
+        strike_here()
+
+    async def other():
+        for _ in range(5):
+            await impl.sleep(0)
+        return "other"
+
+    async def main():
+        return await impl.gather(struck(), other(), return_exceptions=True)
+
+    first, second = loop.run_until_complete(main())
+    assert isinstance(first, Struck) and second == "other"
