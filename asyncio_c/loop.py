@@ -122,8 +122,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         awaited = tasks.ensure_future(future, loop=self)
         if is_new:
             awaited._log_destroy_pending = False  # when the run fails, that is reported enough
-        # anyio finds its root task by this very callback.
-        awaited.add_done_callback(base_events._run_until_complete_cb)
+        # asyncio's callback does not stop the loop for a KeyboardInterrupt or SystemExit, because the task that raises one
+        # ends the run. What ended before the run does not, nor does a plain future. anyio finds its root task by asyncio's.
+        ends_the_run = isinstance(awaited, tasks.Task) and not awaited.done()
+        callback = base_events._run_until_complete_cb if ends_the_run else _run_until_complete_cb
+        awaited.add_done_callback(callback)
         nested = self._thread_id is not None
         self._awaited.append(awaited)
         try:
@@ -134,7 +137,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             raise
         finally:
             self._awaited.pop()
-            awaited.remove_done_callback(base_events._run_until_complete_cb)
+            awaited.remove_done_callback(callback)
         if not awaited.done():
             self._stopping = nested  # stop() is for all runs
             raise RuntimeError("Event loop stopped before Future completed.")
@@ -324,7 +327,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     ) -> Any:
         waiter = self.create_future()
         streams = (stdin, stdout, stderr)
-        transport = unix_events._UnixSubprocessTransport(
+        transport = transports.SubprocessTransport(
             self, protocol, args, shell, *streams, bufsize, waiter=waiter, extra=extra, **keywords
         )
         self._watch_process(transport)
@@ -531,6 +534,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         is_task = _core.Task in type(task).__mro__ or isinstance(task, tasks._CTask)
         text = repr(task) if is_task else str(handle)
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
+
+
+def _run_until_complete_cb(future: Any) -> None:
+    """Stop the loop, whatever has ended the future."""
+    futures._get_loop(future).stop()
 
 
 def allow_nesting(allowed: bool = True) -> None:

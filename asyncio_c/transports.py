@@ -104,3 +104,41 @@ class WritePipeTransport(_core.WritePipeTransport, unix_events._UnixWritePipeTra
 
     Mirrors what loop.connect_write_pipe() returns ("Transports and Protocols").
     """
+
+
+class SubprocessTransport(unix_events._UnixSubprocessTransport):  # type: ignore[name-defined,misc]
+    """Transport of a process.
+
+    Mirrors what loop.subprocess_exec() returns ("Transports and Protocols"). What is here ends waits for ever of asyncio's.
+    """
+
+    _connecting = False  # the pipes, to transports of their own
+    _exit_waiters: Any
+
+    async def _connect_pipes(self, waiter: Any) -> None:
+        self._connecting = True
+        await super()._connect_pipes(waiter)
+        # It may have been cancelled, which asyncio's does not let through, or this transport been closed meanwhile, which
+        # knew of no pipe then: nobody else closes them, and whoever is at their other ends waits for that.
+        if self._pending_calls is not None or self._closed:
+            self._close_pipes()
+
+    def close(self) -> None:
+        super().close()
+        if not self._connecting and self._proc is not None:
+            self._close_pipes()  # the task that connects them may be cancelled before it begins
+
+    def _close_pipes(self) -> None:
+        connected = [protocol.pipe for protocol in self._pipes.values() if protocol is not None]
+        for pipe in (*connected, self._proc.stdin, self._proc.stdout, self._proc.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _process_exited(self, returncode: int) -> None:
+        super()._process_exited(returncode)
+        # Up to 3.13 asyncio does so when the pipes have ended, too: never, if they have not been connected, and not while
+        # some other process holds their other ends.
+        waiters, self._exit_waiters = self._exit_waiters or (), []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(returncode)

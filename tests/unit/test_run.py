@@ -182,6 +182,34 @@ def test_exit_exceptions(impl, exc_type):
     assert order == ["cleaned"]
 
 
+@pytest.mark.parametrize("exc_type", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("when", ["before", "within", "in a thread"])
+def test_future_ended_by_what_ends_the_process(ours, exc_type, when):
+    """asyncio runs for ever: nothing but the run of a task that raises such an exception ends by it."""
+
+    async def main():
+        raise exc_type("x")
+
+    def in_thread():
+        raise exc_type("x")
+
+    with support.closing(ours.new_event_loop()) as loop:
+        if when == "before":
+            awaited = loop.create_task(main())
+            with pytest.raises(exc_type):
+                loop.run_until_complete(awaited)
+        elif when == "within":
+            awaited = loop.create_future()
+            loop.call_soon(awaited.set_exception, exc_type("x"))
+        else:
+            awaited = loop.run_in_executor(None, in_thread)
+        for _ in range(2):
+            with pytest.raises(exc_type, match="x"):
+                loop.run_until_complete(awaited)
+        assert loop.run_until_complete(ours.sleep(0.001, "goes on")) == "goes on"
+        loop.run_until_complete(loop.shutdown_default_executor())
+
+
 def test_runner_keeps_its_loop_and_context(impl):
     var = contextvars.ContextVar("var", default=0)
 

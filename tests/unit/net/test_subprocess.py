@@ -625,3 +625,56 @@ async def test_process_reaped_by_somebody_else(logged):
 async def test_interpreter_as_a_child():
     process = await program(sys.executable, "-I", "-S", "-c", "print(input()[::-1])", stdin=PIPE, stdout=PIPE)
     assert await process.communicate(b"abc\n") == (b"cba\n", None)
+
+
+# ---- What asyncio waits for in vain ----
+
+
+async def test_wait_does_not_wait_for_a_grandchild(impl):
+    """A process that ends leaves its pipe to another one (CPython issue 119710)."""
+    if not impl.native_loop and not support.PY314:
+        pytest.skip("up to Python 3.13 asyncio waits until all have closed the pipe")
+    process = await program("sh", "-c", "sleep 1000 & echo $!; read -r line", stdin=PIPE, stdout=PIPE)
+    grandchild = int(await process.stdout.readline())
+    waiting = asyncio.create_task(process.wait())
+    await turns(1)
+    process.stdin.write(b"end\n")
+    assert await waiting == 0
+    assert not process.stdout.at_eof()
+    os.kill(grandchild, signal.SIGKILL)
+    assert await process.stdout.read() == b""
+
+
+@pytest.mark.parametrize("count", range(6))
+async def test_all_tasks_cancelled_while_a_process_starts(impl, count):
+    """As asyncio.run() does at its end: also the task that connects the pipes (CPython issue 125502)."""
+    if not impl.native_loop and not support.PY315:
+        pytest.skip("asyncio waits for ever for pipes that nobody connects, or leaves them open")
+    before = asyncio.all_tasks()
+    starting = asyncio.create_task(program("cat", stdin=PIPE, stdout=PIPE))
+    await turns(count)
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await asyncio.wait([starting])
+    if not starting.cancelled():
+        starting.result()._transport.close()
+    await turns(3)
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+async def test_start_cancelled_of_a_process_with_a_child(impl, count):
+    """The pipes are closed, or the grandchild would wait for its input, and be waited for, for ever."""
+    if not impl.native_loop:
+        pytest.skip("asyncio leaves pipes open that it connects after the end")
+    read_end, write_end = os.pipe()
+    starting = asyncio.create_task(
+        program("sh", "-c", "cat; true", stdin=PIPE, stdout=PIPE, pass_fds=[write_end])
+    )
+    await turns(count)
+    starting.cancel()
+    await asyncio.wait([starting])
+    if not starting.cancelled():
+        starting.result()._transport.close()
+    os.close(write_end)
+    with open(read_end, "rb", 0) as proof:
+        assert await in_thread(proof.read) == b""  # all have ended
