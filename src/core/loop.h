@@ -96,6 +96,8 @@ struct Loop {
     uint64_t futures_version; /* and asyncio.futures */
     unsigned long thread_id;  /* of the thread that runs it; 0: none */
 
+    struct deferred doubt; /* registry_doubt() */
+
     PyObject *running_holder;         /* owned; while it runs, on 3.11: loop_running_fused() */
     PyObject *entered_task;           /* owned; the task published as current in this loop: registry.h */
     PyObject *task_factory;           /* owned; None: ours */

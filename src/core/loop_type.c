@@ -274,6 +274,11 @@ Loop_is_running(Loop *self, PyObject *Py_UNUSED(ignored))
     if (CALLED_ASIDE(self, loop_class_changed(self), is_running, NULL, 0, NULL, &aside)) {
         return aside;
     }
+    /* A stock task asks this before it starts eagerly.  Up to 3.14 one that fails to start, because its context is wrong,
+       stays the current task. */
+    if (AC_PY312 && !AC_PY315 && self->thread_id == PyThread_get_thread_ident()) {
+        registry_doubt(self);
+    }
     return PyBool_FromLong(self->thread_id != 0);
 }
 

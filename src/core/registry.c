@@ -58,6 +58,21 @@ registry_publish(Loop *loop, PyObject *task)
     return 0;
 }
 
+static int
+publish_again(struct deferred *Py_UNUSED(deferred), Loop *loop)
+{
+    return loop->entered_task ? swap(loop, loop->entered_task) : 0;
+}
+
+void
+registry_doubt(Loop *loop)
+{
+    struct deferred *doubt = &loop->doubt;
+    if (loop->entered_task != NULL && !list_linked(&doubt->link) && loop_defer(loop, doubt)) {
+        *doubt = (struct deferred){ .link = doubt->link, .run = publish_again, .owner = Py_NewRef((PyObject *)loop) };
+    }
+}
+
 int
 registry_withdraw(Loop *loop)
 {

@@ -19,6 +19,10 @@ int registry_publish(Loop *loop, PyObject *task);
 /* Takes the published task back. */
 int registry_withdraw(Loop *loop);
 
+/* Publishes again, when the step that runs has ended, who is the current task: somebody else may be about to publish another,
+   and not to take it back. */
+void registry_doubt(Loop *loop);
+
 static inline int
 registry_enter(Loop *loop, PyObject *task)
 {

@@ -198,6 +198,33 @@ def test_context_that_is_entered_already(impl, loop):
     assert [category for category, _ in warned] == ["RuntimeWarning"]  # the coroutine was never awaited
 
 
+@pytest.mark.parametrize("context_is", ["entered", "none"])
+def test_stock_task_that_cannot_start(impl, loop, context_is):
+    """A stock task, also on our loop: it is the current task for the rest of the step at most (CPython issue 157301)."""
+    if not impl.native_loop and not support.PY315:
+        pytest.skip("asyncio before 3.15 takes it for the current task, for ever, and hangs")
+
+    async def child():
+        pass
+
+    async def main():
+        wrong = asyncio.current_task().get_context() if context_is == "entered" else 2.5
+        coro = child()
+        with pytest.raises((RuntimeError, TypeError)):
+            asyncio.Task(coro, loop=loop, eager_start=True, context=wrong)
+        coro.close()
+        seen = []
+        for _ in range(3):
+            await impl.sleep(0)
+            seen.append(asyncio.current_task())
+        return seen
+
+    me = loop.create_task(main())
+    with support.recorded_logs(), support.recorded_unraisables():
+        assert loop.run_until_complete(me) == [me] * 3
+        support.collect()
+
+
 def test_nested_eager_tasks(eager_loop):
     order = []
 
