@@ -23,7 +23,6 @@ from asyncio import (
     events,
     format_helpers,
     futures,
-    sslproto,
     tasks,
     trsock,
     unix_events,
@@ -288,7 +287,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         # _make_socket_transport() is not asked for it.
         if sys.version_info >= (3, 12):
             self._ensure_fd_no_transport(rawsock)
-        tls = sslproto.SSLProtocol(
+        tls = transports.TLSProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
         transports.StreamTransport(self, rawsock, tls, None, extra, server, context)

@@ -7,8 +7,9 @@ stream's opening and end. Errors and the rest are asyncio's, as this Python does
 from __future__ import annotations
 
 import socket
+import traceback
 import weakref
-from asyncio import selector_events, trsock, unix_events
+from asyncio import selector_events, sslproto, trsock, unix_events
 from asyncio import transports as asyncio_transports
 from typing import Any
 
@@ -60,6 +61,34 @@ class StreamTransport(_ResumeReading, _core.StreamTransport, selector_events._Se
             self.get_write_buffer_size()  # sends what was deferred, of which asyncio looks first whether it waits
         text: str = super().__repr__()
         return text
+
+
+class TLSProtocol(sslproto.SSLProtocol):
+    """asyncio's TLS, whose receive buffer of 256 KiB ends with the connection, and whose TLS object with a failed handshake.
+
+    The exception of such a handshake and the protocol are in one cycle (everywhere in 3.11, of clients only in later
+    Pythons), which waits for the garbage collector; and that comes the later, the fewer objects a connection is made of.
+    """
+
+    def _on_handshake_complete(self, handshake_exc: Any) -> None:
+        if isinstance(handshake_exc, type):
+            handshake_exc = handshake_exc()  # ConnectionResetError
+        super()._on_handshake_complete(handshake_exc)
+        if handshake_exc is not None:
+            traceback.clear_frames(
+                handshake_exc.__traceback__
+            )  # of asyncio and ssl, which are all it has come through
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._ssl_buffer = bytearray()
+        self._ssl_buffer_view = memoryview(self._ssl_buffer)
+        if "ssl_object" not in self._extra:  # the handshake has failed, and nobody has got it
+            self._sslobj = None
+
+
+# In logs and reports it is what it is in asyncio's.
+TLSProtocol.__module__, TLSProtocol.__qualname__ = "asyncio.sslproto", "SSLProtocol"
 
 
 class DatagramTransport(

@@ -20,13 +20,17 @@ from . import support
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 
-def in_child(function):
-    """Run `function` in a forked child and return what it returned, or raise what it raised."""
-    read_end, write_end = os.pipe()
+def fork():
     with warnings.catch_warnings():
         # 3.12 warns when a process with threads forks; pytest plugins may run some.
         warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+        return os.fork()
+
+
+def in_child(function):
+    """Run `function` in a forked child and return what it returned, or raise what it raised."""
+    read_end, write_end = os.pipe()
+    pid = fork()
     if pid == 0:
         code = 1
         try:
@@ -283,7 +287,7 @@ def open_files(folder, highest):
 def as_daemon(folder, function):
     """Have a child close all that it has inherited and open files instead, and return what `function(untouched)` returns there."""
     read_end, write_end = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         code = 1
         try:

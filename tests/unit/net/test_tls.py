@@ -1,10 +1,12 @@
 """TLS over the loop's stream transports: handshakes, upgrades, shutdowns, and peers that fail to take part."""
 
 import asyncio
+import contextlib
 import functools
 import socket
 import ssl
 import threading
+import tracemalloc
 import warnings
 
 import pytest
@@ -323,6 +325,37 @@ async def test_handshake_timeout_of_a_server(loop, serve):
     with Peer(socket.create_connection(address)) as peer:
         assert await peer.read_all() == b""
     await turns(5)
+    await stop()
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x02", None])
+async def test_memory_of_failed_handshakes(impl, loop, serve, sent, collections_on_demand):
+    """Plain HTTP, who hangs up, and who does not trust the server: nothing large waits for the garbage collector."""
+    if not impl.native_loop:
+        pytest.skip("asyncio's protocols keep their buffers until they are collected")
+    address, _, stop = await serve(asyncio.Protocol)
+
+    async def fail():
+        if sent is None:
+            with pytest.raises(ssl.SSLError):
+                await connect(loop, address, ssl.create_default_context(), asyncio.Protocol)
+            return
+        with Peer(socket.create_connection(address)) as peer:
+            peer.send(sent)
+            peer.half_close()
+            with contextlib.suppress(ConnectionResetError):
+                await peer.read_all()
+
+    await fail()
+    await turns(5)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(20):
+        await fail()
+    await turns(5)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 20 * 100_000
     await stop()
 
 
