@@ -165,8 +165,10 @@ class SubprocessTransport(unix_events._UnixSubprocessTransport):  # type: ignore
 
     def _process_exited(self, returncode: int) -> None:
         super()._process_exited(returncode)
-        # Up to 3.13 asyncio does so when the pipes have ended, too: never, if they have not been connected, and not while
-        # some other process holds their other ends.
+        if self._finished and self._pending_calls is None:
+            return  # all is at its end, and asyncio tells in the turn that it has for that
+        # Up to 3.13 asyncio tells when the pipes have ended, too: never, if they have not been connected, and not while some
+        # other process holds their other ends.
         waiters, self._exit_waiters = self._exit_waiters or (), []
         for waiter in waiters:
             if not waiter.done():
