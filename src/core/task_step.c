@@ -135,19 +135,6 @@ task_finish(Task *self)
     list_remove(&self->link);
 }
 
-/* The value of the StopIteration that is set: what a coroutine returned to throw().  NULL if another one is set. */
-static PyObject *
-take_stop_value(struct state *state)
-{
-    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
-        return NULL;
-    }
-    PyObject *stop = compat_exception_take();
-    PyObject *value = PyObject_GetAttr(stop, state->str_value);
-    Py_DECREF(stop);
-    return value;
-}
-
 /* The coroutine raised what is set.  Returns 0, or -1 for what must leave the loop. */
 AC_COLD static int
 task_handle_exception(Task *self)
@@ -225,7 +212,7 @@ task_step(Task *self, PyObject *exception)
         result = PyObject_CallMethodOneArg(coroutine, state->str_throw, exception);
         outcome = PYGEN_NEXT;
         if (result == NULL) {
-            result = take_stop_value(state);
+            result = stop_iteration_take_value();
             outcome = result ? PYGEN_RETURN : PYGEN_ERROR;
         }
     }

@@ -32,10 +32,35 @@ static void
 coroutine_end(Coroutine *self, bool begun)
 {
     self->coroutine_state = COROUTINE_CLOSED;
-    if (begun && self->delegate == NULL) {
+    if (begun) {
         self->body->leave(self);
     }
     coroutine_clear(self);
+}
+
+/* After something of it has run: it waits, or it has ended. */
+static PySendResult
+settle(Coroutine *self, PySendResult outcome)
+{
+    if (outcome == PYGEN_NEXT) {
+        self->coroutine_state = COROUTINE_SUSPENDED;
+        return outcome;
+    }
+    PyObject *error = outcome == PYGEN_ERROR ? compat_exception_take() : NULL;
+    coroutine_end(self, true);
+    if (error != NULL) {
+        compat_exception_restore_steal(error);
+    }
+    return outcome;
+}
+
+/* Resumes the delegate, and has the body conclude if that ends it. */
+static PySendResult
+send_to_delegate(Coroutine *self, PyObject *value, PyObject **result)
+{
+    PySendResult outcome = PyIter_Send(self->delegate, value, result);
+    return outcome == PYGEN_NEXT || self->body->conclude == NULL ? outcome
+                                                                 : self->body->conclude(self, outcome, result);
 }
 
 PySendResult
@@ -94,24 +119,21 @@ coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result)
         self->coroutine_state = COROUTINE_RUNNING;
         outcome = self->body->start(self, result);
         if (outcome == PYGEN_NEXT && *result == NULL) {
-            outcome = PyIter_Send(self->delegate, Py_None, result);
+            outcome = send_to_delegate(self, Py_None, result);
         }
     }
     else {
         self->coroutine_state = COROUTINE_RUNNING;
-        outcome = self->delegate ? PyIter_Send(self->delegate, value, result) : resume(self, result);
+        outcome = self->delegate ? send_to_delegate(self, value, result) : resume(self, result);
     }
-    if (outcome == PYGEN_NEXT) {
-        self->coroutine_state = COROUTINE_SUSPENDED;
-    }
-    else {
-        PyObject *error = outcome == PYGEN_ERROR ? compat_exception_take() : NULL;
-        coroutine_end(self, true);
-        if (error != NULL) {
-            compat_exception_restore_steal(error);
-        }
-    }
-    return outcome;
+    return settle(self, outcome);
+}
+
+bool
+coroutine_check(PyObject *object)
+{
+    PyAsyncMethods *methods = Py_TYPE(object)->tp_as_async;
+    return methods != NULL && methods->am_send == (sendfunc)coroutine_am_send;
 }
 
 PyObject *
@@ -135,6 +157,31 @@ coroutine_send(Coroutine *self, PyObject *value)
     return send_result_as_method(outcome, result);
 }
 
+/* Raises the exception where it waits.  Needs: begun. */
+static PySendResult
+throw_steal(Coroutine *self, PyObject *error, PyObject **result)
+{
+    PySendResult outcome = PYGEN_ERROR;
+    self->coroutine_state = COROUTINE_RUNNING;
+    *result = NULL;
+    if (self->delegate == NULL) {
+        compat_exception_restore_steal(error);
+    }
+    else {
+        *result = PyObject_CallMethodOneArg(self->delegate, self->state->str_throw, error);
+        Py_DECREF(error);
+        if (*result != NULL) {
+            return settle(self, PYGEN_NEXT);
+        }
+        *result = stop_iteration_take_value();
+        outcome = *result ? PYGEN_RETURN : PYGEN_ERROR;
+    }
+    if (self->body->conclude != NULL) {
+        outcome = self->body->conclude(self, outcome, result);
+    }
+    return settle(self, outcome);
+}
+
 static PyObject *
 coroutine_throw(Coroutine *self, PyObject *const *args, Py_ssize_t nargs)
 {
@@ -143,21 +190,39 @@ coroutine_throw(Coroutine *self, PyObject *const *args, Py_ssize_t nargs)
         Py_XDECREF(error);
         return NULL;
     }
-    bool begun = self->coroutine_state == COROUTINE_SUSPENDED;
-    PyObject *result = NULL;
-    if (begun && self->delegate != NULL) {
-        self->coroutine_state = COROUTINE_RUNNING;
-        result = PyObject_CallMethodOneArg(self->delegate, self->state->str_throw, error);
-        Py_DECREF(error);
-        if (result != NULL) {
-            self->coroutine_state = COROUTINE_SUSPENDED;
-            return result;
-        }
-        error = compat_exception_take();
+    if (self->coroutine_state != COROUTINE_SUSPENDED) {
+        coroutine_end(self, false);
+        compat_exception_restore_steal(error);
+        return NULL;
     }
-    coroutine_end(self, begun);
-    compat_exception_restore_steal(error);
-    return NULL;
+    PyObject *result;
+    PySendResult outcome = throw_steal(self, error, &result);
+    return send_result_as_method(outcome, result);
+}
+
+/* The end of a close() of which the body has to know: GeneratorExit is raised where it waits.  `closed` is what became of the
+   delegate's close(), which may be an exception that is set. */
+static PyObject *
+close_by_raising_steal(Coroutine *self, PyObject *closed)
+{
+    if (closed != NULL) {
+        PyErr_SetNone(PyExc_GeneratorExit);
+        Py_DECREF(closed);
+    }
+    PyObject *result = NULL;
+    self->coroutine_state = COROUTINE_RUNNING;
+    PySendResult outcome = settle(self, self->body->conclude(self, PYGEN_ERROR, &result));
+    Py_XDECREF(result);
+    if (outcome == PYGEN_NEXT) {
+        PyErr_SetString(PyExc_RuntimeError, "coroutine ignored GeneratorExit");
+        return NULL;
+    }
+    if (outcome == PYGEN_ERROR && !PyErr_ExceptionMatches(PyExc_GeneratorExit)
+        && !PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return NULL;
+    }
+    PyErr_Clear();
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -171,6 +236,9 @@ coroutine_close(Coroutine *self, PyObject *Py_UNUSED(ignored))
     PyObject *closed = Py_NewRef(Py_None);
     if (begun && self->delegate != NULL) {
         Py_SETREF(closed, PyObject_CallMethodNoArgs(self->delegate, self->state->str_close));
+    }
+    if (begun && self->body->conclude != NULL) {
+        return close_by_raising_steal(self, closed);
     }
     PyObject *error = closed ? NULL : compat_exception_take();
     coroutine_end(self, begun);

@@ -26,9 +26,13 @@ struct coroutine_body {
     /* Runs to the first suspension or to the end.  May set self->delegate instead, and then returns PYGEN_NEXT with
        *result NULL. */
     PySendResult (*start)(Coroutine *self, PyObject **result);
-    /* Goes on after the suspension, the future being done.  No body catches an exception, so throw() just leaves and raises. */
+    /* Goes on after the suspension, the future being done. */
     PySendResult (*resume)(Coroutine *self, PyObject **result);
-    /* Lets go of everything outside: timers, entries.  Called once, however it ends, unless it never began. */
+    /* Or NULL.  What a `try` around the suspension makes of PYGEN_ERROR, an exception being thrown in while it waits for a
+       future, or of the end of its delegate.  The exception is set.  May suspend again. */
+    PySendResult (*conclude)(Coroutine *self, PySendResult outcome, PyObject **result);
+    /* Lets go of everything outside: timers, entries.  Called once, however it ends, unless it never began.  The exception with
+       which it ends is not set meanwhile. */
     void (*leave)(Coroutine *self);
 };
 
@@ -49,7 +53,10 @@ void coroutine_clear(Coroutine *self);
 /* The first part of a tp_dealloc.  Returns false if the object was resurrected. */
 bool coroutine_dealloc_begin(Coroutine *self);
 
-/* Suspends on `future`: what a body's start() returns then. */
+/* Whether the object is one of these, of whatever type. */
+bool coroutine_check(PyObject *object);
+
+/* Suspends on `future`: what a body returns then. */
 PySendResult coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result);
 
 /* The slots that every such type has. */

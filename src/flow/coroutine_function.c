@@ -101,7 +101,7 @@ static PyType_Spec CoroutineFunction_spec = {
     .name = "asyncio_c._core.coroutine_function",
     .basicsize = sizeof(CoroutineFunction),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION
-             | Py_TPFLAGS_HAVE_VECTORCALL,
+             | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
     .slots = CoroutineFunction_slots,
 };
 
@@ -123,7 +123,7 @@ attributes_of(PyObject *original, const char *doc)
 }
 
 int
-coroutine_function_add(PyObject *module, PyObject *original, vectorcallfunc call, const char *doc)
+coroutine_function_add(PyObject *module, PyObject *holder, PyObject *original, vectorcallfunc call, const char *doc)
 {
     PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &CoroutineFunction_spec, NULL);
     CoroutineFunction *self = type ? (CoroutineFunction *)type->tp_alloc(type, 0) : NULL;
@@ -135,8 +135,18 @@ coroutine_function_add(PyObject *module, PyObject *original, vectorcallfunc call
     self->state = state_of_module(module);
     self->dict = attributes_of(original, doc);
     PyObject *name = self->dict ? PyObject_GetAttrString((PyObject *)self, "__name__") : NULL;
-    int result = name ? PyObject_SetAttr(module, name, (PyObject *)self) : -1;
+    int result = name ? PyObject_SetAttr(holder, name, (PyObject *)self) : -1;
     Py_XDECREF(name);
     Py_DECREF(self);
+    return result;
+}
+
+int
+coroutine_function_add_method(PyObject *module, PyTypeObject *type, PyObject *original, const char *name,
+                              vectorcallfunc call, const char *doc)
+{
+    PyObject *method = PyObject_GetAttrString(original, name);
+    int result = method ? coroutine_function_add(module, (PyObject *)type, method, call, doc) : -1;
+    Py_XDECREF(method);
     return result;
 }

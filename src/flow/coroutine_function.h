@@ -4,9 +4,14 @@
 
 #include "py/state.h"
 
-/* Adds to the module what `call` does under the name and with the signature of `original`, asyncio's own function; `call` is
-   given the function first.  Returns 0 or -1. */
-int coroutine_function_add(PyObject *module, PyObject *original, vectorcallfunc call, const char *doc);
+/* Adds to `holder`, the module or a type of it, what `call` does under the name and with the signature of `original`, asyncio's
+   own function; `call` is given the function first.  Returns 0 or -1. */
+int coroutine_function_add(PyObject *module, PyObject *holder, PyObject *original, vectorcallfunc call,
+                           const char *doc);
+
+/* The same for the method of a type that has the name of `original`'s. */
+int coroutine_function_add_method(PyObject *module, PyTypeObject *type, PyObject *original, const char *name,
+                                  vectorcallfunc call, const char *doc);
 
 /* For `call`. */
 struct state *coroutine_function_state(PyObject *function);

@@ -262,5 +262,5 @@ sleep_register(PyObject *module)
     if (state_add_type(module, &state->SleepCoroutine_type, &SleepCoroutine_spec, NULL) < 0) {
         return -1;
     }
-    return coroutine_function_add(module, state->asyncio_sleep, sleep_function, sleep_doc);
+    return coroutine_function_add(module, module, state->asyncio_sleep, sleep_function, sleep_doc);
 }

@@ -454,5 +454,5 @@ wait_register(PyObject *module)
     if (state_add_type(module, &state->WaitCoroutine_type, &WaitCoroutine_spec, NULL) < 0) {
         return -1;
     }
-    return coroutine_function_add(module, state->asyncio_wait, wait_function, wait_doc);
+    return coroutine_function_add(module, module, state->asyncio_wait, wait_function, wait_doc);
 }

@@ -83,6 +83,18 @@ refuse_delete(PyObject *value, const char *attribute, const char *class)
 }
 
 PyObject *
+stop_iteration_take_value(void)
+{
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        return NULL;
+    }
+    PyObject *stop = compat_exception_take();
+    PyObject *value = Py_NewRef(((PyStopIterationObject *)stop)->value);
+    Py_DECREF(stop);
+    return value;
+}
+
+PyObject *
 send_result_as_next(PySendResult outcome, PyObject *result)
 {
     if (outcome == PYGEN_RETURN && result == Py_None) {

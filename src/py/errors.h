@@ -40,6 +40,10 @@ void handling_end_steal(PyObject *outer);
 /* For setters: AttributeError where `value` is NULL, the attribute being deleted.  Returns 0 or -1. */
 int refuse_delete(PyObject *value, const char *attribute, const char *class);
 
+/* The value of the StopIteration that is set, which it takes: what a coroutine returned to throw().  NULL where another exception
+   is set, which stays. */
+PyObject *stop_iteration_take_value(void);
+
 /* An outcome of am_send in the words of tp_iternext, and in those of a send() method: a return becomes a StopIteration, made
    so that a tuple stays whole.  Only tp_iternext may end without one where None is returned, which matters: from 3.12 on
    `await` asks tp_iternext, not am_send, and a StopIteration costs more than all the rest.  Take `result`. */
