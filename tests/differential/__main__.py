@@ -10,9 +10,13 @@ import warnings
 import hypothesis
 from hypothesis import HealthCheck, Phase
 
-from . import compare, grammar, plants, streams, virtual_clock
+from . import compare, grammar, plants, primitives, streams, virtual_clock
 
-GENERATORS = {"programs": (grammar.programs, compare.compare), "streams": (streams.programs, streams.check)}
+GENERATORS = {
+    "programs": (grammar.programs, compare.compare),
+    "primitives": (primitives.programs, compare.compare),
+    "streams": (streams.programs, streams.check),
+}
 
 
 def campaign(generator: str, count: int, seed: int | None, shrink: bool = True) -> None:

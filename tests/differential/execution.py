@@ -79,6 +79,7 @@ class Hang(BaseException):
 
 # ---- how things are described ----
 
+_IN_C = r"wait|sleep|_ContextManagerMixin\.\w+|(?:Lock|Event|Condition|Semaphore|Barrier|Queue)\.\w+"
 _MASKS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
@@ -92,7 +93,7 @@ _MASKS = (
     (re.compile(r"<\w+Transport (?=fd=|clos)"), "<Transport "),
     (re.compile(r"\bfd=\d+"), "fd=N"),
     # A coroutine in C has no lines.
-    (re.compile(r"<(wait|sleep)\(\) [^<>]*>"), r"<\1()>"),
+    (re.compile(rf"<({_IN_C})\(\) [^<>]*>"), r"<\1()>"),
     # The order of a set is that of addresses.
     (re.compile(r"\{[^{}]*\}"), "{...}"),
     (re.compile(r"\nsource_traceback: Object created at .*\n(  .*\n?)*"), ""),
@@ -161,8 +162,10 @@ class _Log(logging.Handler):
 # Exceptions of what was deleted have been raised again in other places, or not yet: stock cycles of a loop that an
 # exception has left keep things longer.
 _PLACES = re.compile(r" at [\w<>]+:\d+(?: [\w<>]+:\d+)*")
-# In what order the collector closes the coroutine of a cycle and finds its task is its own affair.
+# In what order the collector closes the coroutine of a cycle and finds its task is its own affair, and so is which coroutine
+# is closed first, and wakes another or has it fail.
 _UNFINISHED = re.compile(r"(coro=<[\w.<>]+\(\)) (?:running|done, defined)(?: at [\w.<>]+:\d+)?>")
+_CLOSED = re.compile(r"(?<=\)) context \(GeneratorExit\(\).*\)$| wait_for=<Future [^<>]*>")
 _LATE = ("was never retrieved", "was destroyed but it is pending", "was never awaited")
 
 
@@ -278,7 +281,7 @@ class Run:
                 gc.enable()
                 self.clock.stop()
         return self.log.events, sorted(
-            _UNFINISHED.sub(r"\1>", _PLACES.sub("", text)) for text in self.log.late
+            _CLOSED.sub("", _UNFINISHED.sub(r"\1>", _PLACES.sub("", text))) for text in self.log.late
         )
 
     @contextlib.contextmanager
@@ -369,7 +372,7 @@ class Run:
             attempt(tasks.pop(0).cancel)  # which raises if tasks wait for each other in a circle
         self._run_on()
         self.log("left over after cancellation", asyncio.all_tasks(self.loop))
-        for name in [f"{kind}{number}" for kind in "tf" for number in range(3)]:
+        for name in [f"{kind}{number}" for kind in "tf" for number in range(5)]:
             self.log(name, names.get(name), attempt(lambda name=name: names[name].result()))
 
     def _run_on(self) -> None:
@@ -407,7 +410,7 @@ class Run:
 
     def _names(self) -> dict[str, Any]:
         loop, log, aio = self.loop, self.log, self.asyncio
-        condition = asyncio.Condition()
+        event, condition = aio.Event(), aio.Condition()
 
         async def leaf(number: int) -> int:
             log("leaf", number)
@@ -419,6 +422,30 @@ class Run:
             async with condition:
                 condition.notify()
                 return await condition.wait()
+
+        async def condition_wait_for() -> Any:
+            async with condition:
+                return await condition.wait_for(event.is_set)
+
+        class OwnLock(aio.Lock):  # type: ignore[misc,name-defined]
+            async def acquire(self) -> Any:
+                log("acquire", self.locked())
+                return await super().acquire()
+
+            def release(self) -> None:
+                log("release")
+                super().release()
+
+        class OwnQueue(aio.Queue[Any]):  # type: ignore[misc,name-defined]
+            def _init(self, maxsize: int) -> None:
+                self._queue: Any = []
+
+            def _get(self) -> Any:
+                log("get", len(self._queue))
+                return self._queue.pop(len(self._queue) // 2)
+
+            def _put(self, item: Any) -> None:
+                self._queue.append((item,))
 
         async def generator(step: Any) -> Any:
             try:
@@ -456,12 +483,19 @@ class Run:
             "interrupt": interrupt,
             "run_nested": functools.partial(self._run_nested, leaf),
             "shared_context": contextvars.copy_context(),
-            "queue": asyncio.Queue(1),
-            "event": asyncio.Event(),
-            "lock": asyncio.Lock(),
-            "semaphore": asyncio.Semaphore(1),
+            "queue": aio.Queue(1),
+            "priority": aio.PriorityQueue(2),
+            "lifo": aio.LifoQueue(2),
+            "endless": aio.Queue(),
+            "own_queue": OwnQueue(2),
+            "event": event,
+            "lock": aio.Lock(),
+            "own_lock": OwnLock(),
+            "semaphore": aio.Semaphore(1),
+            "bounded": aio.BoundedSemaphore(2),
             "condition": condition,
-            "barrier": asyncio.Barrier(2),
+            "barrier": aio.Barrier(2),
+            "condition_wait_for": condition_wait_for,
             "leaf": leaf,
             "condition_wait": condition_wait,
             "generator": generator,

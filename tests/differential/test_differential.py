@@ -43,6 +43,12 @@ def test_programs_on_the_other_poller(clock_library, monkeypatch):
     assert status == 0, output
 
 
+def test_primitives(clock_library):
+    status, output = run(clock_library, "primitives", "--count", "500")
+    assert status == 0, output
+    assert "500 primitives, no difference" in output
+
+
 def test_streams(clock_library):
     status, output = run(clock_library, "streams", "--count", "150")
     assert status == 0, output
