@@ -14,10 +14,10 @@ that one.
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, events, futures, streams, taskgroups, tasks, unix_events
+from asyncio import AbstractEventLoop, events, futures, locks, queues, streams, taskgroups, tasks, unix_events
 from typing import Any
 
-from . import _core, runners
+from . import _core, primitives, runners
 from .loop import Loop
 from .taskgroups import TaskGroup
 
@@ -52,6 +52,14 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "gather": (_core.gather, (asyncio, tasks)),
     "wait": (_core.wait, (asyncio, tasks)),
     "TaskGroup": (TaskGroup, (asyncio, taskgroups)),
+    **{
+        name: (getattr(primitives, name), (asyncio, locks))
+        for name in ("Lock", "Event", "Semaphore", "BoundedSemaphore")
+    },
+    **{
+        name: (getattr(primitives, name), (asyncio, queues))
+        for name in ("Queue", "PriorityQueue", "LifoQueue")
+    },
     # The stock one holds the stock Task in a closure.
     "eager_task_factory": (eager_task_factory(), (asyncio, tasks)),
     # Documented as the most efficient loop of the platform, and the loop_factory that asyncio recommends.
@@ -109,7 +117,8 @@ def uninstall() -> None:
 def patch() -> None:
     """install(), and rebind the names in asyncio that have a native twin, here and in asyncio's own modules.
 
-    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, TaskGroup, eager_task_factory and EventLoop.
+    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, TaskGroup, eager_task_factory and EventLoop,
+    Lock, Event, Semaphore and BoundedSemaphore, Queue, PriorityQueue and LifoQueue.
     References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
     all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
     before.

@@ -10,6 +10,7 @@
 #include "net/net.h"
 #include "py/errors.h"
 #include "py/stand_in.h"
+#include "sync/sync.h"
 
 /* Every native task that is not done, for the set that asyncio.all_tasks() iterates over. */
 static PyObject *
@@ -125,6 +126,11 @@ module_exec(PyObject *module)
         wait_register,
         create_task_register,
         task_group_register,
+        primitive_coroutine_register,
+        lock_register,
+        event_register,
+        semaphore_register,
+        queue_register,
         fd_map_register,
         stream_transport_register,
         stream_lifecycle_register,

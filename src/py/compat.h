@@ -213,6 +213,14 @@ compat_type_dict_borrow(PyTypeObject *type)
 }
 #endif
 
+/* Private: a number that no two types have at the same time, and that changes with the type and its bases; 0: none was given
+   out.  (Anything that has come from an older number is then found out anew.) */
+static inline unsigned
+compat_type_version(PyTypeObject *type)
+{
+    return type->tp_version_tag;
+}
+
 /* 3.12 asks a module whether it can live in several interpreters, each with a GIL of its own: nothing is shared. */
 #if PY_VERSION_HEX < 0x030C0000
 #define AC_MODULE_SLOTS

@@ -39,6 +39,11 @@ state_init(struct state *state)
         return -1;
     STATE_IMPORTS(X)
 #undef X
+#define X(field, class, attribute)                                                \
+    if ((state->field = PyObject_GetAttrString(state->class, attribute)) == NULL) \
+        return -1;
+    STATE_METHODS(X)
+#undef X
 #define X(field, module, attribute)                                 \
     if ((state->field = state_import(module, attribute)) == NULL) { \
         if (!PyErr_ExceptionMatches(PyExc_AttributeError))          \
@@ -67,11 +72,18 @@ state_traverse(struct state *state, visitproc visit, void *arg)
 #define X(name, limit) Py_VISIT(state->name##_type);
     STATE_TYPES(X)
 #undef X
+#define X(field, class, attribute) Py_VISIT(state->field);
+    STATE_METHODS(X)
+#undef X
 #define X(field, module, attribute) Py_VISIT(state->field);
     STATE_IMPORTS(X)
     STATE_OPTIONAL_IMPORTS(X)
 #undef X
+#define X(name) Py_VISIT(state->name##_methods);
+    STATE_PRIMITIVES(X)
+#undef X
     Py_VISIT(state->stream_transport_class);
+    Py_VISIT(state->event_class);
     Py_VISIT(state->no_variables);
     Py_VISIT(state->spare_context);
     int result = dict_watch_traverse(&state->dict_watch, visit, arg);
@@ -105,6 +117,9 @@ state_clear(struct state *state)
     Py_CLEAR(state->name##_type);
     STATE_TYPES(X)
 #undef X
+#define X(field, class, attribute) Py_CLEAR(state->field);
+    STATE_METHODS(X)
+#undef X
 #define X(field, module, attribute) Py_CLEAR(state->field);
     STATE_IMPORTS(X)
     STATE_OPTIONAL_IMPORTS(X)
@@ -112,7 +127,11 @@ state_clear(struct state *state)
 #define X(string) Py_CLEAR(state->str_##string);
     STATE_STRINGS(X)
 #undef X
+#define X(name) Py_CLEAR(state->name##_methods);
+    STATE_PRIMITIVES(X)
+#undef X
     Py_CLEAR(state->stream_transport_class);
+    Py_CLEAR(state->event_class);
     Py_CLEAR(state->context_kwnames);
     Py_CLEAR(state->minus_one);
     Py_CLEAR(state->running_key);

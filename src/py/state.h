@@ -10,29 +10,42 @@
 #include "base/list.h"
 #include "base/macros.h"
 
+#include <stdbool.h>
+
 /* Our types in the order in which they are made, and how many dead objects of each are kept for new ones.  A thousand is
    what a batch of callbacks or a large gather needs: objects from a freelist do not count as allocations for the garbage
    collector, which would otherwise run in the middle of it. */
-#define STATE_TYPES(X)       \
-    X(Aside, 0)              \
-    X(Handle, 1024)          \
-    X(TimerHandle, 1024)     \
-    X(ForeignHandle, 64)     \
-    X(Loop, 1)               \
-    X(FutureIter, 1024)      \
-    X(Future, 1024)          \
-    X(TaskStep, 64)          \
-    X(Task, 1024)            \
-    X(SleepCoroutine, 1024)  \
-    X(WaitCoroutine, 16)     \
-    X(GatheringFuture, 64)   \
-    X(FdMap, 0)              \
-    X(TaskGroup, 0)          \
-    X(StreamTransport, 0)    \
-    X(DatagramTransport, 0)  \
-    X(ReadPipeTransport, 0)  \
-    X(WritePipeTransport, 0) \
-    X(SockCoroutine, 64)
+#define STATE_TYPES(X)          \
+    X(Aside, 0)                 \
+    X(Handle, 1024)             \
+    X(TimerHandle, 1024)        \
+    X(ForeignHandle, 64)        \
+    X(Loop, 1)                  \
+    X(FutureIter, 1024)         \
+    X(Future, 1024)             \
+    X(TaskStep, 64)             \
+    X(Task, 1024)               \
+    X(SleepCoroutine, 1024)     \
+    X(WaitCoroutine, 16)        \
+    X(GatheringFuture, 64)      \
+    X(FdMap, 0)                 \
+    X(TaskGroup, 0)             \
+    X(StreamTransport, 0)       \
+    X(DatagramTransport, 0)     \
+    X(ReadPipeTransport, 0)     \
+    X(WritePipeTransport, 0)    \
+    X(SockCoroutine, 64)        \
+    X(PrimitiveCoroutine, 1024) \
+    X(Lock, 0)                  \
+    X(Event, 0)                 \
+    X(Semaphore, 0)             \
+    X(BoundedSemaphore, 0)      \
+    X(Queue, 0)                 \
+    X(PriorityQueue, 0)         \
+    X(LifoQueue, 0)
+
+/* Those of them whose methods somebody may have replaced: sync/primitive.h. */
+#define STATE_PRIMITIVES(X) X(Lock) X(Event) X(Semaphore) X(BoundedSemaphore) X(Queue) X(PriorityQueue) X(LifoQueue)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
@@ -45,6 +58,16 @@
     X(asyncio_Task, "_asyncio", "Task")                                               \
     X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture")                   \
     X(asyncio_TaskGroup, "asyncio.taskgroups", "TaskGroup")                           \
+    X(asyncio_Lock, "asyncio.locks", "Lock")                                          \
+    X(asyncio_Event, "asyncio.locks", "Event")                                        \
+    X(asyncio_Semaphore, "asyncio.locks", "Semaphore")                                \
+    X(asyncio_BoundedSemaphore, "asyncio.locks", "BoundedSemaphore")                  \
+    X(asyncio_Queue, "asyncio.queues", "Queue")                                       \
+    X(asyncio_PriorityQueue, "asyncio.queues", "PriorityQueue")                       \
+    X(asyncio_LifoQueue, "asyncio.queues", "LifoQueue")                               \
+    X(deque, "collections", "deque")                                                  \
+    X(heappush, "heapq", "heappush")                                                  \
+    X(heappop, "heapq", "heappop")                                                    \
     X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")                               \
     X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                                     \
     X(asyncio_sleep, "asyncio.tasks", "sleep")                                        \
@@ -81,8 +104,15 @@
     X(CoroutineType, "types", "CoroutineType")                                        \
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
+/* field, class, attribute: methods that are called without searching for them. */
+#define STATE_METHODS(X)               \
+    X(deque_append, deque, "append")   \
+    X(deque_popleft, deque, "popleft") \
+    X(deque_remove, deque, "remove")
+
 /* Absent in some version, then NULL. */
 #define STATE_OPTIONAL_IMPORTS(X)                                                                    \
+    X(asyncio_QueueShutDown, "asyncio.queues", "QueueShutDown")                      /* from 3.13 */ \
     X(current_tasks, "_asyncio", "_current_tasks")                                   /* to 3.13 */   \
     X(swap_current_task, "_asyncio", "_swap_current_task")                           /* from 3.12 */ \
     X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle")               /* 3.14 */      \
@@ -117,6 +147,10 @@
     X(add_done_callback)        \
     X(buffer_updated)           \
     X(call_at)                  \
+    X(cancelled)                \
+    X(done)                     \
+    X(release)                  \
+    X(set_result)               \
     X(call_exception_handler)   \
     X(call_later)               \
     X(call_soon)                \
@@ -175,13 +209,21 @@ struct state {
     STATE_IMPORTS(X)
     STATE_OPTIONAL_IMPORTS(X)
 #undef X
+#define X(field, class, attribute) PyObject *field;
+    STATE_METHODS(X)
+#undef X
 #define X(string) PyObject *str_##string;
     STATE_STRINGS(X)
 #undef X
 #define X(name, limit) struct freelist name##_freelist;
     STATE_TYPES(X)
 #undef X
+#define X(name) PyObject *name##_methods; /* owned; a tuple, as primitive.c says */
+    STATE_PRIMITIVES(X)
+#undef X
     PyObject *stream_transport_class; /* owned; asyncio_c.transports.StreamTransport, NULL until it is needed */
+    PyObject *event_class;            /* owned; asyncio_c.primitives.Event, likewise */
+    bool semaphore_wakes_all;         /* as asyncio's does from 3.13 on: semaphore.c */
     PyObject *context_kwnames;        /* ("context",) */
     PyObject *minus_one;              /* get_buffer(-1) */
     PyObject *running_key;            /* 3.11: compat_running_holder_borrow() */

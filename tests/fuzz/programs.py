@@ -87,6 +87,8 @@ class Program:
             for value in vars(_core).values()
             if isinstance(value, type) and not issubclass(value, BaseException)
         ] + [asyncio_c.Loop, asyncio_c.Task, asyncio_c.Future]
+        self.types += [asyncio_c.Lock, asyncio_c.Event, asyncio_c.Semaphore, asyncio_c.BoundedSemaphore]
+        self.types += [asyncio_c.Queue, asyncio_c.PriorityQueue, asyncio_c.LifoQueue]
         self.functions = [
             asyncio_c.sleep,
             asyncio_c.gather,

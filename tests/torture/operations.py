@@ -911,6 +911,121 @@ def task_group(impl, loop):
     drive(loop, main(), strict=False)
 
 
+def start(loop, tasks, coroutines):
+    """Make tasks, each of which is in `tasks` as soon as it is there."""
+    tasks += [None] * 3
+    for number, coroutine in enumerate(coroutines):
+        tasks[number] = loop.create_task(coroutine)
+
+
+def passed_around(impl, loop, lock):
+    """Three tasks that take turns with a lock, one of which is cancelled; it is free in the end, whatever fails."""
+    left = []
+
+    async def take(number):
+        async with lock:
+            await impl.sleep(0)
+        left.append(number)
+
+    tasks = []
+    yield
+    with contextlib.suppress(MemoryError):
+        start(loop, tasks, map(take, range(3)))
+        turns(loop, 2)
+        tasks[1].cancel()
+    turns(loop, 30)
+    yield
+    for _ in range(3):
+        turns(loop, 10)
+        # A coroutine into which an exception could not be thrown waits until it is closed.
+        tasks[:] = [task for task in tasks if task is not None and not task.done()]
+        if lock.locked():
+            lock.release()  # in place of one for which memory was lacking, as whoever called it knows
+        elif isinstance(lock, asyncio.Lock):
+            lock._wake_up_first()  # who is closed instead of being cancelled wakes nobody, in asyncio either
+    turns(loop, 10)
+    assert all(task.done() for task in tasks)
+    assert not lock.locked()
+    assert not lock._waiters
+
+
+@operation
+def lock(impl, loop):
+    yield from passed_around(impl, loop, impl.Lock())
+
+
+@operation
+def semaphore(impl, loop):
+    yield from passed_around(impl, loop, impl.Semaphore(1))
+
+
+@operation
+def bounded_semaphore(impl, loop):
+    yield from passed_around(impl, loop, impl.BoundedSemaphore(1))
+
+
+@operation
+def event(impl, loop):
+    event = impl.Event()
+    tasks = []
+    yield
+    with contextlib.suppress(MemoryError):
+        start(loop, tasks, (event.wait() for _ in range(3)))
+        turns(loop, 2)
+        tasks[1].cancel()
+        event.set()
+    yield
+    event.clear()
+    event.set()
+    turns(loop, 10)
+    assert all(task is None or task.done() for task in tasks)
+    assert not event._waiters
+
+
+def handed_over(impl, loop, make):
+    """A producer and a consumer.  What was put in is taken out, or still there."""
+    queue, put, got = make(1), [], []
+
+    async def produce():
+        for item in range(4):
+            await queue.put(item)
+            put.append(item)
+
+    async def consume():
+        while True:
+            got.append(await queue.get())
+            queue.task_done()
+
+    tasks = []
+    yield
+    with contextlib.suppress(MemoryError):
+        start(loop, tasks, (method() for method in (consume, produce, queue.join)))
+        turns(loop, 20)
+        repr(queue)
+    yield
+    for task in filter(None, tasks):
+        task.cancel()
+    turns(loop, 20)
+    assert all(task is None or task.done() for task in tasks)
+    assert not any(waiter for waiter in (*queue._getters, *queue._putters) if not waiter.done())
+    assert queue.qsize() <= 1 and len(got) + queue.qsize() <= len(put) + 1
+
+
+@operation
+def queue(impl, loop):
+    yield from handed_over(impl, loop, impl.Queue)
+
+
+@operation
+def priority_queue(impl, loop):
+    yield from handed_over(impl, loop, impl.PriorityQueue)
+
+
+@operation
+def lifo_queue(impl, loop):
+    yield from handed_over(impl, loop, impl.LifoQueue)
+
+
 @operation
 def task_methods(impl, loop):
     async def main():

@@ -33,6 +33,13 @@ NAMES_WITH_NATIVE_TWIN = (
     "wait",
     "create_task",
     "TaskGroup",
+    "Lock",
+    "Event",
+    "Semaphore",
+    "BoundedSemaphore",
+    "Queue",
+    "PriorityQueue",
+    "LifoQueue",
     "current_task",
     "all_tasks",
 )

@@ -62,6 +62,16 @@ def test_protocol_factory_of_a_server_runs_outside_of_a_task(impl, loop):
     assert (loop.run_until_complete(main()) is None) == impl.native_loop
 
 
+def test_state_of_a_lock_is_not_in_its_dict(impl):
+    lock, queue = impl.Lock(), impl.Queue()
+    lock.mark = 1
+    assert (lock._locked, list(queue._queue)) == (False, [])
+    assert vars(lock) == (
+        {"mark": 1} if impl.native_names else {"_waiters": None, "_locked": False, "mark": 1}
+    )
+    assert ("_queue" in vars(queue)) is not impl.native_names
+
+
 @pytest.mark.whole_calls
 def test_write_that_fails_is_known_after_the_step(impl, loop):
     async def main():

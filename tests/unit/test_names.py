@@ -22,6 +22,7 @@ NATIVE = [
     "sleep",
     "wait",
 ]
+PRIMITIVES = ["Lock", "Event", "Semaphore", "BoundedSemaphore", "Queue", "PriorityQueue", "LifoQueue"]
 
 
 async def noop():
@@ -53,6 +54,7 @@ def test_name_of_asyncio(name):
         "EventLoop",
         "Runner",
         "TaskGroup",
+        *PRIMITIVES,
         "eager_task_factory",
         "new_event_loop",
         "run",
@@ -68,7 +70,16 @@ def test_native_name(name):
     assert getattr(asyncio_c, name) is not getattr(asyncio, name)
 
 
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_primitive(name):
+    from asyncio_c import primitives
+
+    assert getattr(asyncio_c, name) is getattr(primitives, name)
+    assert issubclass(getattr(asyncio_c, name), getattr(asyncio, name))
+
+
 def test_submodules_of_asyncio():
+    assert asyncio_c.locks is asyncio.locks and asyncio_c.queues is asyncio.queues
     assert asyncio_c.subprocess.PIPE == asyncio.subprocess.PIPE
     assert asyncio_c.exceptions is asyncio.exceptions
 

@@ -162,6 +162,10 @@ def test_names_with_a_native_twin(stock):
     asyncio_c.patch()
     for name in ("Future", "Task", "create_task", "current_task", "all_tasks", "sleep", "gather", "wait"):
         assert getattr(asyncio, name) is getattr(asyncio_c, name), name
+    for name in ("Lock", "Event", "Semaphore", "BoundedSemaphore"):
+        assert getattr(asyncio, name) is getattr(asyncio.locks, name) is getattr(asyncio_c, name), name
+    for name in ("Queue", "PriorityQueue", "LifoQueue"):
+        assert getattr(asyncio, name) is getattr(asyncio.queues, name) is getattr(asyncio_c, name), name
     assert tasks.Task is asyncio_c.Task
     assert asyncio.futures.Future is asyncio_c.Future
     assert streams.sleep is tasks.sleep is asyncio_c.sleep

@@ -1,0 +1,77 @@
+/* A deque that is made when somebody looks, or when it has two entries.  Layer: sync.
+
+   asyncio's primitives have collections.deque in their attributes, and programs look there: what they find has to be a real
+   one, and the same each time.  But most of the time there is one entry, which comes and goes: one task that waits, one item in
+   a queue.  So there is a place for one entry without a deque.
+
+   Invariant: if `only` is set, `deque` is NULL, None, or a deque that is empty and that nobody else has. */
+#ifndef AC_SYNC_LAZY_DEQUE_H
+#define AC_SYNC_LAZY_DEQUE_H
+
+#include "py/state.h"
+
+#include <stdbool.h>
+
+struct lazy_deque {
+    /* private */
+    PyObject *only; /* owned or NULL: the only entry */
+    PyObject *
+        deque; /* owned: a deque, or whatever somebody has put there; None: none was there yet; NULL: no such attribute */
+    bool used; /* None stands for a deque that was not needed yet */
+};
+
+/* What becomes of the attribute: None, and a deque only when it is needed.  0 or -1. */
+void lazy_deque_init_none(struct lazy_deque *self);
+/* An empty deque. */
+void lazy_deque_init(struct lazy_deque *self);
+int lazy_deque_traverse(struct lazy_deque *self, visitproc visit, void *arg);
+void lazy_deque_clear(struct lazy_deque *self);
+
+/* The attribute, as Python sees it.  New reference; NULL without an exception: there is none; or with one. */
+PyObject *lazy_deque_get(struct lazy_deque *self, struct state *state);
+/* Sets it, or deletes it where `value` is NULL. */
+void lazy_deque_set(struct lazy_deque *self, PyObject *value);
+
+static inline bool
+lazy_deque_exists(const struct lazy_deque *self)
+{
+    return self->deque != NULL;
+}
+
+/* Whether it is one, or may become one: nothing else was put there. */
+static inline bool
+lazy_deque_is_deque(const struct lazy_deque *self, struct state *state)
+{
+    return self->deque == Py_None ? self->used : self->deque && Py_TYPE(self->deque) == (PyTypeObject *)state->deque;
+}
+
+/* These are sure where they say yes: there may be a deque. */
+static inline bool
+lazy_deque_is_empty(const struct lazy_deque *self)
+{
+    return self->only == NULL && self->deque == Py_None;
+}
+
+static inline bool
+lazy_deque_has_one(const struct lazy_deque *self)
+{
+    return self->only != NULL;
+}
+
+/* The following need: it exists, and whoever embeds it is held.  If it is not a deque but something else, its methods are called,
+   which may run Python. */
+
+/* 1, 0 or -1. */
+int lazy_deque_any(struct lazy_deque *self, struct state *state);
+/* The number of entries, or -1. */
+Py_ssize_t lazy_deque_size(struct lazy_deque *self, struct state *state);
+/* 0 or -1. */
+int lazy_deque_append(struct lazy_deque *self, struct state *state, PyObject *entry);
+/* 0, or -1 with ValueError where it is not there. */
+int lazy_deque_remove(struct lazy_deque *self, struct state *state, PyObject *entry);
+/* New reference, or NULL with IndexError. */
+PyObject *lazy_deque_popleft(struct lazy_deque *self, struct state *state);
+/* The first entry.  New reference, or NULL; without an exception: there is none. */
+PyObject *lazy_deque_first(struct lazy_deque *self, struct state *state);
+
+#endif

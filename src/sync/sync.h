@@ -1,0 +1,15 @@
+/* What programs use between their awaits: locks, events, conditions, semaphores, queues; primitive.h is the manual.
+   Layer: sync. */
+#ifndef AC_SYNC_SYNC_H
+#define AC_SYNC_SYNC_H
+
+#include "py/compat.h"
+
+/* Each adds its types to the state and the module.  Return 0 or -1. */
+int primitive_coroutine_register(PyObject *module);
+int lock_register(PyObject *module);
+int event_register(PyObject *module);
+int semaphore_register(PyObject *module);
+int queue_register(PyObject *module);
+
+#endif

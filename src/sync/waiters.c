@@ -1,0 +1,125 @@
+/* Who waits: futures in a deque.  Layer: sync. */
+#include "sync/waiters.h"
+
+/* bool(future.method()) of any kind of future: 1, 0 or -1. */
+static int
+ask(PyObject *future, PyObject *method)
+{
+    PyObject *answer = PyObject_CallMethodNoArgs(future, method);
+    int truth = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return truth;
+}
+
+/* 1, 0 or -1. */
+static int
+is_cancelled(struct state *state, PyObject *future)
+{
+    if (AC_LIKELY(Py_TYPE(future) == state->Future_type)) {
+        return ((Future *)future)->future_state == FUTURE_CANCELLED;
+    }
+    return ask(future, state->str_cancelled);
+}
+
+/* Sets the result of a future unless it is done.  1, 0 if it was done, or -1. */
+static int
+wake(struct state *state, PyObject *future, PyObject *result)
+{
+    if (AC_LIKELY(Py_TYPE(future) == state->Future_type)) {
+        if (((Future *)future)->future_state != FUTURE_PENDING) {
+            return 0;
+        }
+        return future_set_result((Future *)future, result) < 0 ? -1 : 1;
+    }
+    int done = ask(future, state->str_done);
+    if (done != 0) {
+        return done < 0 ? -1 : 0;
+    }
+    PyObject *set = PyObject_CallMethodOneArg(future, state->str_set_result, result);
+    Py_XDECREF(set);
+    return set ? 1 : -1;
+}
+
+/* An iterator over all, however they are kept.  New reference; NULL, without an exception where there is none. */
+static PyObject *
+iterate(struct lazy_deque *waiters, struct state *state)
+{
+    if (lazy_deque_any(waiters, state) <= 0) {
+        return NULL;
+    }
+    PyObject *deque = lazy_deque_get(waiters, state);
+    PyObject *iterator = deque ? PyObject_GetIter(deque) : NULL;
+    Py_XDECREF(deque);
+    return iterator;
+}
+
+int
+waiters_any_not_cancelled(struct lazy_deque *waiters, struct state *state)
+{
+    if (AC_LIKELY(lazy_deque_is_empty(waiters))) {
+        return 0;
+    }
+    PyObject *iterator = iterate(waiters, state), *future;
+    if (iterator == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    int any = 0;
+    while (any == 0 && (future = PyIter_Next(iterator)) != NULL) {
+        int cancelled = is_cancelled(state, future);
+        any = cancelled < 0 ? -1 : !cancelled;
+        Py_DECREF(future);
+    }
+    Py_DECREF(iterator);
+    return any == 0 && PyErr_Occurred() ? -1 : any;
+}
+
+int
+waiters_wake_first(struct lazy_deque *waiters, struct state *state, PyObject *result)
+{
+    PyObject *future = lazy_deque_first(waiters, state);
+    if (future == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    int woken = wake(state, future, result);
+    Py_DECREF(future);
+    return woken;
+}
+
+Py_ssize_t
+waiters_wake(struct lazy_deque *waiters, struct state *state, Py_ssize_t limit, PyObject *result)
+{
+    if (limit <= 0 || lazy_deque_is_empty(waiters)) {
+        return 0;
+    }
+    if (AC_LIKELY(lazy_deque_has_one(waiters))) {
+        return waiters_wake_first(waiters, state, result);
+    }
+    PyObject *iterator = iterate(waiters, state), *future;
+    if (iterator == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_ssize_t count = 0;
+    while (count >= 0 && count < limit && (future = PyIter_Next(iterator)) != NULL) {
+        int woken = wake(state, future, result);
+        count = woken < 0 ? -1 : count + woken;
+        Py_DECREF(future);
+    }
+    Py_DECREF(iterator);
+    return PyErr_Occurred() ? -1 : count;
+}
+
+int
+waiters_wake_next(struct lazy_deque *waiters, struct state *state)
+{
+    int woken = 0;
+    while (woken == 0) {
+        int any = lazy_deque_any(waiters, state);
+        PyObject *future = any > 0 ? lazy_deque_popleft(waiters, state) : NULL;
+        if (future == NULL) {
+            return any == 0 ? 0 : -1;
+        }
+        woken = wake(state, future, Py_None);
+        Py_DECREF(future);
+    }
+    return woken < 0 ? -1 : 0;
+}
