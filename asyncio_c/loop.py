@@ -31,7 +31,7 @@ from collections.abc import MutableMapping
 from types import NoneType
 from typing import Any
 
-from . import _core, _registry, nesting, selector_view, transports
+from . import _core, _registry, nesting, queue_views, selector_view, transports
 
 _registry.register()
 
@@ -188,6 +188,30 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         # but what the C core closes.
         if "_awaited" in self.__dict__:
             super().__del__()
+
+    # ---- The queues ----
+
+    @property
+    def _ready(self) -> Any:
+        queue = self.__dict__.get("_ready_queue")
+        if queue is None:
+            queue = self._ready_queue = queue_views.ReadyQueue(self)
+        return queue
+
+    @_ready.setter
+    def _ready(self, handles: Any) -> None:
+        self._ready.take_over(handles)
+
+    @property
+    def _scheduled(self) -> Any:
+        queue = self.__dict__.get("_timer_queue")
+        if queue is None:
+            queue = self._timer_queue = queue_views.TimerQueue(self)
+        return queue
+
+    @_scheduled.setter
+    def _scheduled(self, handles: Any) -> None:
+        self._scheduled.take_over(handles)
 
     # ---- Waiting by a Python selector ----
 

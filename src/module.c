@@ -3,6 +3,7 @@
 #include "core/future.h"
 #include "core/handle.h"
 #include "core/loop.h"
+#include "core/queue_view.h"
 #include "core/task.h"
 #include "flow/flow.h"
 #include "io/calls.h"
@@ -116,6 +117,7 @@ module_exec(PyObject *module)
         stand_in_register,
         handle_register,
         foreign_handle_register,
+        queue_view_register,
         loop_register,
         future_iter_register,
         future_register,

@@ -112,6 +112,16 @@ heap_remove(struct heap *heap, struct heap_node *node)
 }
 
 void
+heap_replace(struct heap *heap, struct heap_node *node, struct heap_node *other)
+{
+    assert(heap_node_queued(node) && !heap_node_queued(other));
+    other->index = node->index;
+    heap->entries[other->index].node = other;
+    node->index = HEAP_NOT_QUEUED;
+    heap_check(heap);
+}
+
+void
 heap_check(const struct heap *heap)
 {
 #ifdef ASYNCIO_C_STRESS

@@ -42,6 +42,9 @@ int heap_insert(struct heap *heap, struct heap_node *node, int64_t deadline_ns);
 /* Takes `node` out.  Needs: it is in this heap. */
 void heap_remove(struct heap *heap, struct heap_node *node);
 
+/* Puts `other` in the place of `node`.  Needs: `node` is in this heap, `other` in none. */
+void heap_replace(struct heap *heap, struct heap_node *node, struct heap_node *other);
+
 /* Asserts the invariants; debug builds only. */
 void heap_check(const struct heap *heap);
 

@@ -1,4 +1,4 @@
-/* The cold half of the ring: growing.  Layer: base. */
+/* The cold half of the ring: growing, and what does not happen at its ends.  Layer: base. */
 #include "base/ring.h"
 
 #include <errno.h>
@@ -34,4 +34,52 @@ ring_grow(struct ring *ring)
     free(ring->slots);
     *ring = (struct ring){ .slots = slots, .capacity = capacity, .head = 0, .tail = count };
     return 0;
+}
+
+/* Both move what lies on the nearer side. */
+
+int
+ring_insert(struct ring *ring, size_t index, void *entry)
+{
+    size_t count = ring_count(ring);
+    if (count == ring->capacity) {
+        int error = ring_grow(ring);
+        if (error < 0) {
+            return error;
+        }
+    }
+    if (index < count / 2) {
+        ring->head--;
+        for (size_t i = 0; i < index; i++) {
+            ring_replace(ring, i, ring_peek(ring, i + 1));
+        }
+    }
+    else {
+        ring->tail++;
+        for (size_t i = count; i > index; i--) {
+            ring_replace(ring, i, ring_peek(ring, i - 1));
+        }
+    }
+    ring_replace(ring, index, entry);
+    return 0;
+}
+
+void *
+ring_take(struct ring *ring, size_t index)
+{
+    size_t count = ring_count(ring);
+    void *entry = ring_peek(ring, index);
+    if (index < count / 2) {
+        for (size_t i = index; i > 0; i--) {
+            ring_replace(ring, i, ring_peek(ring, i - 1));
+        }
+        ring->head++;
+    }
+    else {
+        for (size_t i = index; i + 1 < count; i++) {
+            ring_replace(ring, i, ring_peek(ring, i + 1));
+        }
+        ring->tail--;
+    }
+    return entry;
 }

@@ -24,6 +24,12 @@ void ring_release(struct ring *ring);
 /* Doubles the capacity.  Returns 0 or -ENOMEM, in which case nothing has changed. */
 int ring_grow(struct ring *ring);
 
+/* Puts `entry` in front of the one at `index`, which may be ring_count().  Returns 0 or -ENOMEM.  Linear. */
+int ring_insert(struct ring *ring, size_t index, void *entry);
+
+/* Takes the entry at `index` out.  Needs: index < ring_count().  Linear. */
+void *ring_take(struct ring *ring, size_t index);
+
 static inline size_t
 ring_count(const struct ring *ring)
 {
@@ -56,6 +62,13 @@ static inline void *
 ring_peek(const struct ring *ring, size_t index)
 {
     return ring->slots[(ring->head + index) & (ring->capacity - 1)];
+}
+
+/* Puts another entry in its place.  Needs: index < ring_count(). */
+static inline void
+ring_replace(struct ring *ring, size_t index, void *entry)
+{
+    ring->slots[(ring->head + index) & (ring->capacity - 1)] = entry;
 }
 
 #endif

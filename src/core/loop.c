@@ -341,10 +341,8 @@ queue_timers_of_clock(Loop *loop)
 
 /* ---- Running ---- */
 
-/* The handle that stands for it, for Python.  Whoever gets it may become a part of a cycle with it, so that from now on the
-   garbage collector is to know it. */
-AC_COLD static PyObject *
-handle_of(Loop *loop, struct runnable *runnable)
+AC_COLD PyObject *
+loop_handle_of(Loop *loop, struct runnable *runnable)
 {
     PyObject *owner = Py_NewRef(runnable->owner); /* an allocation may collect what takes it out of the queue */
     PyObject *handle = runnable->ops->as_handle(runnable, loop);
@@ -362,7 +360,7 @@ loop_report(Loop *loop, struct runnable *runnable)
         return -1;
     }
     PyObject *exception = exception_of_failure();
-    PyObject *handle = handle_of(loop, runnable);
+    PyObject *handle = loop_handle_of(loop, runnable);
     PyObject *outer = handling_begin(exception);
     PyObject *result =
         handle ? PyObject_CallMethod((PyObject *)loop, "_report_callback_error", "OO", exception, handle) : NULL;
@@ -386,7 +384,7 @@ run_one(Loop *loop, struct runnable *runnable)
 AC_COLD static int
 run_one_debug(Loop *loop, struct runnable *runnable)
 {
-    PyObject *handle = handle_of(loop, runnable);
+    PyObject *handle = loop_handle_of(loop, runnable);
     if (handle == NULL) {
         return -1;
     }
@@ -608,41 +606,7 @@ loop_scratch(Loop *loop)
     return loop->scratch + SCRATCH_ALIGNMENT - (uintptr_t)loop->scratch % SCRATCH_ALIGNMENT;
 }
 
-/* ---- Looking in ---- */
-
-static int
-append_handle(PyObject *list, Loop *loop, struct runnable *runnable)
-{
-    PyObject *handle = handle_of(loop, runnable);
-    int result = handle ? PyList_Append(list, handle) : -1;
-    Py_XDECREF(handle);
-    return result;
-}
-
-PyObject *
-loop_ready_list(Loop *loop)
-{
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < ring_count(&loop->ready); i++) {
-        if (append_handle(list, loop, ring_peek(&loop->ready, i)) < 0) {
-            Py_CLEAR(list);
-        }
-    }
-    return list;
-}
-
-PyObject *
-loop_scheduled_list(Loop *loop)
-{
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < loop->timers.count; i++) {
-        struct timer *timer = AC_CONTAINER_OF(loop->timers.entries[i].node, struct timer, node);
-        if (append_handle(list, loop, timer->runnable) < 0) {
-            Py_CLEAR(list);
-        }
-    }
-    return list;
-}
+/* ---- The running loop ---- */
 
 /* What asyncio._get_running_loop() returns: None if there is no such loop. */
 static PyObject *

@@ -177,9 +177,9 @@ int loop_attribute_changed(Loop *loop, PyObject *name);
    Returns 0, or -1 with the exception that left the handler. */
 int loop_report(Loop *loop, struct runnable *runnable);
 
-/* The ready queue and the timers, as handles, for loop._ready and loop._scheduled. New references. */
-PyObject *loop_ready_list(Loop *loop);
-PyObject *loop_scheduled_list(Loop *loop);
+/* The handle that stands for an entry of the queue or a timer, for Python.  Whoever gets it may become a part of a cycle with
+   it, so that from now on the garbage collector knows it.  New reference.  Runs Python. */
+PyObject *loop_handle_of(Loop *loop, struct runnable *runnable);
 
 /* Opens the poller and the waker; closes them and forgets all that was queued. */
 int loop_open(Loop *loop, struct state *state);

@@ -467,29 +467,6 @@ Loop_set_thread_id(Loop *self, PyObject *value, void *Py_UNUSED(closure))
     return 0;
 }
 
-static PyObject *
-Loop_get_ready(Loop *self, void *Py_UNUSED(closure))
-{
-    return loop_ready_list(self);
-}
-
-static PyObject *
-Loop_get_scheduled(Loop *self, void *Py_UNUSED(closure))
-{
-    return loop_scheduled_list(self);
-}
-
-/* BaseEventLoop.__init__ assigns its own empty containers, which are passed over; later there is nothing to assign. */
-static int
-Loop_set_queue(Loop *self, PyObject *Py_UNUSED(value), void *Py_UNUSED(closure))
-{
-    if (self->initialized) {
-        PyErr_SetString(PyExc_AttributeError, "the queues of a native loop are read-only");
-        return -1;
-    }
-    return 0;
-}
-
 /* ---- Python face ---- */
 
 static PyObject *
@@ -696,8 +673,6 @@ static PyGetSetDef Loop_getset[] = {
                     "In debug mode, a callback that takes longer than these seconds is logged."),
     { "_thread_id", (getter)Loop_get_thread_id, (setter)Loop_set_thread_id, "The thread that runs the loop, or None.",
       NULL },
-    { "_ready", (getter)Loop_get_ready, (setter)Loop_set_queue, "A list of what is queued, as handles.", NULL },
-    { "_scheduled", (getter)Loop_get_scheduled, (setter)Loop_set_queue, "A list of the timers, as handles.", NULL },
     { 0 },
 };
 

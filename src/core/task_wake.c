@@ -91,6 +91,10 @@ TaskStep_call(TaskStep *self, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "TaskStepMethWrapper takes no arguments");
         return NULL;
     }
+    /* In loop._ready this may have taken the place of the task, which then need not throw it once more. */
+    if (self->exception != NULL && self->task->step_exception == self->exception) {
+        Py_CLEAR(self->task->step_exception);
+    }
     return task_step_called(self->task, self->exception);
 }
 
@@ -271,10 +275,10 @@ task_as_handle(struct runnable *runnable, Loop *loop)
     Task *self = AC_CONTAINER_OF(runnable, Task, runnable);
     /* Held, for an allocation may collect garbage, and that may make the task anew. */
     PyObject *waiter = Py_XNewRef(self->fut_waiter), *error = Py_XNewRef(self->step_exception);
-    PyObject *callback = waiter ? task_as_callback(runnable) : task_step_object(self, error);
+    bool wakes = waiter != NULL && error == NULL;
+    PyObject *callback = wakes ? task_as_callback(runnable) : task_step_object(self, error);
     PyObject *context = callback ? task_context_borrow(runnable) : NULL, *args[] = { waiter };
-    Handle *handle =
-        context ? handle_new(self->state, (PyObject *)loop, callback, args, waiter ? 1 : 0, context) : NULL;
+    Handle *handle = context ? handle_new(self->state, (PyObject *)loop, callback, args, wakes ? 1 : 0, context) : NULL;
     Py_XDECREF(waiter);
     Py_XDECREF(error);
     Py_XDECREF(callback);

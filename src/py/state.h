@@ -29,6 +29,8 @@
     X(WaitCoroutine, 16)        \
     X(GatheringFuture, 64)      \
     X(FdMap, 0)                 \
+    X(ReadyQueue, 0)            \
+    X(TimerQueue, 0)            \
     X(TaskGroup, 0)             \
     X(StreamTransport, 0)       \
     X(DatagramTransport, 0)     \

@@ -20,6 +20,7 @@ from . import (  # noqa: F401
     in_endpoints,
     in_processes,
     in_protocols,
+    in_queues,
     in_tasks,
     in_the_middle,
     with_numbers,

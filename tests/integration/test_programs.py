@@ -3,6 +3,8 @@
 A program asserts everything itself (see programs/): that it runs under stock asyncio shows that it is right.
 """
 
+import sys
+
 import pytest
 
 from . import support
@@ -54,3 +56,48 @@ def test_tornado(mode):
 @support.needs("anyio", "trustme")
 def test_anyio(mode):
     check("anyio_tools", mode)
+
+
+@support.needs("looptime", "aiotools")
+def test_virtual_clocks(mode):
+    check("virtual_clocks", mode)
+
+
+@support.needs("gevent")
+def test_gevent(mode):
+    check("gevent_greenlets", mode)
+
+
+@support.needs("asynkit")
+def test_asynkit(mode):
+    check("asynkit_order", mode)
+
+
+TESTS_WITH_LOOPTIME = """
+import asyncio, os, time, pytest
+
+@pytest.mark.asyncio
+@pytest.mark.looptime
+async def test_time_that_is_compacted(looptime):
+    started = time.monotonic()
+    await asyncio.sleep(100_000)
+    assert looptime == 100_000 and time.monotonic() - started < 100
+    assert type(asyncio.get_running_loop()).__mro__[2].__module__.startswith(os.environ["EXPECTED_LOOP"])
+
+@pytest.mark.asyncio
+async def test_plugin_is_there_and_not_asked():
+    await asyncio.sleep(0.001)
+"""
+
+
+@support.needs("looptime", "pytest_asyncio")
+def test_looptime_with_pytest_asyncio(mode, tmp_path):
+    """looptime patches every loop that pytest-asyncio makes, also for tests that do not ask for it."""
+    options, loop, task = support.MODES[mode]
+    file = tmp_path / "test_looptime.py"
+    file.write_text(TESTS_WITH_LOOPTIME)
+    command = [sys.executable, *options, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+    environment = support.environment(EXPECTED_LOOP=loop, EXPECTED_TASK=task)
+    with support.Process(command, env=environment, cwd=tmp_path) as process:
+        status, output = process.finish()
+        assert status == 0 and "2 passed" in output, process.report()

@@ -143,18 +143,6 @@ def test_run_once_is_not_what_runs(impl):
         assert bool(turns) != impl.native_loop
 
 
-def test_queues_are_copies(impl, loop):
-    ran = []
-    loop.call_soon(ran.append, 1)
-    timer = loop.call_later(1000, ran.append, 2)
-    loop._ready.clear()
-    loop._scheduled.clear()
-    assert (len(loop._ready), len(loop._scheduled)) == ((1, 1) if impl.native_loop else (0, 0))
-    support.run_once(loop)
-    assert ran == ([1] if impl.native_loop else [])
-    timer.cancel()
-
-
 @pytest.mark.whole_calls
 def test_what_is_written_is_sent_when_the_callback_ends(impl, loop):
     """os._exit(), execv() or a blocking read of the peer in the same callback come before what was written."""

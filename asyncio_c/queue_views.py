@@ -1,0 +1,224 @@
+"""loop._ready and loop._scheduled: the queues of the core, as the deque and the list of handles that asyncio's loop has there.
+
+Libraries that schedule on their own (asynkit and the like) reorder, remove and put back what is queued; debuggers and tests
+look at it. src/core/queue_view.c says what becomes of an entry that is looked at. What cannot be done raises.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Iterable, Iterator, MutableSequence
+from typing import Any
+
+from . import _core
+
+
+class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
+    """What waits for its turn in a loop: a collections.deque of handles to all who ask."""
+
+    __class__ = property(lambda self: collections.deque)
+    __hash__ = None  # type: ignore[assignment]
+    maxlen = None
+
+    def take_over(self, handles: Any) -> None:
+        """Hold these handles instead, when somebody assigns loop._ready; they leave the deque or list they are in.
+
+        Whoever goes on using that finds it empty, and does not wait in vain for what is put there to be run.
+        """
+        if handles is self:
+            return
+        if type(handles) not in (collections.deque, list):
+            raise TypeError(
+                f"the ready queue takes over the handles of a deque, but cannot be a {type(handles).__name__}"
+            )
+        if handles or len(self):
+            before = list(self)
+            self.clear()
+            try:
+                self.extend(handles)
+            except BaseException:
+                self.clear()
+                self.extend(before)
+                raise
+            handles.clear()
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            raise TypeError("sequence index must be integer, not 'slice'")
+        return super().__getitem__(index)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._iterate(range(len(self)))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return self._iterate(range(len(self) - 1, -1, -1))
+
+    def _iterate(self, places: Iterable[int]) -> Iterator[Any]:
+        version = self._version()
+        return self._iterate_unchanged(places, version)
+
+    def _iterate_unchanged(self, places: Iterable[int], version: Any) -> Iterator[Any]:
+        for place in itertools.chain(places, (None,)):
+            if self._version() != version:
+                raise RuntimeError("deque mutated during iteration")
+            if place is not None:
+                yield super().__getitem__(place)
+
+    def __contains__(self, handle: object) -> bool:
+        return any(handle is other or handle == other for other in self)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, collections.deque) else NotImplemented
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+    def __add__(self, other: Any) -> Any:
+        return self.copy() + other
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def copy(self) -> collections.deque[Any]:
+        """Return a deque of the handles, which is not the queue."""
+        return collections.deque(self)
+
+    def append(self, handle: Any) -> None:
+        """Queue a handle behind the others."""
+        self.insert(len(self), handle)
+
+    def appendleft(self, handle: Any) -> None:
+        """Queue a handle in front of the others."""
+        self.insert(0, handle)
+
+    def extend(self, handles: Iterable[Any]) -> None:
+        """Queue handles behind the others."""
+        for handle in list(handles) if handles is self else handles:
+            self.append(handle)
+
+    def extendleft(self, handles: Iterable[Any]) -> None:
+        """Queue handles in front of the others, one after the other."""
+        for handle in list(handles) if handles is self else handles:
+            self.appendleft(handle)
+
+    def __iadd__(self, handles: Iterable[Any]) -> Any:  # type: ignore[misc]
+        self.extend(handles)
+        return self
+
+    def _take(self, place: int) -> Any:
+        if not len(self):
+            raise IndexError("pop from an empty deque")
+        handle = self[place]
+        del self[place]
+        return handle
+
+    def pop(self) -> Any:  # type: ignore[override]
+        """Take the last handle out and return it. Raises IndexError if there is none."""
+        return self._take(-1)
+
+    def popleft(self) -> Any:
+        """Take the first handle out and return it. Raises IndexError if there is none."""
+        return self._take(0)
+
+    def index(self, handle: Any, *limits: int) -> int:
+        """Return where a handle is. Raises ValueError if it is not there."""
+        version = self._version()
+        for place in range(len(self))[slice(*limits)] if limits else range(len(self)):
+            other = self[place]
+            if handle is other or handle == other:
+                return place
+            if self._version() != version:
+                raise RuntimeError("deque mutated during iteration")
+        return collections.deque().index(handle)  # which raises, in the words of this Python
+
+    def remove(self, handle: Any) -> None:
+        """Take a handle out. Raises ValueError if it is not there."""
+        try:
+            place = self.index(handle)
+        except ValueError:
+            return collections.deque().remove(handle)  # which raises, in the words of this Python
+        del self[place]
+
+    def rotate(self, n: int = 1) -> None:
+        """Move the last n handles to the front, or for a negative n the first ones to the end."""
+        if len(self) > 1:
+            handles = self.copy()
+            handles.rotate(n)
+            self._rearrange(handles)
+
+    def reverse(self) -> None:
+        """Reverse the order."""
+        self._rearrange(reversed(list(self)))
+
+    def _rearrange(self, handles: Iterable[Any]) -> None:
+        for place, handle in enumerate(list(handles)):
+            self[place] = handle
+
+
+class TimerQueue(_core.TimerQueue, MutableSequence[Any]):
+    """What waits for its time in a loop: a sorted list, and so a heap, of timer handles, which stays sorted."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def take_over(self, handles: Any) -> None:
+        """Hold these timer handles instead, when somebody assigns loop._scheduled."""
+        if handles is self:
+            return
+        handles = list(handles)
+        if handles or len(self):
+            before = list(self)
+            self.clear()
+            try:
+                self.extend(handles)
+            except BaseException:
+                self.clear()
+                self.extend(before)
+                raise
+
+    def __getitem__(self, index: Any) -> Any:
+        first = self._sorted(1) if isinstance(index, int) and index == 0 else self._sorted(len(self))
+        return first[index]
+
+    def __setitem__(self, index: Any, handle: Any) -> None:
+        raise TypeError("a timer's place in the queue is that of its time: remove() one, append() another")
+
+    def insert(self, index: int, handle: Any) -> None:
+        """Raise TypeError."""
+        self[index] = handle
+
+    def reverse(self) -> None:
+        """Raise TypeError."""
+        self[0] = None
+
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: it is sorted."""
+
+    def __delitem__(self, index: Any) -> None:
+        found = self[index]
+        for handle in found if isinstance(index, slice) else [found]:
+            self._remove(handle)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._sorted(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, (list, TimerQueue)) else NotImplemented
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def copy(self) -> list[Any]:
+        """Return a list of the timer handles, which is not the queue."""
+        return list(self)
+
+    def append(self, handle: Any) -> None:
+        """Schedule a timer handle, one that was removed, for its time."""
+        self._add(handle)
+
+    def remove(self, handle: Any) -> None:
+        """Remove a timer handle without cancelling it. Raises ValueError if it is not there."""
+        equal = [other for other in self if handle is other or handle == other]
+        if not equal:
+            [].remove(handle)  # which raises, in the words of this Python
+        self._remove(handle if any(handle is other for other in equal) else equal[0])
