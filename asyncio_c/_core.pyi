@@ -82,6 +82,7 @@ class LifoQueue(Queue):
 # Meant to be combined with BaseEventLoop, from which it does not derive itself.
 @disjoint_base
 class Loop(asyncio.BaseEventLoop):
+    def _is_plain_socket(self, sock: object, /) -> bool: ...
     def _accept_all(self, arguments: tuple[Any, ...], /) -> None: ...
     def _make_socket_transport(
         self,

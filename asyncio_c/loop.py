@@ -307,6 +307,20 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         server_hostname: str | None = None,
         **timeouts: Any,
     ) -> Any:
+        if not self._is_plain_socket(rawsock):
+            options = {"context": context} if sys.version_info >= (3, 15) else {}
+            return super()._make_ssl_transport(  # type: ignore[misc]
+                rawsock,
+                protocol,
+                sslcontext,
+                waiter,
+                extra=extra,
+                server=server,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                **timeouts,
+                **options,
+            )
         # The TLS protocol sits on a transport of ours and has another for the user's protocol.  As in asyncio an overridden
         # _make_socket_transport() is not asked for it.
         if sys.version_info >= (3, 12):
@@ -320,6 +334,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     def _make_datagram_transport(
         self, sock: socket.socket, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
     ) -> Any:
+        if not self._is_plain_socket(sock):
+            return super()._make_datagram_transport(sock, protocol, address, waiter, extra)  # type: ignore[misc]
         if sys.version_info >= (3, 12):
             self._ensure_fd_no_transport(sock)
         return transports.DatagramTransport(self, sock, protocol, address, waiter, extra)
@@ -471,6 +487,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         """
         if (
             not self._debug  # in which asyncio logs how long it took
+            and getattr(socket.getaddrinfo, "__globals__", None) is vars(socket)  # and nobody has replaced it
             and isinstance(host, str)
             and (host[:1].isdigit() or ":" in host)
             and isinstance(port, (int, NoneType))

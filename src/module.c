@@ -133,6 +133,7 @@ module_exec(PyObject *module)
         event_register,
         semaphore_register,
         queue_register,
+        plain_socket_register,
         fd_map_register,
         stream_transport_register,
         stream_lifecycle_register,

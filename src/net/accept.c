@@ -7,13 +7,14 @@
 
    in one system call, and one more that socket.socket() makes to look at any descriptor that it is given.  The flags of
    accept4() say all that the two would set afterwards, and the object learns by the same flag in its type that it does not
-   block.  A class derived from socket.socket, a socket of an unusual family, and one that blocks accept in their own way,
-   as do the objects that tests use in a socket's place. */
+   block.  A socket that is not plain (plain_socket.h), one of an unusual family, and one that blocks accept in their own
+   way. */
 #define _GNU_SOURCE
 #include "net/accept.h"
 
 #include "io/calls.h"
 #include "net/address.h"
+#include "net/plain_socket.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -43,7 +44,7 @@ int
 listening_init(struct listening *self, struct state *state, PyObject *sock)
 {
     *self = (struct listening){ .state = state, .sock = sock, .fd = -1, .by_object = true };
-    if ((PyObject *)Py_TYPE(sock) != state->socket_type) {
+    if (!socket_is_plain(state, sock) || !socket_class_is_in_place(state)) {
         return 0;
     }
     int direct = socket_does_not_block(sock);

@@ -15,8 +15,8 @@ struct listening {
     bool by_object; /* only the socket object can do it: sock.accept() */
 };
 
-/* The number that the socket object calls its "family", "type" or "proto".  -1 with an exception set.  Needs: an exact
-   socket.socket. */
+/* The number that the socket object calls its "family", "type" or "proto".  -1 with an exception set.  Needs: a plain
+   socket. */
 int socket_number(struct state *state, PyObject *sock, PyObject *name);
 
 /* Whether its methods return at once.  1, 0 or -1.  Needs: as above. */

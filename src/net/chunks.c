@@ -106,7 +106,7 @@ chunks_send(struct chunks *chunks, int fd, ssize_t (*send)(int fd, struct iovec 
             return error == EAGAIN || error == EINTR ? 0 : -error;
         }
         consume(chunks, (size_t)sent);
-        if ((size_t)sent < size) {
+        if ((size_t)sent < size || chunks_empty(chunks)) {
             return 0;
         }
     }
@@ -127,4 +127,71 @@ chunks_list(const struct chunks *chunks)
         Py_XDECREF(rest);
     }
     return list;
+}
+
+/* function(first, data), or function(data) where `first` is NULL: how many bytes it says to have taken; 0 where it would have
+   to wait; -1 with an exception. */
+static Py_ssize_t
+call_function(PyObject *function, PyObject *first, PyObject *data)
+{
+    PyObject *args[] = { first ? first : data, data };
+    PyObject *count = PyObject_Vectorcall(function, args, first ? 2 : 1, NULL);
+    if (count == NULL) {
+        bool waits = PyErr_ExceptionMatches(PyExc_BlockingIOError) || PyErr_ExceptionMatches(PyExc_InterruptedError);
+        if (waits) {
+            PyErr_Clear();
+        }
+        return waits ? 0 : -1;
+    }
+    Py_ssize_t taken = PyLong_AsSsize_t(count);
+    Py_DECREF(count);
+    return taken >= 0 || PyErr_Occurred() ? taken : 0;
+}
+
+/* All chunks: as a list, or as one bytes object.  New reference. */
+static PyObject *
+chunks_data(const struct chunks *chunks, bool apart)
+{
+    PyObject *list = chunks_list(chunks);
+    if (list == NULL || apart) {
+        return list;
+    }
+    PyObject *joined;
+    if (PyList_GET_SIZE(list) == 1) {
+        joined = Py_NewRef(PyList_GET_ITEM(list, 0));
+    }
+    else {
+        PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
+        joined = empty ? PyObject_CallMethod(empty, "join", "O", list) : NULL;
+        Py_XDECREF(empty);
+    }
+    Py_DECREF(list);
+    return joined;
+}
+
+int
+chunks_offer(struct chunks *chunks, PyObject *function, PyObject *first, bool apart)
+{
+    PyObject *data = chunks_data(chunks, apart);
+    if (data == NULL) {
+        return -1;
+    }
+    struct chunks offered = *chunks; /* what is appended meanwhile comes behind */
+    chunks_init(chunks);
+    Py_ssize_t taken = call_function(function, first, data);
+    Py_DECREF(data);
+    PyObject *exception = taken < 0 ? compat_exception_take() : NULL;
+    int result = taken < 0 ? -1 : 0;
+    if (taken > 0) {
+        consume(&offered, (size_t)taken);
+    }
+    while (!chunks_empty(chunks) && result == 0) {
+        result = chunks_append_steal(&offered, ring_pop(&chunks->ring));
+    }
+    chunks_clear(chunks);
+    *chunks = offered;
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+    return result;
 }

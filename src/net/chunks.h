@@ -32,8 +32,19 @@ int chunks_append_steal(struct chunks *chunks, PyObject *chunk);
    no error. */
 int chunks_send(struct chunks *chunks, int fd, ssize_t (*send)(int fd, struct iovec *vectors, size_t count));
 
+/* Offers all of it once to a function in Python: function(data), or function(first, data) where `first` is not NULL, with one
+   bytes object, or with a list of them where they are to stay apart.  What it raises to say that it takes nothing at present is
+   no error.  Returns 0, or -1 with an exception.  Runs Python. */
+int chunks_offer(struct chunks *chunks, PyObject *function, PyObject *first, bool apart);
+
 /* What has not been sent, as a new list of bytes objects. */
 PyObject *chunks_list(const struct chunks *chunks);
+
+static inline size_t
+chunks_count(const struct chunks *chunks)
+{
+    return ring_count(&chunks->ring);
+}
 
 static inline bool
 chunks_empty(const struct chunks *chunks)

@@ -21,7 +21,8 @@
    so costs 1.1 microseconds instead of 1.9; looking for one that is not there costs 0.45, so it is not done each time where
    questions and answers alternate.
 
-   The system calls are made here where the socket is a plain socket.socket of a known family; any other is asked itself.
+   The system calls are made here where the socket is of a known family and plain at that moment (plain_socket.h); else it is
+   asked itself.  A socket that is not plain from the beginning has a transport of asyncio's.
    Addresses: the last one and the kernel's form of it are kept, because most often the next datagram comes from there, and
    the answer goes there.
 
@@ -36,6 +37,7 @@
 #include "io/calls.h"
 #include "net/address.h"
 #include "net/net.h"
+#include "net/plain_socket.h"
 #include "net/transport.h"
 #include "py/args.h"
 #include "py/errors.h"
@@ -99,7 +101,7 @@ end_soon(DatagramTransport *self, PyObject *exception)
 static bool
 is_direct(DatagramTransport *self)
 {
-    if ((PyObject *)Py_TYPE(transport_or_none(self->sock)) != self->state->socket_type) {
+    if (!socket_is_plain(self->state, transport_or_none(self->sock))) {
         return false;
     }
     if (AC_UNLIKELY(self->family == FAMILY_NOT_ASKED)) {
@@ -232,7 +234,7 @@ static bool
 may_read_on(const DatagramTransport *self, const Loop *loop)
 {
     if (self->conn_lost || self->closing || self->paused || !loop->fused || loop->stopping
-        || ring_count(&loop->ready) > 0) {
+        || ring_count(&loop->ready) > 0 || !socket_is_plain(self->state, transport_or_none(self->sock))) {
         return false;
     }
     int64_t now_ns = clock_now_ns();

@@ -2,7 +2,8 @@
 
    Equivalent: weakref.WeakValueDictionary() with descriptors for keys, as asyncio has it, where setting an item costs a
    microsecond.  Descriptors are small numbers, so this is an array of weak references.  Those of values that have died stay
-   until their number is used again. */
+   until their number is used again.  For what the fileno() of an imitated socket may return instead, there is a
+   WeakValueDictionary. */
 #include "net/fd_map.h"
 
 #include "net/net.h"
@@ -55,47 +56,71 @@ fd_map_set(FdMap *self, long fd, PyObject *value)
 
 /* ---- Python face ---- */
 
-/* The descriptor that `key` is, or -1 if it is none; -1 with an exception where it is no number either. */
+/* The descriptor that `key` is, or -1 if it is none. */
 static long
 key_fd(PyObject *key)
 {
-    if (!PyLong_Check(key)) {
-        return -1;
-    }
     int overflow;
-    return PyLong_AsLongAndOverflow(key, &overflow);
+    long fd = PyLong_Check(key) ? PyLong_AsLongAndOverflow(key, &overflow) : -1;
+    return fd <= FD_MAP_LIMIT ? fd : -1;
 }
 
 static PyObject *
 FdMap_getitem(FdMap *self, PyObject *key)
 {
-    PyObject *value = fd_map_get(self, key_fd(key));
-    if (value == NULL && !PyErr_Occurred()) {
+    long fd = key_fd(key);
+    if (fd < 0 && self->others != NULL) {
+        return PyObject_GetItem(self->others, key);
+    }
+    PyObject *value = fd_map_get(self, fd);
+    if (value == NULL) {
         PyErr_SetObject(PyExc_KeyError, key);
     }
     return value;
 }
 
 static int
-FdMap_setitem(FdMap *self, PyObject *key, PyObject *value)
+set_other(FdMap *self, PyObject *key, PyObject *value)
 {
-    if (value == NULL) {
-        PyObject *old = FdMap_getitem(self, key);
-        if (old == NULL) {
+    if (self->others == NULL) {
+        PyObject *class = state_import("weakref", "WeakValueDictionary");
+        PyObject *others = class ? PyObject_CallNoArgs(class) : NULL;
+        Py_XDECREF(class);
+        if (others == NULL) {
             return -1;
         }
-        Py_CLEAR(self->weakrefs[key_fd(key)]);
-        Py_DECREF(old);
-        return 0;
+        Py_XSETREF(self->others, others);
     }
-    long fd = PyLong_AsLong(key);
-    return fd == -1 && PyErr_Occurred() ? -1 : fd_map_set(self, fd, value);
+    return PyObject_SetItem(self->others, key, value);
+}
+
+static int
+FdMap_setitem(FdMap *self, PyObject *key, PyObject *value)
+{
+    long fd = key_fd(key);
+    if (value != NULL) {
+        return fd < 0 ? set_other(self, key, value) : fd_map_set(self, fd, value);
+    }
+    if (fd < 0 && self->others != NULL) {
+        return PyObject_DelItem(self->others, key);
+    }
+    PyObject *old = FdMap_getitem(self, key);
+    if (old == NULL) {
+        return -1;
+    }
+    Py_CLEAR(self->weakrefs[fd]);
+    Py_DECREF(old);
+    return 0;
 }
 
 static int
 FdMap_contains(FdMap *self, PyObject *key)
 {
-    PyObject *value = fd_map_get(self, key_fd(key));
+    long fd = key_fd(key);
+    if (fd < 0 && self->others != NULL) {
+        return PySequence_Contains(self->others, key);
+    }
+    PyObject *value = fd_map_get(self, fd);
     Py_XDECREF(value);
     return value != NULL;
 }
@@ -107,11 +132,16 @@ FdMap_get(FdMap *self, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "get() takes a key and a default");
         return NULL;
     }
-    PyObject *value = fd_map_get(self, key_fd(args[0]));
-    return value ? value : Py_NewRef(nargs > 1 ? args[1] : Py_None);
+    PyObject *default_value = nargs > 1 ? args[1] : Py_None;
+    long fd = key_fd(args[0]);
+    if (fd < 0 && self->others != NULL) {
+        return PyObject_CallMethod(self->others, "get", "OO", args[0], default_value);
+    }
+    PyObject *value = fd_map_get(self, fd);
+    return value ? value : Py_NewRef(default_value);
 }
 
-/* A list of the descriptors of what is alive. */
+/* A list of the keys of what is alive. */
 static PyObject *
 live_keys(FdMap *self)
 {
@@ -124,6 +154,14 @@ live_keys(FdMap *self)
         }
         Py_XDECREF(key);
         Py_XDECREF(value);
+    }
+    PyObject *others = keys && self->others ? PySequence_List(self->others) : NULL;
+    if (others != NULL) {
+        Py_SETREF(keys, PySequence_InPlaceConcat(keys, others));
+        Py_DECREF(others);
+    }
+    else if (keys != NULL && self->others != NULL) {
+        Py_CLEAR(keys);
     }
     return keys;
 }
@@ -152,6 +190,7 @@ FdMap_traverse(FdMap *self, visitproc visit, void *arg)
     for (Py_ssize_t fd = 0; fd < self->size; fd++) {
         Py_VISIT(self->weakrefs[fd]);
     }
+    Py_VISIT(self->others);
     return 0;
 }
 
@@ -161,6 +200,7 @@ FdMap_clear(FdMap *self)
     for (Py_ssize_t fd = 0; fd < self->size; fd++) {
         Py_CLEAR(self->weakrefs[fd]);
     }
+    Py_CLEAR(self->others);
     return 0;
 }
 

@@ -8,6 +8,7 @@ typedef struct {
     PyObject_HEAD
     PyObject **weakrefs; /* owned, or NULL; by descriptor */
     Py_ssize_t size;
+    PyObject *others; /* owned, or NULL: a WeakValueDictionary of what has another key */
 } FdMap;
 
 /* self[fd] = value.  Returns 0 or -1. */

@@ -20,6 +20,7 @@
    methods may be overridden.  What is rare (errors, TLS, debug mode) is in Python, asyncio_c/loop.py. */
 #include "net/accept.h"
 #include "net/net.h"
+#include "net/plain_socket.h"
 #include "net/stream_transport.h"
 #include "py/errors.h"
 
@@ -148,7 +149,7 @@ static PyObject *
 make_transport(Loop *loop, PyObject *protocol, PyObject *sock, PyObject *address, PyObject *server, PyObject *context)
 {
     struct state *state = loop->state;
-    if (!loop->make_transport_overridden && !loop->closed) {
+    if (!loop->make_transport_overridden && !loop->closed && socket_is_plain(state, sock)) {
         return stream_transport_new(loop, sock, protocol, NULL, NULL, address, server, context);
     }
     PyObject *method = PyObject_GetAttr((PyObject *)loop, state->str__make_socket_transport);

@@ -5,6 +5,7 @@
 #include "py/compat.h"
 
 /* Each adds its types to the state and the module.  Return 0 or -1. */
+int plain_socket_register(PyObject *module);
 int fd_map_register(PyObject *module);
 int stream_transport_register(PyObject *module);
 int stream_lifecycle_register(PyObject *module);

@@ -23,6 +23,8 @@
    Nothing is put off to the end of the callback, as a stream transport does it: who shares a pipe or a terminal with others
    relies on the order in which it was written to.
 
+   Where os.read() or os.write() is not Python's own at that moment, it is called.
+
    A descriptor that was made non-blocking can become blocking again, because that belongs to the open file, which other
    processes may share: a terminal above all.  So that such a call stops at most this thread, as with asyncio, reads and writes
    give up the GIL.
@@ -75,6 +77,14 @@ typedef struct {
     bool ending;
     bool protocol_paused;
 } WritePipeTransport;
+
+/* What os.<name> is, if it has been replaced: a new reference, or NULL. */
+static PyObject *
+replaced(struct state *state, PyObject *name, PyObject *own)
+{
+    PyObject *function = PyDict_GetItemWithError(state->os_globals, name);
+    return AC_UNLIKELY(function != own) ? Py_XNewRef(function) : NULL;
+}
 
 /* ---- Reading ---- */
 
@@ -155,13 +165,32 @@ write_vectors(int fd, struct iovec *vectors, size_t count)
     return written;
 }
 
-/* After a write failed with -error.  Returns 0 or -1. */
+/* Writes as much as there is room for.  Returns 0, or -1 with an exception.  Runs Python. */
 static int
-write_failed(WritePipeTransport *self, int error)
+write_chunks(WritePipeTransport *self)
+{
+    struct state *state = self->state;
+    PyObject *write = replaced(state, state->str_write, state->os_write);
+    if (AC_LIKELY(write == NULL)) {
+        int error = chunks_send(&self->chunks, self->fd, write_vectors);
+        return AC_LIKELY(error == 0) ? 0 : raise_errno(error);
+    }
+    PyObject *fd = PyLong_FromLong(self->fd);
+    int result = fd ? chunks_offer(&self->chunks, write, fd, false) : -1;
+    Py_XDECREF(fd);
+    Py_DECREF(write);
+    if (self->ending) {
+        chunks_clear(&self->chunks); /* ended meanwhile */
+    }
+    return result;
+}
+
+/* After a write failed with the exception that is set.  Returns 0 or -1. */
+static int
+write_failed(WritePipeTransport *self)
 {
     chunks_clear(&self->chunks);
     self->conn_lost++;
-    raise_errno(error);
     return transport_fatal_error((PyObject *)self, "Fatal write error on pipe transport");
 }
 
@@ -170,9 +199,8 @@ static int
 write_at_once(WritePipeTransport *self)
 {
     transport_acts(self->state, self->loop);
-    int error = chunks_send(&self->chunks, self->fd, write_vectors);
-    if (AC_UNLIKELY(error < 0)) {
-        return write_failed(self, error);
+    if (AC_UNLIKELY(write_chunks(self) < 0)) {
+        return write_failed(self);
     }
     if (AC_LIKELY(chunks_empty(&self->chunks))) {
         return 0;
@@ -256,6 +284,15 @@ ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignor
     if (self->closing || !transport_is_set(self->pipe)) {
         Py_RETURN_NONE;
     }
+    struct state *state = self->state;
+    PyObject *read = replaced(state, state->str_read, state->os_read);
+    if (read != NULL) {
+        Py_DECREF(read);
+        PyObject *function = PyObject_GetAttr(state->asyncio_ReadPipeTransport, state->str__read_ready);
+        PyObject *done = function ? PyObject_CallOneArg(function, (PyObject *)self) : NULL;
+        Py_XDECREF(function);
+        return done;
+    }
     PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
     int result = read_once(self, protocol);
     Py_DECREF(protocol);
@@ -309,11 +346,15 @@ WritePipeTransport__write_ready(WritePipeTransport *self, PyObject *Py_UNUSED(ig
     if (chunks_empty(&self->chunks)) {
         Py_RETURN_NONE;
     }
-    int error = chunks_send(&self->chunks, self->fd, write_vectors);
-    if (AC_UNLIKELY(error < 0)) {
+    if (AC_UNLIKELY(write_chunks(self) < 0)) {
+        PyObject *exception = compat_exception_take();
         Loop *loop = transport_loop_borrow(self->state, self->loop);
-        bool unwatched = loop != NULL && reader_unwatch(loop, self->fd, READER_WRITE) == 0;
-        return transport_none_unless(unwatched ? write_failed(self, error) : -1);
+        if (loop == NULL || reader_unwatch(loop, self->fd, READER_WRITE) < 0) {
+            Py_DECREF(exception);
+            return NULL;
+        }
+        compat_exception_restore_steal(exception);
+        return transport_none_unless(write_failed(self));
     }
     return transport_none_unless(chunks_empty(&self->chunks) ? drained(self) : 0);
 }

@@ -10,9 +10,10 @@
                await readable(sock)
 
    with the difference, which asyncio has too, that the attempt is made by the reader's callback, and the task is woken with
-   its outcome.  What is unusual (debug mode, a subclass of socket, odd arguments, overridden methods, names to be resolved)
-   is passed on to asyncio's own coroutine.  sock_attempt.c has the attempts. */
+   its outcome.  What is unusual (debug mode, a socket that is not plain, odd arguments, overridden methods, names to be
+   resolved) is passed on to asyncio's own coroutine.  sock_attempt.c has the attempts. */
 #include "net/net.h"
+#include "net/plain_socket.h"
 #include "net/sock.h"
 #include "net/transport.h"
 #include "py/args.h"
@@ -67,11 +68,13 @@ sock_ready(SockCoroutine *self, PyObject *Py_UNUSED(ignored))
     }
     Py_INCREF(future);
     PyObject *result = NULL;
-    int fd; /* asked again: the socket may be closed by now, and its number another's, who waits for the other direction */
-    int outcome = socket_fd(self, &fd);
-    if (outcome == 0
-        && self->handle != NULL) { /* not closed by whoever has replaced fileno(): its buffer is let go of */
-        outcome = sock_attempt(self, fd, &result);
+    int outcome;
+    if (AC_LIKELY(socket_is_plain(self->base.state, self->sock))) {
+        int fd; /* asked again: the socket may be closed by now, and its number another's, who waits for the other direction */
+        outcome = socket_fd(self, &fd) < 0 ? -1 : sock_attempt(self, fd, &result);
+    }
+    else {
+        outcome = sock_attempt_by_methods(self, &result);
     }
     if (outcome > 0) {
         outcome = future_set_result(future, result);
@@ -131,7 +134,7 @@ static PySendResult
 sock_start(Coroutine *base, PyObject **result)
 {
     SockCoroutine *self = (SockCoroutine *)base;
-    int usable = self->loop->fused ? sock_take_arguments(self) : 0;
+    int usable = self->loop->fused && socket_is_plain(base->state, self->sock) ? sock_take_arguments(self) : 0;
     if (usable <= 0) {
         PyObject *args[] = { self->sock, self->arguments[0], self->arguments[1] };
         size_t count = 1 + (args[1] != NULL) + (args[2] != NULL);
@@ -206,8 +209,7 @@ static PyObject *
 sock_coroutine(Loop *loop, enum sock_operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct state *state = loop->state;
-    if (!count_is_right(operation, nargs) || kwnames != NULL || !loop->fused
-        || (PyObject *)Py_TYPE(args[0]) != state->socket_type) {
+    if (!count_is_right(operation, nargs) || kwnames != NULL || !loop->fused || !socket_is_plain(state, args[0])) {
         return call_asyncio(loop, operation, args, nargs, kwnames);
     }
     SockCoroutine *self = (SockCoroutine *)freelist_new(&state->SockCoroutine_freelist, state->SockCoroutine_type);

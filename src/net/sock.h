@@ -41,4 +41,7 @@ int sock_take_arguments(SockCoroutine *self);
    Python. */
 int sock_attempt(SockCoroutine *self, int fd, PyObject **result);
 
+/* The same by the socket's methods, of a wait that began when it was plain. */
+int sock_attempt_by_methods(SockCoroutine *self, PyObject **result);
+
 #endif

@@ -6,6 +6,7 @@
 #include "io/calls.h"
 #include "net/accept.h"
 #include "net/address.h"
+#include "net/plain_socket.h"
 #include "net/sock.h"
 
 #include <errno.h>
@@ -91,7 +92,7 @@ take_destination(SockCoroutine *self)
     }
     struct address address;
     if ((type != SOCK_STREAM && type != SOCK_DGRAM) || (proto != 0 && proto != IPPROTO_TCP && proto != IPPROTO_UDP)
-        || !address_from_object(&address, family, self->arguments[0])) {
+        || !inet_pton_is_in_place(state) || !address_from_object(&address, family, self->arguments[0])) {
         return 0;
     }
     self->address = resolved_address(self->arguments[0], &address);
@@ -269,15 +270,10 @@ goes_on(int error)
     return error == EINPROGRESS || error == EALREADY || error == EAGAIN || error == EINTR;
 }
 
-/* How a connect that was begun has gone. */
+/* What the socket's SO_ERROR says of a connect that was begun: as an attempt. */
 static int
-see_connected(SockCoroutine *self, int fd, PyObject **result)
+connect_ended(SockCoroutine *self, int error, PyObject **result)
 {
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
-        return outcome_of(-1);
-    }
     if (goes_on(error)) {
         return 0;
     }
@@ -287,6 +283,16 @@ see_connected(SockCoroutine *self, int fd, PyObject **result)
     }
     *result = Py_NewRef(Py_None);
     return 1;
+}
+
+/* How a connect that was begun has gone. */
+static int
+see_connected(SockCoroutine *self, int fd, PyObject **result)
+{
+    int error = 0;
+    socklen_t size = sizeof(error);
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? outcome_of(-1)
+                                                                   : connect_ended(self, error, result);
 }
 
 static int
@@ -336,6 +342,72 @@ try_accept(SockCoroutine *self, PyObject **result)
         outcome = *result ? 1 : -1;
     }
     return outcome;
+}
+
+/* ---- By the socket's methods ---- */
+
+/* send() of the rest.  As an attempt. */
+static int
+send_by_method(SockCoroutine *self, PyObject **result)
+{
+    PyObject *rest = PyBytes_FromStringAndSize((const char *)self->view.buf + self->sent, self->view.len - self->sent);
+    PyObject *count = rest ? PyObject_CallMethod(self->sock, "send", "O", rest) : NULL;
+    Py_XDECREF(rest);
+    if (count == NULL) {
+        return rest ? outcome_of_object(NULL) : -1;
+    }
+    Py_ssize_t sent = PyLong_AsSsize_t(count);
+    Py_DECREF(count);
+    if (sent == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    self->sent += sent < 0 ? 0 : sent < self->view.len - self->sent ? sent : self->view.len - self->sent;
+    *result = self->sent == self->view.len ? Py_NewRef(Py_None) : NULL;
+    return *result != NULL;
+}
+
+/* How a connect has gone, by getsockopt().  As an attempt. */
+static int
+see_connected_by_method(SockCoroutine *self, PyObject **result)
+{
+    PyObject *number = PyObject_CallMethod(self->sock, "getsockopt", "ii", SOL_SOCKET, SO_ERROR);
+    int error = number ? (int)PyLong_AsLong(number) : -1;
+    Py_XDECREF(number);
+    if (error == -1 && PyErr_Occurred()) {
+        return outcome_of_object(NULL);
+    }
+    return connect_ended(self, error, result);
+}
+
+int
+sock_attempt_by_methods(SockCoroutine *self, PyObject **result)
+{
+    *result = NULL;
+    PyObject **arguments = self->arguments;
+    switch (self->operation) {
+    case SOCK_RECV:
+        *result = PyObject_CallMethod(self->sock, "recv", "O", arguments[0]);
+        break;
+    case SOCK_RECVFROM:
+        *result = PyObject_CallMethod(self->sock, "recvfrom", "O", arguments[0]);
+        break;
+    case SOCK_RECV_INTO:
+        *result = PyObject_CallMethod(self->sock, "recv_into", "O", arguments[0]);
+        break;
+    case SOCK_RECVFROM_INTO:
+        *result = PyObject_CallMethod(self->sock, "recvfrom_into", "On", arguments[0], self->size);
+        break;
+    case SOCK_SENDTO:
+        *result = PyObject_CallMethod(self->sock, "sendto", "OO", arguments[0], arguments[1]);
+        break;
+    case SOCK_SENDALL:
+        return send_by_method(self, result);
+    case SOCK_CONNECT:
+        return see_connected_by_method(self, result);
+    default:
+        return try_accept(self, result);
+    }
+    return outcome_of_object(*result);
 }
 
 /* ---- Which for which ---- */

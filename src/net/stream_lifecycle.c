@@ -10,6 +10,7 @@
 #include "net/address.h"
 #include "net/fd_map.h"
 #include "net/net.h"
+#include "net/plain_socket.h"
 #include "py/args.h"
 #include "py/errors.h"
 
@@ -48,7 +49,7 @@ static int
 note_info(StreamTransport *self, PyObject *sock, PyObject *peername)
 {
     struct state *state = self->state;
-    bool direct = (PyObject *)Py_TYPE(sock) == state->socket_type;
+    bool direct = socket_is_plain(state, sock);
     Py_XSETREF(self->info.sock, Py_NewRef(sock));
     PyObject *sockname = ask_name(sock, self->fd, direct, getsockname, state->str_getsockname);
     if (sockname == NULL) {
@@ -230,7 +231,9 @@ open_transport(StreamTransport *self, PyObject *loop, PyObject *sock, PyObject *
     /* From here on the transport owns the socket. */
     Py_XSETREF(self->sock, Py_NewRef(sock));
     Py_XSETREF(self->server, Py_NewRef(server ? server : Py_None));
-    set_nodelay(self->fd);
+    if (socket_is_plain(self->state, sock)) {
+        set_nodelay(self->fd);
+    }
     if (note_info(self, sock, peername) < 0 || (transport_is_set(extra) && fill_extra(self, extra) < 0)) {
         return -1;
     }
@@ -292,11 +295,10 @@ stream_transport_new(Loop *loop, PyObject *sock, PyObject *protocol, PyObject *w
 
 /* ---- Ending ---- */
 
-/* asyncio's own method `name` of this transport. */
-static PyObject *
-call_asyncio(StreamTransport *self, PyObject *name)
+PyObject *
+stream_transport_call_asyncio(StreamTransport *self, const char *name)
 {
-    PyObject *function = PyObject_GetAttr(self->state->asyncio_SocketTransport, name);
+    PyObject *function = PyObject_GetAttrString(self->state->asyncio_SocketTransport, name);
     PyObject *result = function ? PyObject_CallOneArg(function, (PyObject *)self) : NULL;
     Py_XDECREF(function);
     return result;
@@ -311,7 +313,7 @@ StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(i
         return NULL;
     }
     if (!loop->fused) {
-        return call_asyncio(self, state->str__read_ready__on_eof); /* which logs it in debug mode */
+        return stream_transport_call_asyncio(self, "_read_ready__on_eof"); /* which logs it in debug mode */
     }
     /* Held, for looking the method up may set another; None where there is none has no such method. */
     PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
@@ -443,7 +445,7 @@ StreamTransport_finalize(StreamTransport *self)
         return;
     }
     PyObject *saved = compat_exception_take();
-    PyObject *result = call_asyncio(self, self->state->str___del__);
+    PyObject *result = stream_transport_call_asyncio(self, "__del__");
     if (result == NULL) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
@@ -470,6 +472,14 @@ Loop__make_socket_transport(Loop *self, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     struct state *state = self->state;
+    if (!socket_is_plain(state, sock)) {
+        PyObject *function = PyObject_GetAttr(state->asyncio_SelectorEventLoop, state->str__make_socket_transport);
+        PyObject *method = function ? PyMethod_New(function, (PyObject *)self) : NULL;
+        PyObject *transport = method ? PyObject_Call(method, args, kwargs) : NULL;
+        Py_XDECREF(function);
+        Py_XDECREF(method);
+        return transport;
+    }
     if (AC_PY312) {
         PyObject *free = PyObject_CallMethod((PyObject *)self, "_ensure_fd_no_transport", "O", sock);
         if (free == NULL) {

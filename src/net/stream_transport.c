@@ -31,6 +31,7 @@
 #include "core/reader.h"
 #include "io/calls.h"
 #include "net/net.h"
+#include "net/plain_socket.h"
 #include "py/args.h"
 #include "py/errors.h"
 
@@ -47,6 +48,12 @@ static Loop *
 loop_borrow(StreamTransport *self)
 {
     return transport_loop_borrow(self->state, self->loop);
+}
+
+static inline bool
+is_plain(StreamTransport *self)
+{
+    return self->sock != NULL && socket_is_plain(self->state, self->sock);
 }
 
 /* Has connection_lost(exception) called soon, and stops reading.  Where memory lacks for that, nothing has happened: what is
@@ -88,10 +95,29 @@ send_vectors(int fd, struct iovec *vectors, size_t count)
                       : sys_sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static int
-send_chunks(StreamTransport *self)
+/* By the socket's methods, as asyncio: from 3.12 on a sendmsg() of what has waited, or of several lines. */
+AC_COLD static int
+send_chunks_by_methods(StreamTransport *self)
 {
-    return chunks_send(&self->chunks, self->fd, send_vectors);
+    bool apart = AC_PY312 && (self->waiting || chunks_count(&self->chunks) > 1);
+    PyObject *send = PyObject_GetAttrString(transport_or_none(self->sock), apart ? "sendmsg" : "send");
+    int result = send ? chunks_offer(&self->chunks, send, NULL, apart) : -1;
+    Py_XDECREF(send);
+    if (self->conn_lost) {
+        chunks_clear(&self->chunks); /* lost meanwhile */
+    }
+    return result;
+}
+
+/* Sends as much as there is room for.  Returns 0, or -1 with an exception.  Runs Python where the socket is not plain. */
+static inline int
+send_chunks(StreamTransport *self, bool plain)
+{
+    if (AC_UNLIKELY(!plain)) {
+        return send_chunks_by_methods(self);
+    }
+    int error = chunks_send(&self->chunks, self->fd, send_vectors);
+    return AC_LIKELY(error == 0) ? 0 : raise_errno(error);
 }
 
 static int
@@ -193,12 +219,11 @@ flush_chunks(StreamTransport *self, bool later)
     if (self->waiting || chunks_empty(&self->chunks)) {
         return 0;
     }
-    int error = send_chunks(self), result = 0;
-    bool lost = error < 0;
-    if (AC_UNLIKELY(lost)) {
-        raise_errno(error);
-    }
-    else if (!chunks_empty(&self->chunks) && !self->waiting) {
+    int result = 0;
+    /* What was put off was written while it was plain. */
+    bool plain = later || list_linked(&self->deferred.link) || is_plain(self);
+    bool lost = send_chunks(self, plain) < 0;
+    if (!lost && !chunks_empty(&self->chunks) && !self->waiting) {
         result = wait_for_room(self) < 0 ? -1 : maybe_pause_protocol(self);
         /* What can neither be sent nor waited for is the end: some of it may have been sent. */
         lost = result < 0 && !self->waiting
@@ -276,6 +301,32 @@ chunks_appended(StreamTransport *self)
         return 0;
     }
     return flush(self);
+}
+
+/* The same where the socket is not plain: nothing is put off. */
+AC_COLD static int
+chunks_appended_by_methods(StreamTransport *self)
+{
+    if (self->waiting) {
+        return maybe_pause_protocol(self);
+    }
+    lazy_context_clear(&self->write_context);
+    return lazy_context_init(&self->write_context, self->state, NULL) < 0 ? -1 : flush(self);
+}
+
+/* write(chunk) where the socket is not plain any more.  Returns 0 or -1. */
+AC_COLD static int
+write_by_methods_steal(StreamTransport *self, PyObject *chunk)
+{
+    int result = flush(self); /* what was put off is not to be sent together with it */
+    if (result == 0 && self->conn_lost) {
+        result = transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
+    }
+    else if (result == 0) {
+        return chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended_by_methods(self);
+    }
+    Py_DECREF(chunk);
+    return result;
 }
 
 /* What write() and writelines() ask first.  Returns 0 or -1. */
@@ -406,6 +457,10 @@ StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
     if (self->conn_lost || !transport_is_set(self->sock)) {
         Py_RETURN_NONE;
     }
+    if (AC_UNLIKELY(!is_plain(self))) {
+        return stream_transport_call_asyncio(self, self->protocol_buffered ? "_read_ready__get_buffer"
+                                                                           : "_read_ready__data_received");
+    }
     PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
     int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
     Py_DECREF(protocol);
@@ -437,6 +492,9 @@ StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t n
     if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
         Py_XDECREF(chunk);
         return transport_none_unless(chunk ? 0 : -1);
+    }
+    if (AC_UNLIKELY(!is_plain(self))) {
+        return transport_none_unless(write_by_methods_steal(self, chunk));
     }
     if (AC_UNLIKELY(self->conn_lost)) {
         Py_DECREF(chunk);
@@ -474,7 +532,13 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (lines == NULL) {
         return NULL;
     }
-    int result = 0;
+    bool plain = is_plain(self);
+    int (*appended)(StreamTransport *self) = plain ? chunks_appended : chunks_appended_by_methods;
+    int result = AC_LIKELY(plain) ? 0 : flush(self);
+    if (result < 0) {
+        Py_DECREF(lines);
+        return NULL;
+    }
     if (self->conn_lost && PyTuple_GET_SIZE(lines) > 0) {
         result = transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
         Py_DECREF(lines);
@@ -503,7 +567,7 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
         return NULL;
     }
     Py_DECREF(chunks);
-    return transport_none_unless(!chunks_empty(&self->chunks) ? chunks_appended(self) : 0);
+    return transport_none_unless(!chunks_empty(&self->chunks) ? appended(self) : 0);
 }
 
 static PyObject *
@@ -558,9 +622,7 @@ StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored)
     if (self->conn_lost || !self->waiting) {
         Py_RETURN_NONE;
     }
-    int error = send_chunks(self);
-    if (error < 0) {
-        raise_errno(error);
+    if (send_chunks(self, is_plain(self)) < 0) {
         return transport_none_unless(write_failed(self));
     }
     if (self->protocol_paused && (Py_ssize_t)self->chunks.size_bytes <= self->low_water) {

@@ -51,6 +51,9 @@ PyObject *stream_transport_new(Loop *loop, PyObject *sock, PyObject *protocol, P
 /* Returns 0 or -1.  Runs Python. */
 int stream_transport_set_protocol(StreamTransport *self, PyObject *protocol);
 
+/* asyncio's own method `name` of this transport.  New reference.  Runs Python. */
+PyObject *stream_transport_call_asyncio(StreamTransport *self, const char *name);
+
 /* What stream_lifecycle.c has for the type. */
 int StreamTransport_init(StreamTransport *self, PyObject *args, PyObject *kwargs);
 void StreamTransport_finalize(StreamTransport *self);

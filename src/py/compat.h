@@ -2,7 +2,8 @@
 
    The only file that asks for PY_VERSION_HEX.  The AC_PYnnn constants are for plain `if`s in the code that follows a
    version's behaviour.  Private: the layout of a context (compat_context), where a thread keeps its running loop and current
-   task (compat_running), and the exception that another thread has set in it (compat_async_exception_is_set). */
+   task (compat_running), the exception that another thread has set in it (compat_async_exception_is_set), and the version of a
+   class (compat_type_version). */
 #ifndef AC_PY_COMPAT_H
 #define AC_PY_COMPAT_H
 
@@ -214,11 +215,16 @@ compat_type_dict_borrow(PyTypeObject *type)
 #endif
 
 /* Private: a number that no two types have at the same time, and that changes with the type and its bases; 0: none was given
-   out.  (Anything that has come from an older number is then found out anew.) */
+   out, or it is not known to be so.  (Anything that has come from an older number is then found out anew.) */
 static inline unsigned
 compat_type_version(PyTypeObject *type)
 {
+#if PY_VERSION_HEX >= 0x03100000
+    (void)type;
+    return 0;
+#else
     return type->tp_version_tag;
+#endif
 }
 
 /* 3.12 asks a module whether it can live in several interpreters, each with a GIL of its own: nothing is shared. */

@@ -83,8 +83,13 @@
     X(asyncio_BufferedProtocol, "asyncio.protocols", "BufferedProtocol")              \
     X(asyncio_SelectorEventLoop, "asyncio.selector_events", "BaseSelectorEventLoop")  \
     X(asyncio_SocketTransport, "asyncio.selector_events", "_SelectorSocketTransport") \
-    X(socket_type, "socket", "socket")                                                \
+    X(asyncio_ReadPipeTransport, "asyncio.unix_events", "_UnixReadPipeTransport")     \
+    X(os_globals, "os", "__dict__")                                                   \
+    X(os_read, "posix", "read")                                                       \
+    X(os_write, "posix", "write")                                                     \
+    X(socket_globals, "socket", "__dict__")                                           \
     X(socket_base, "_socket", "socket")                                               \
+    X(inet_pton, "_socket", "inet_pton")                                              \
     X(asyncio_logger, "asyncio.log", "logger")                                        \
     X(get_event_loop, "_asyncio", "get_event_loop")                                   \
     X(get_running_loop, "_asyncio", "_get_running_loop")                              \
@@ -127,7 +132,6 @@
     X(_entered)                 \
     X(_exiting)                 \
     X(_loop)                    \
-    X(__del__)                  \
     X(_on_completed_fut)        \
     X(_parent_task)             \
     X(_on_task_done)            \
@@ -176,6 +180,7 @@
     X(getpeername)              \
     X(getsockname)              \
     X(get_loop)                 \
+    X(inet_pton)                \
     X(is_closed)                \
     X(is_running)               \
     X(message)                  \
@@ -183,6 +188,7 @@
     X(name)                     \
     X(peername)                 \
     X(proto)                    \
+    X(read)                     \
     X(result)                   \
     X(socket)                   \
     X(sockname)                 \
@@ -192,6 +198,7 @@
     X(time)                     \
     X(type)                     \
     X(value)                    \
+    X(write)                    \
     X(eager_start)              \
     X(eof_received)
 
@@ -226,6 +233,9 @@ struct state {
     PyObject *stream_transport_class; /* owned; asyncio_c.transports.StreamTransport, NULL until it is needed */
     PyObject *event_class;            /* owned; asyncio_c.primitives.Event, likewise */
     bool semaphore_wakes_all;         /* as asyncio's does from 3.13 on: semaphore.c */
+    PyObject *socket_type;            /* owned; Python's own socket.socket, or None: net/plain_socket.c */
+    PyObject *socket_names;           /* owned; what must not be replaced there */
+    unsigned socket_version;          /* of that class, when nothing was */
     PyObject *context_kwnames;        /* ("context",) */
     PyObject *minus_one;              /* get_buffer(-1) */
     PyObject *running_key;            /* 3.11: compat_running_holder_borrow() */

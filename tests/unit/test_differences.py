@@ -7,8 +7,10 @@ import asyncio
 import inspect
 import os
 import select
+import signal
 import socket
 import traceback
+from unittest import mock
 
 import pytest
 
@@ -217,6 +219,15 @@ def test_nagle_is_off_on_a_socket_of_no_named_protocol(impl, loop):
             return delays
 
     assert loop.run_until_complete(main()) != impl.native_loop
+
+
+def test_loop_needs_no_pair_of_sockets(impl):
+    pair = mock.Mock(wraps=socket.socketpair)
+    with mock.patch.object(socket, "socketpair", pair), support.closing(impl.new_event_loop()) as loop:
+        assert pair.called != impl.native_loop
+        loop.add_signal_handler(signal.SIGUSR1, pytest.fail)
+        assert pair.call_count == 1
+        loop.remove_signal_handler(signal.SIGUSR1)
 
 
 def test_numeric_address_is_looked_up_without_a_thread(impl, loop):

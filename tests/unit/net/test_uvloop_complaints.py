@@ -69,27 +69,31 @@ async def test_cancelled_connect_closes_its_descriptor_once(loop):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_accept_that_is_interrupted_closes_its_descriptor_once(impl, loop, monkeypatch, when):
+def test_accept_that_is_interrupted_closes_its_descriptor_once(impl, loop, when):
     """A signal's handler may raise while the socket object is made: it has got the descriptor by then, or has not."""
-    make = socket.socket.__init__
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
         listener.setblocking(False)
         client.connect(listener.getsockname())
         before = descriptors()
 
-        def interrupted(self, *args, **kwargs):
-            if when == "after":
-                make(self, *args, **kwargs)
-            raise ZeroDivisionError
+        def interrupting(frame, event, arg):
+            if frame.f_code is socket.socket.__init__.__code__:
+                if event == ("return" if when == "after" else "call"):
+                    raise ZeroDivisionError
+                return interrupting
 
-        with monkeypatch.context() as patch, support.recorded_warnings():
-            patch.setattr(socket.socket, "__init__", interrupted)
+        with support.recorded_warnings():
+            tracing = sys.gettrace()
+            sys.settrace(interrupting)
             try:
                 loop.run_until_complete(loop.sock_accept(listener))
+                raise AssertionError("was not interrupted")
             except ZeroDivisionError as error:
                 # As another thread may do, before what has raised lets go of the object.
                 taken = {os.open(os.devnull, os.O_RDONLY) for _ in range(3)}
                 del error
+            finally:
+                sys.settrace(tracing)
             support.collect()
         assert descriptors() >= before | taken
         left = descriptors() - before - taken
