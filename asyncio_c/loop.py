@@ -123,7 +123,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             awaited._log_destroy_pending = False  # when the run fails, that is reported enough
         # asyncio's callback does not stop the loop for a KeyboardInterrupt or SystemExit, because the task that raises one
         # ends the run. What ended before the run does not, nor does a plain future. anyio finds its root task by asyncio's.
-        ends_the_run = isinstance(awaited, tasks.Task) and not awaited.done()
+        ends_the_run = isinstance(awaited, (tasks.Task, _core.Task)) and not awaited.done()
         callback = base_events._run_until_complete_cb if ends_the_run else _run_until_complete_cb
         awaited.add_done_callback(callback)
         nested = self._thread_id is not None
@@ -577,8 +577,12 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
 
 
 def _run_until_complete_cb(future: Any) -> None:
-    """Stop the loop, whatever has ended the future."""
-    futures._get_loop(future).stop()
+    """Stop the loop, whatever has ended the future, unless the run that awaited it is over."""
+    if not future.cancelled():
+        future.exception()  # from now on it counts as retrieved, as with asyncio's callback
+    loop = futures._get_loop(future)
+    if any(awaited is future for awaited in loop._awaited):
+        loop.stop()
 
 
 def allow_nesting(allowed: bool = True) -> None:

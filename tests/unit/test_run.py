@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 
 import pytest
 
@@ -208,6 +209,29 @@ def test_future_ended_by_what_ends_the_process(ours, exc_type, when):
                 loop.run_until_complete(awaited)
         assert loop.run_until_complete(ours.sleep(0.001, "goes on")) == "goes on"
         loop.run_until_complete(loop.shutdown_default_executor())
+
+
+@pytest.mark.parametrize("exc_type", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("kind", ["derived", "in Python"])
+def test_task_of_another_class_ends_its_run_and_no_other(impl, exc_type, kind):
+    class Derived(impl.Task):
+        pass
+
+    async def main():
+        raise exc_type("x")
+
+    task_type = Derived if kind == "derived" else asyncio.tasks._PyTask
+    reports = []
+    with support.closing(impl.new_event_loop()) as loop:
+        loop.set_exception_handler(lambda _, report: reports.append(report))
+        awaited = task_type(main(), loop=loop)
+        with pytest.raises(exc_type, match="x"):
+            loop.run_until_complete(awaited)
+        # Its callbacks, which are still queued, do not stop this one.
+        assert loop.run_until_complete(impl.sleep(0.001, "goes on")) == "goes on"
+        del awaited
+        gc.collect()
+    assert reports == []
 
 
 def test_runner_keeps_its_loop_and_context(impl):
