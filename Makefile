@@ -92,6 +92,7 @@ N ?= 10000
 differential: build            ## N random programs on asyncio and on asyncio_c, others each time unless SEED is given
 	$(PYTHON) tests/differential/run.py programs --count $(N) $(addprefix --seed=,$(SEED))
 	$(PYTHON) tests/differential/run.py primitives --count $(N) $(addprefix --seed=,$(SEED))
+	$(PYTHON) tests/differential/run.py scopes --count $(N) $(addprefix --seed=,$(SEED))
 	$(PYTHON) tests/differential/run.py streams --count $(N) $(addprefix --seed=,$(SEED))
 
 integration: build             ## real programs, servers and the README's recipes

@@ -27,8 +27,12 @@ try:
         create_task,
         current_task,
         gather,
+        shield,
         sleep,
+        timeout,
+        timeout_at,
         wait,
+        wait_for,
     )
 except ModuleNotFoundError as _error:
     if _error.name != "asyncio_c._core":
@@ -43,6 +47,7 @@ from .patch import NATIVE as _NATIVE
 from .patch import install, patch, uninstall, unpatch
 from .runners import Runner, new_event_loop, run
 from .taskgroups import TaskGroup
+from .timeouts import Timeout
 
 if TYPE_CHECKING:
     # What __getattr__ finds; the explicit imports above come first.
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     # mypy keeps what a name meant first, pyright what it meant last.
     from .runners import Runner, new_event_loop, run
     from .taskgroups import TaskGroup
+    from .timeouts import Timeout
 
 __version__ = "0.1.0"
 
@@ -72,6 +78,7 @@ __all__ = [
     "Runner",
     "Task",
     "TaskGroup",
+    "Timeout",
     "TimerHandle",
     "all_tasks",
     "allow_nesting",
@@ -82,10 +89,14 @@ __all__ = [
     "new_event_loop",
     "patch",
     "run",
+    "shield",
     "sleep",
+    "timeout",
+    "timeout_at",
     "uninstall",
     "unpatch",
     "wait",
+    "wait_for",
 ]
 
 __all__ += _asyncio.__all__

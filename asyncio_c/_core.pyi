@@ -15,8 +15,12 @@ from asyncio import all_tasks as all_tasks
 from asyncio import create_task as create_task
 from asyncio import current_task as current_task
 from asyncio import gather as gather
+from asyncio import shield as shield
 from asyncio import sleep as sleep
+from asyncio import timeout as timeout
+from asyncio import timeout_at as timeout_at
 from asyncio import wait as wait
+from asyncio import wait_for as wait_for
 from collections.abc import Coroutine, Generator, Iterator
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -78,6 +82,15 @@ class PriorityQueue(Queue):
 
 class LifoQueue(Queue):
     def __new__(cls, maxsize: int = 0) -> Self: ...
+
+@disjoint_base
+class Timeout:
+    def __init__(self, when: float | None) -> None: ...
+    async def __aenter__(self) -> Any: ...
+    async def __aexit__(self, exc_type: object, exc_val: object, exc_tb: object) -> bool | None: ...
+    def when(self) -> float | None: ...
+    def reschedule(self, when: float | None) -> None: ...
+    def expired(self) -> bool: ...
 
 # Meant to be combined with BaseEventLoop, from which it does not derive itself.
 @disjoint_base

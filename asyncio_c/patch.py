@@ -5,7 +5,7 @@ that have a native twin are rebound too). install() and patch() raise the level,
 uninstall() takes everything back.
 
 Not rebound are the names whose stock function already gives native results from what is rebound here: run and Runner
-(they look events.new_event_loop up), ensure_future, wait_for, shield, timeout and so on (they look up
+(they look events.new_event_loop up), ensure_future, as_completed and so on (they look up
 tasks.* or ask the loop). Nor are current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop
 stays stock as well: it names an implementation, takes a selector, and is what a program writes when it wants precisely
 that one.
@@ -14,12 +14,24 @@ that one.
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, events, futures, locks, queues, streams, taskgroups, tasks, unix_events
+from asyncio import (
+    AbstractEventLoop,
+    events,
+    futures,
+    locks,
+    queues,
+    streams,
+    taskgroups,
+    tasks,
+    timeouts,
+    unix_events,
+)
 from typing import Any
 
 from . import _core, primitives, runners
 from .loop import Loop
 from .taskgroups import TaskGroup
+from .timeouts import Timeout
 
 __all__ = ["install", "patch", "uninstall", "unpatch"]
 
@@ -51,6 +63,8 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sleep": (_core.sleep, (asyncio, tasks, streams)),
     "gather": (_core.gather, (asyncio, tasks)),
     "wait": (_core.wait, (asyncio, tasks)),
+    "wait_for": (_core.wait_for, (asyncio, tasks)),
+    "shield": (_core.shield, (asyncio, tasks)),
     "TaskGroup": (TaskGroup, (asyncio, taskgroups)),
     **{
         name: (getattr(primitives, name), (asyncio, locks))
@@ -60,6 +74,9 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
         name: (getattr(primitives, name), (asyncio, queues))
         for name in ("Queue", "PriorityQueue", "LifoQueue")
     },
+    "Timeout": (Timeout, (asyncio, timeouts)),
+    "timeout": (_core.timeout, (asyncio, timeouts)),
+    "timeout_at": (_core.timeout_at, (asyncio, timeouts)),
     # The stock one holds the stock Task in a closure.
     "eager_task_factory": (eager_task_factory(), (asyncio, tasks)),
     # Documented as the most efficient loop of the platform, and the loop_factory that asyncio recommends.
@@ -117,8 +134,9 @@ def uninstall() -> None:
 def patch() -> None:
     """install(), and rebind the names in asyncio that have a native twin, here and in asyncio's own modules.
 
-    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, TaskGroup, eager_task_factory and EventLoop,
-    Lock, Event, Semaphore and BoundedSemaphore, Queue, PriorityQueue and LifoQueue.
+    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, wait_for, shield, Timeout, timeout, timeout_at,
+    TaskGroup, eager_task_factory and EventLoop, Lock, Event, Semaphore and BoundedSemaphore, Queue, PriorityQueue and
+    LifoQueue.
     References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
     all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
     before.

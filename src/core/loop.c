@@ -83,6 +83,14 @@ loop_remove_timer(Loop *loop, struct timer *timer)
     }
 }
 
+void
+loop_replace_timer(Loop *loop, struct timer *old, struct timer *timer)
+{
+    heap_replace(&loop->timers, &old->node, &timer->node);
+    Py_INCREF(timer->runnable->owner);
+    Py_DECREF(old->runnable->owner);
+}
+
 int
 loop_now(Loop *loop, int64_t *now_ns)
 {

@@ -126,6 +126,9 @@ int loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns);
 /* Takes `timer` back if it is queued, and drops the reference. */
 void loop_remove_timer(Loop *loop, struct timer *timer);
 
+/* Has `timer` take the place of `old`, which is queued, with the same deadline and order. */
+void loop_replace_timer(Loop *loop, struct timer *old, struct timer *timer);
+
 /* Has `deferred` run when the callback or task step that is running ends.  False where none is: then do it now.  The caller
    gives a reference to its owner, if true.  Needs: not deferred yet. */
 static inline bool loop_defer(Loop *loop, struct deferred *deferred);

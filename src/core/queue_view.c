@@ -205,10 +205,9 @@ timer_handle_of(Loop *loop, struct timer *timer)
     double when = timer_when(loop->state, &loop->timers.entries[timer->node.index]);
     PyObject *handle = loop_handle_of(loop, timer->runnable);
     if (handle != NULL && handle != owner && heap_node_queued(&timer->node)) {
-        TimerHandle *other = (TimerHandle *)Py_NewRef(handle);
+        TimerHandle *other = (TimerHandle *)handle;
         other->when = when;
-        heap_replace(&loop->timers, &timer->node, &other->timer.node);
-        Py_DECREF(owner); /* the heap's */
+        loop_replace_timer(loop, timer, &other->timer);
     }
     Py_DECREF(owner);
     return handle;

@@ -82,3 +82,32 @@ registry_withdraw(Loop *loop)
     Py_DECREF(previous);
     return result;
 }
+
+PyObject *
+registry_current_borrow(Loop *loop)
+{
+    struct state *state = loop->state;
+    PyObject *task = loop->entered_task, *current;
+    if (task == NULL) {
+        return NULL;
+    }
+    if (state->current_tasks != NULL) {
+        current = PyDict_GetItemWithError(state->current_tasks, (PyObject *)loop);
+    }
+    else {
+        struct compat_running *place = running_place(state);
+        if (place != NULL) {
+            current = place->loop == (PyObject *)loop ? place->task : NULL;
+        }
+        else {
+            PyObject *args[] = { (PyObject *)loop };
+            current = PyObject_Vectorcall(state->asyncio_current_task, args, 1, NULL);
+            Py_XDECREF(current); /* if it is `task`, the loop holds it */
+        }
+    }
+    if (AC_UNLIKELY(current != task)) {
+        PyErr_Clear();
+        return NULL;
+    }
+    return task;
+}

@@ -22,6 +22,9 @@ int registry_withdraw(Loop *loop);
 /* Publishes again, when the step that runs has ended, who is the current task: somebody else may be about to publish another,
    and not to take it back. */
 void registry_doubt(Loop *loop);
+/* The native task that runs in `loop`, if asyncio, too, says that it is the current one: an eager task of asyncio's own may
+   have taken its place.  Borrowed, or NULL without an exception. */
+PyObject *registry_current_borrow(Loop *loop);
 
 static inline int
 registry_enter(Loop *loop, PyObject *task)

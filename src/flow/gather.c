@@ -14,6 +14,7 @@
 #include "core/handle.h"
 #include "core/registry.h"
 #include "core/task.h"
+#include "flow/coroutine.h"
 #include "flow/flow.h"
 
 #include "base/pointer_map.h"
@@ -197,13 +198,6 @@ static const struct runnable_ops slot_ops = {
 
 /* ---- Making ---- */
 
-static bool
-is_native_coroutine(struct state *state, PyObject *object)
-{
-    return PyCoro_CheckExact(object) || Py_TYPE(object) == state->SleepCoroutine_type
-           || Py_TYPE(object) == state->WaitCoroutine_type;
-}
-
 /* Whether all arguments can be gathered natively on `loop`. */
 static bool
 is_native_call(Loop *loop, PyObject *const *args, Py_ssize_t nargs)
@@ -213,7 +207,7 @@ is_native_call(Loop *loop, PyObject *const *args, Py_ssize_t nargs)
     }
     for (Py_ssize_t i = 0; i < nargs; i++) {
         bool future = future_is_exact(loop->state, args[i]) && ((Future *)args[i])->loop == (PyObject *)loop;
-        if (!future && !is_native_coroutine(loop->state, args[i])) {
+        if (!future && !PyCoro_CheckExact(args[i]) && !coroutine_check(args[i])) {
             return false;
         }
     }

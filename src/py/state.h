@@ -37,6 +37,10 @@
     X(ReadPipeTransport, 0)     \
     X(WritePipeTransport, 0)    \
     X(SockCoroutine, 64)        \
+    X(Timeout, 64)              \
+    X(TimeoutCoroutine, 64)     \
+    X(WaitForCoroutine, 256)    \
+    X(Shield, 256)              \
     X(PrimitiveCoroutine, 1024) \
     X(Lock, 0)                  \
     X(Event, 0)                 \
@@ -70,10 +74,15 @@
     X(deque, "collections", "deque")                                                  \
     X(heappush, "heapq", "heappush")                                                  \
     X(heappop, "heapq", "heappop")                                                    \
+    X(asyncio_Timeout, "asyncio.timeouts", "Timeout")                                 \
+    X(asyncio_TimeoutState, "asyncio.timeouts", "_State")                             \
+    X(asyncio_get_running_loop, "asyncio.events", "get_running_loop")                 \
     X(asyncio_PyFuture, "asyncio.futures", "_PyFuture")                               \
     X(asyncio_PyTask, "asyncio.tasks", "_PyTask")                                     \
     X(asyncio_sleep, "asyncio.tasks", "sleep")                                        \
     X(asyncio_wait, "asyncio.tasks", "wait")                                          \
+    X(asyncio_wait_for, "asyncio.tasks", "wait_for")                                  \
+    X(asyncio_shield, "asyncio.tasks", "shield")                                      \
     X(asyncio_gather, "asyncio.tasks", "gather")                                      \
     X(asyncio_create_task, "asyncio.tasks", "create_task")                            \
     X(asyncio_all_tasks, "asyncio.tasks", "all_tasks")                                \
@@ -135,7 +144,12 @@
     X(_on_completed_fut)        \
     X(_parent_task)             \
     X(_on_task_done)            \
+    X(_on_timeout)              \
     X(_tasks)                   \
+    X(__aenter__)               \
+    X(__aexit__)                \
+    X(reschedule)               \
+    X(uncancel)                 \
     X(_attach)                  \
     X(_call_connection_lost)    \
     X(_detach)                  \
@@ -196,6 +210,8 @@
     X(stop)                     \
     X(throw)                    \
     X(time)                     \
+    X(timeout)                  \
+    X(cr_suspended)             \
     X(type)                     \
     X(value)                    \
     X(write)                    \
@@ -236,6 +252,7 @@ struct state {
     PyObject *socket_type;            /* owned; Python's own socket.socket, or None: net/plain_socket.c */
     PyObject *socket_names;           /* owned; what must not be replaced there */
     unsigned socket_version;          /* of that class, when nothing was */
+    PyObject *timeout_class;          /* owned; asyncio_c.timeouts.Timeout, likewise */
     PyObject *context_kwnames;        /* ("context",) */
     PyObject *minus_one;              /* get_buffer(-1) */
     PyObject *running_key;            /* 3.11: compat_running_holder_borrow() */

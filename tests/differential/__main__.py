@@ -10,11 +10,12 @@ import warnings
 import hypothesis
 from hypothesis import HealthCheck, Phase
 
-from . import compare, grammar, plants, primitives, streams, virtual_clock
+from . import compare, grammar, plants, primitives, scopes, streams, virtual_clock
 
 GENERATORS = {
     "programs": (grammar.programs, compare.compare),
     "primitives": (primitives.programs, compare.compare),
+    "scopes": (scopes.programs, compare.compare),
     "streams": (streams.programs, streams.check),
 }
 

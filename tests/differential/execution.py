@@ -79,7 +79,7 @@ class Hang(BaseException):
 
 # ---- how things are described ----
 
-_IN_C = r"wait|sleep|_ContextManagerMixin\.\w+|(?:Lock|Event|Condition|Semaphore|Barrier|Queue)\.\w+"
+_IN_C = r"wait|wait_for|sleep|_ContextManagerMixin\.\w+|(?:Lock|Event|Condition|Semaphore|Barrier|Queue)\.\w+"
 _MASKS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
@@ -241,12 +241,6 @@ class OrderedSet(dict[Any, None]):
 
     def discard(self, item: Any) -> None:
         self.pop(item, None)
-
-
-class TaskGroup(asyncio.TaskGroup):
-    def __init__(self) -> None:
-        super().__init__()
-        self._tasks = OrderedSet()
 
 
 class Run:
@@ -418,6 +412,18 @@ class Run:
             log("leaf ends", number)
             return number
 
+        async def failing(number: int) -> None:
+            await aio.sleep(0)
+            raise Boom(number)
+
+        async def stubborn(number: int) -> int:
+            try:
+                await aio.sleep(1)
+            except aio.CancelledError as error:
+                log("stubborn", error)
+                await aio.sleep(number - 2)
+            return number
+
         async def condition_wait() -> Any:
             async with condition:
                 condition.notify()
@@ -456,6 +462,11 @@ class Run:
                 log("generator ends")
                 await aio.sleep(0)
 
+        class TaskGroup(aio.TaskGroup):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                self._tasks = OrderedSet()
+
         class Managed:
             async def __aenter__(self) -> None:
                 await aio.sleep(0)
@@ -469,7 +480,7 @@ class Run:
         return {
             **{f"f{number}": loop.create_future() for number in range(3)},
             **{f"t{number}": None for number in range(3)},
-            **{f"h{number}": None for number in range(2)},
+            **{f"{kind}{number}": None for kind in "hsg" for number in range(2)},
             "asyncio": aio,
             "loop": loop,
             "log": log,
@@ -497,6 +508,8 @@ class Run:
             "barrier": aio.Barrier(2),
             "condition_wait_for": condition_wait_for,
             "leaf": leaf,
+            "failing": failing,
+            "stubborn": stubborn,
             "condition_wait": condition_wait,
             "generator": generator,
             "Managed": Managed,

@@ -73,13 +73,13 @@ class Program:
         return f"the program\n\n{self.source()}"
 
 
-_ASSIGNED = re.compile(r"^([tfh]\d) = ")
+_ASSIGNED = re.compile(r"^([tfh]\d) = | as ([sg]\d):$")
 
 
 def function(header: str, body: Body) -> list[str]:
     """Return the lines of a function, with a declaration of the global names that it assigns."""
     lines = printed(body, 1)
-    names = sorted({match[1] for line in lines if (match := _ASSIGNED.match(line.strip()))})
+    names = sorted({match[1] or match[2] for line in lines if (match := _ASSIGNED.search(line.strip()))})
     if names:
         lines.insert(0, f"    global {', '.join(names)}")
     return ["", header, *lines]

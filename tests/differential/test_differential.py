@@ -49,6 +49,11 @@ def test_primitives(clock_library):
     assert "500 primitives, no difference" in output
 
 
+def test_scopes(clock_library):
+    status, output = run(clock_library, "scopes", "--count", "600")
+    assert status == 0, output
+
+
 def test_streams(clock_library):
     status, output = run(clock_library, "streams", "--count", "150")
     assert status == 0, output

@@ -40,6 +40,11 @@ NAMES_WITH_NATIVE_TWIN = (
     "Queue",
     "PriorityQueue",
     "LifoQueue",
+    "Timeout",
+    "timeout",
+    "timeout_at",
+    "wait_for",
+    "shield",
     "current_task",
     "all_tasks",
 )

@@ -19,8 +19,12 @@ NATIVE = [
     "TimerHandle",
     "create_task",
     "gather",
+    "shield",
     "sleep",
+    "timeout",
+    "timeout_at",
     "wait",
+    "wait_for",
 ]
 PRIMITIVES = ["Lock", "Event", "Semaphore", "BoundedSemaphore", "Queue", "PriorityQueue", "LifoQueue"]
 
@@ -55,6 +59,7 @@ def test_name_of_asyncio(name):
         "Runner",
         "TaskGroup",
         *PRIMITIVES,
+        "Timeout",
         "eager_task_factory",
         "new_event_loop",
         "run",
