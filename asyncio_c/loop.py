@@ -124,7 +124,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         # asyncio's callback does not stop the loop for a KeyboardInterrupt or SystemExit, because the task that raises one
         # ends the run. What ended before the run does not, nor does a plain future. anyio finds its root task by asyncio's.
         ends_the_run = isinstance(awaited, (tasks.Task, _core.Task)) and not awaited.done()
-        callback = base_events._run_until_complete_cb if ends_the_run else _run_until_complete_cb
+        callback = base_events._run_until_complete_cb if ends_the_run else _StopWhenDone(self)
         awaited.add_done_callback(callback)
         nested = self._thread_id is not None
         self._awaited.append(awaited)
@@ -137,6 +137,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         finally:
             self._awaited.pop()
             awaited.remove_done_callback(callback)
+            if not ends_the_run:
+                callback.is_over = True
         if not awaited.done():
             self._stopping = nested  # stop() is for all runs
             raise RuntimeError("Event loop stopped before Future completed.")
@@ -576,13 +578,21 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         base_events.logger.warning("Executing %s took %.3f seconds", text, seconds)
 
 
-def _run_until_complete_cb(future: Any) -> None:
-    """Stop the loop, whatever has ended the future, unless the run that awaited it is over."""
-    if not future.cancelled():
-        future.exception()  # from now on it counts as retrieved, as with asyncio's callback
-    loop = futures._get_loop(future)
-    if any(awaited is future for awaited in loop._awaited):
-        loop.stop()
+class _StopWhenDone:
+    """A done-callback that stops the loop, whatever has ended the future, unless the run that awaited it is over.
+
+    The future is not asked which it is, for a task factory may have wrapped it.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self.is_over = False
+
+    def __call__(self, future: Any) -> None:
+        if not future.cancelled():
+            future.exception()  # from now on it counts as retrieved, as with asyncio's callback
+        if not self.is_over:
+            self._loop.stop()
 
 
 def allow_nesting(allowed: bool = True) -> None:
