@@ -86,12 +86,16 @@ _MASKS = (
     (re.compile(r"\b(_asyncio|asyncio_c\._core|asyncio_c\.loop)\."), ""),
     (re.compile(r"<[\w.]*Loop (?=running=)"), "<Loop "),
     # Stock functions in Python and native ones are different callbacks, of the same number.
+    (re.compile(r"\.\.\.\w*\(\)\]>(?=\))"), "...>"),  # a future among a callback's arguments, shortened
     (re.compile(r" cb=\[.*?\](?=[ >])"), ""),
     # A function in C has no line of its own that could have created something.
     (re.compile(r" created at (<program>|[^\s>:]+):\d+"), ""),
-    (re.compile(r"\.\.\.[^\s>]*\.py:\d+>"), "...>"),
+    (re.compile(r"\.\.\.(?:[^\s>]*\.py| ?<program>):\d+>"), "...>"),
     (re.compile(r"<\w+Transport (?=fd=|clos)"), "<Transport "),
     (re.compile(r"\bfd=\d+"), "fd=N"),
+    # A callback in C has no line, either.
+    (re.compile(r"shield\.<locals>\."), "shield."),
+    (re.compile(r"(_(?:inner|outer)_done_callback\([^\n]*?\)) at [\w./-]*tasks\.py:\d+"), r"\1"),
     # A coroutine in C has no lines.
     (re.compile(rf"<({_IN_C})\(\) [^<>]*>"), r"<\1()>"),
     # The order of a set is that of addresses.
