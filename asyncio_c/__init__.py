@@ -42,6 +42,7 @@ except ModuleNotFoundError as _error:
         "folder of the sources, or 'pip install' that folder and work elsewhere, where Python does not find the sources first",
         name=_error.name,
     ) from None
+from . import _stand_ins
 from .loop import Loop, allow_nesting
 from .patch import NATIVE as _NATIVE
 from .patch import install, patch, uninstall, unpatch
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
     from .runners import Runner, new_event_loop, run
     from .taskgroups import TaskGroup
     from .timeouts import Timeout
+
+_stand_ins.register()
 
 __version__ = "0.1.0"
 

@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import weakref
 from asyncio import (
     base_events,
@@ -615,34 +614,6 @@ class _Ending:
 
     def _process_exited(self, returncode: int) -> None:
         self._loop._reap_process(self._pidfd, self._transport, returncode)
-
-
-def _step_aside() -> None:
-    """Have our methods step aside where somebody replaces asyncio's, or what those go by: tracers, profilers, mocks, clocks.
-
-    asyncio's classes and functions are taken to be stock at this time: who has replaced them before we were imported is not
-    noticed.
-    """
-
-    needs: dict[str, tuple[Any, ...]] = {
-        "time": ((time, "monotonic"),),
-        "create_future": ((futures, "Future", _core.Future),),
-        "create_task": ((tasks, "Task", _core.Task),),
-    }
-    methods = (
-        "call_later",
-        "get_debug",
-        "is_closed",
-        "is_running",
-        "run_forever",
-        "run_until_complete",
-        "stop",
-    )
-    for name in (*needs, *methods):
-        _core._stand_in(Loop, unix_events.SelectorEventLoop, (name,), needs.get(name, ()))
-
-
-_step_aside()
 
 
 class _Transports(_core.FdMap, MutableMapping[int, Any]):

@@ -5,6 +5,7 @@
 #include "core/loop.h"
 #include "core/queue_view.h"
 #include "core/task.h"
+#include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "io/calls.h"
 #include "io/file_identity.h"
@@ -123,6 +124,7 @@ module_exec(PyObject *module)
         future_register,
         awaited_by_register,
         task_register,
+        coroutine_function_register,
         sleep_register,
         gather_register,
         wait_register,

@@ -1,17 +1,21 @@
-/* A coroutine function written in C, such as sleep.  Layer: flow.
+/* A function written in C that looks like asyncio's in Python, such as sleep.  Layer: flow.
 
-   A builtin function would do, but for who asks whether a call gives a coroutine: inspect.iscoroutinefunction(), and with it
-   unittest.mock.patch("asyncio.sleep"), wants __code__ and the other attributes of a function in Python, and a builtin
-   function takes no attributes.  So it is an object with those of asyncio's own function; that it is called by C is all that
-   is different. */
+   A builtin function would do, but for who looks at it: inspect.iscoroutinefunction(), and with it unittest.mock.patch(), wants
+   __code__ and the other attributes of a function in Python, tracers copy the function by them, and some (ddtrace) give it
+   another __code__ in place.  So it is an object with a copy of asyncio's own function in it, whose attributes it shows.  As long as
+   that copy is as it was, what is written in C is called; after somebody has given it other code or defaults, it is. */
 #include "flow/coroutine_function.h"
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
+    vectorcallfunc native;
     struct state *state;
-    PyObject *dict; /* owned */
+    PyObject *dict;     /* owned, as are all */
+    PyObject *function; /* a copy of asyncio's, which is its own */
+    PyObject *original; /* asyncio's */
     PyObject *weakreflist;
+    bool is_aside; /* asyncio's own is to be called, for what it goes by was replaced */
 } CoroutineFunction;
 
 struct state *
@@ -25,6 +29,8 @@ CoroutineFunction_traverse(CoroutineFunction *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->dict);
+    Py_VISIT(self->function);
+    Py_VISIT(self->original);
     return 0;
 }
 
@@ -32,6 +38,8 @@ static int
 CoroutineFunction_clear(CoroutineFunction *self)
 {
     Py_CLEAR(self->dict);
+    Py_CLEAR(self->function);
+    Py_CLEAR(self->original);
     return 0;
 }
 
@@ -43,7 +51,7 @@ CoroutineFunction_dealloc(CoroutineFunction *self)
     if (self->weakreflist != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
-    Py_CLEAR(self->dict);
+    CoroutineFunction_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -63,6 +71,124 @@ CoroutineFunction_get(PyObject *self, PyObject *object, PyObject *Py_UNUSED(type
 {
     return object == NULL || object == Py_None ? Py_NewRef(self) : PyMethod_New(self, object);
 }
+
+/* ---- The copy of asyncio's function ---- */
+
+static PyObject *
+call_function(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    PyObject *function = Py_NewRef(((CoroutineFunction *)self)->function);
+    PyObject *result = PyObject_Vectorcall(function, args, nargsf, kwnames);
+    Py_DECREF(function);
+    return result;
+}
+
+static PyObject *
+call_original(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return PyObject_Vectorcall(((CoroutineFunction *)self)->original, args, nargsf, kwnames);
+}
+
+static bool
+is_as_it_was(CoroutineFunction *self)
+{
+    PyObject *copy = self->function, *original = self->original;
+    return copy == original
+           || (PyFunction_GET_CODE(copy) == PyFunction_GET_CODE(original)
+               && PyFunction_GET_DEFAULTS(copy) == PyFunction_GET_DEFAULTS(original)
+               && PyFunction_GET_KW_DEFAULTS(copy) == PyFunction_GET_KW_DEFAULTS(original));
+}
+
+static void
+choose_call(CoroutineFunction *self)
+{
+    self->vectorcall = self->is_aside ? call_original : is_as_it_was(self) ? self->native : call_function;
+}
+
+/* Has it do what asyncio's own function does, or again what is written in C. */
+static void
+coroutine_function_step(PyObject *function, bool aside)
+{
+    CoroutineFunction *self = (CoroutineFunction *)function;
+    self->is_aside = aside;
+    choose_call(self);
+}
+
+/* closure: the attribute's name. */
+static PyObject *
+CoroutineFunction_get_of_copy(CoroutineFunction *self, void *closure)
+{
+    return PyObject_GetAttrString(self->function, closure);
+}
+
+static int
+CoroutineFunction_set_of_copy(CoroutineFunction *self, PyObject *value, void *closure)
+{
+    if (PyObject_SetAttrString(self->function, closure, value) < 0) {
+        return -1;
+    }
+    choose_call(self);
+    return 0;
+}
+
+static PyObject *
+CoroutineFunction_get_class(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure))
+{
+    return Py_NewRef((PyObject *)&PyFunction_Type);
+}
+
+#define OF_COPY(name) \
+    { name, (getter)CoroutineFunction_get_of_copy, (setter)CoroutineFunction_set_of_copy, NULL, (void *)(name) }
+
+static PyGetSetDef CoroutineFunction_getset[] = {
+    { "__class__", CoroutineFunction_get_class, NULL, "types.FunctionType, so that inspect.isfunction() holds.", NULL },
+    OF_COPY("__code__"),
+    OF_COPY("__defaults__"),
+    OF_COPY("__kwdefaults__"),
+    OF_COPY("__annotations__"),
+    OF_COPY("__globals__"),
+    OF_COPY("__closure__"),
+    { 0 },
+};
+
+/* What else a function in Python has, in this or that version. */
+static PyObject *
+CoroutineFunction_getattro(PyObject *self, PyObject *name)
+{
+    PyObject *value = PyObject_GenericGetAttr(self, name);
+    if (value != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return value;
+    }
+    PyObject *error = compat_exception_take();
+    value = PyObject_GetAttr(((CoroutineFunction *)self)->function, name);
+    if (value == NULL) {
+        PyErr_Clear();
+        compat_exception_restore_steal(error);
+        return NULL;
+    }
+    Py_DECREF(error);
+    return value;
+}
+
+static PyObject *
+copy_function(PyObject *original)
+{
+    if (!PyFunction_Check(original)) {
+        return Py_NewRef(original); /* replaced before we came */
+    }
+    PyObject *copy = PyFunction_New(PyFunction_GET_CODE(original), PyFunction_GET_GLOBALS(original));
+    PyObject *defaults = PyFunction_GET_DEFAULTS(original), *closure = PyFunction_GET_CLOSURE(original);
+    PyObject *kwdefaults = PyFunction_GET_KW_DEFAULTS(original), *annotations = PyFunction_GetAnnotations(original);
+    if (copy == NULL || PyFunction_SetDefaults(copy, defaults ? defaults : Py_None) < 0
+        || PyFunction_SetKwDefaults(copy, kwdefaults ? kwdefaults : Py_None) < 0
+        || PyFunction_SetClosure(copy, closure ? closure : Py_None) < 0
+        || (annotations != NULL && PyFunction_SetAnnotations(copy, annotations) < 0)) {
+        Py_CLEAR(copy);
+    }
+    return copy;
+}
+
+/* ---- Python face ---- */
 
 /* pickle and copy find it by its name. */
 static PyObject *
@@ -84,17 +210,12 @@ static PyMemberDef CoroutineFunction_members[] = {
 };
 
 static PyType_Slot CoroutineFunction_slots[] = {
-    { Py_tp_dealloc, CoroutineFunction_dealloc },
-    { Py_tp_traverse, CoroutineFunction_traverse },
-    { Py_tp_clear, CoroutineFunction_clear },
-    { Py_tp_call, PyVectorcall_Call },
-    { Py_tp_repr, CoroutineFunction_repr },
-    { Py_tp_descr_get, CoroutineFunction_get },
-    { Py_tp_getattro, PyObject_GenericGetAttr },
-    { Py_tp_setattro, PyObject_GenericSetAttr },
-    { Py_tp_methods, CoroutineFunction_methods },
-    { Py_tp_members, CoroutineFunction_members },
-    { 0, NULL },
+    { Py_tp_dealloc, CoroutineFunction_dealloc },   { Py_tp_traverse, CoroutineFunction_traverse },
+    { Py_tp_clear, CoroutineFunction_clear },       { Py_tp_call, PyVectorcall_Call },
+    { Py_tp_repr, CoroutineFunction_repr },         { Py_tp_descr_get, CoroutineFunction_get },
+    { Py_tp_getattro, CoroutineFunction_getattro }, { Py_tp_setattro, PyObject_GenericSetAttr },
+    { Py_tp_methods, CoroutineFunction_methods },   { Py_tp_members, CoroutineFunction_members },
+    { Py_tp_getset, CoroutineFunction_getset },     { 0, NULL },
 };
 
 static PyType_Spec CoroutineFunction_spec = {
@@ -109,8 +230,7 @@ static PyType_Spec CoroutineFunction_spec = {
 static PyObject *
 attributes_of(PyObject *original, const char *doc)
 {
-    static const char *const same[] = { "__name__",     "__qualname__",   "__code__",
-                                        "__defaults__", "__kwdefaults__", "__annotations__" };
+    static const char *const same[] = { "__name__", "__qualname__" };
     PyObject *dict = Py_BuildValue("{ssss}", "__doc__", doc, "__module__", "asyncio_c._core");
     for (size_t i = 0; dict != NULL && i < AC_ARRAY_SIZE(same); i++) {
         PyObject *value = PyObject_GetAttrString(original, same[i]);
@@ -131,10 +251,15 @@ coroutine_function_add(PyObject *module, PyObject *holder, PyObject *original, v
     if (self == NULL) {
         return -1;
     }
-    self->vectorcall = call;
+    self->native = PyFunction_Check(original) ? call : call_original;
     self->state = state_of_module(module);
     self->dict = attributes_of(original, doc);
-    PyObject *name = self->dict ? PyObject_GetAttrString((PyObject *)self, "__name__") : NULL;
+    self->original = Py_NewRef(original);
+    self->function = copy_function(original);
+    if (self->function != NULL) {
+        choose_call(self);
+    }
+    PyObject *name = self->function && self->dict ? PyObject_GetAttrString((PyObject *)self, "__name__") : NULL;
     int result = name ? PyObject_SetAttr(holder, name, (PyObject *)self) : -1;
     Py_XDECREF(name);
     Py_DECREF(self);
@@ -149,4 +274,35 @@ coroutine_function_add_method(PyObject *module, PyTypeObject *type, PyObject *or
     int result = method ? coroutine_function_add(module, (PyObject *)type, method, call, doc) : -1;
     Py_XDECREF(method);
     return result;
+}
+
+static PyObject *
+stand_in_function(PyObject *module, PyObject *args)
+{
+    struct state *state = state_of_module(module);
+    PyObject *function, *needs;
+    if (!PyArg_ParseTuple(args, "OO!:_stand_in_function", &function, &PyTuple_Type, &needs)) {
+        return NULL;
+    }
+    if (Py_TYPE(function)->tp_dealloc != (destructor)CoroutineFunction_dealloc) {
+        PyErr_SetString(PyExc_TypeError, "_stand_in_function() takes a function of this module");
+        return NULL;
+    }
+    return stand_ins_add_function(state, function, coroutine_function_step, needs) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(stand_in_function_doc,
+             "_stand_in_function($module, function, needs, /)\n--\n\n"
+             "Let a function of this module do what asyncio's own does while something that it needs,\n"
+             "as for _stand_in(), is not as it is now.");
+
+static PyMethodDef functions[] = {
+    { "_stand_in_function", stand_in_function, METH_VARARGS, stand_in_function_doc },
+    { 0 },
+};
+
+int
+coroutine_function_register(PyObject *module)
+{
+    return PyModule_AddFunctions(module, functions);
 }

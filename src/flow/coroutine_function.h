@@ -1,4 +1,4 @@
-/* Coroutine functions written in C.  Layer: flow. */
+/* Functions written in C that look like asyncio's in Python.  Layer: flow. */
 #ifndef AC_FLOW_COROUTINE_FUNCTION_H
 #define AC_FLOW_COROUTINE_FUNCTION_H
 
@@ -15,5 +15,7 @@ int coroutine_function_add_method(PyObject *module, PyTypeObject *type, PyObject
 
 /* For `call`. */
 struct state *coroutine_function_state(PyObject *function);
+
+int coroutine_function_register(PyObject *module);
 
 #endif

@@ -1,13 +1,15 @@
 /* asyncio.create_task().  Layer: flow. */
 #include "core/task.h"
+#include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
 
 /* The plain case, a native loop without a task factory, is loop.create_task() at once; every other is asyncio's own. */
 static PyObject *
-create_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+create_task(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = state_of_module(module);
+    struct state *state = coroutine_function_state(function);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     Loop *loop = nargs == 1 ? loop_running_fused(state) : NULL;
     if (loop == NULL && PyErr_Occurred()) {
         return NULL;
@@ -36,19 +38,14 @@ create_task(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject 
     return task;
 }
 
-PyDoc_STRVAR(create_task_doc, "create_task($module, coro, /, **kwargs)\n--\n\n"
-                              "Run the coroutine coro as a Task of the running loop; return the task.\n\n"
+PyDoc_STRVAR(create_task_doc, "Run the coroutine coro as a Task of the running loop; return the task.\n\n"
                               "name and context, and what else that Python knows, are as in asyncio.create_task().\n"
                               "Raises RuntimeError where no loop runs, TypeError if coro is no coroutine.\n\n"
                               "asyncio documentation: Coroutines and Tasks, Creating Tasks.");
 
-static PyMethodDef functions[] = {
-    { "create_task", AC_FAST(create_task), METH_FASTCALL | METH_KEYWORDS, create_task_doc },
-    { 0 },
-};
-
 int
 create_task_register(PyObject *module)
 {
-    return PyModule_AddFunctions(module, functions);
+    struct state *state = state_of_module(module);
+    return coroutine_function_add(module, module, state->asyncio_create_task, create_task, create_task_doc);
 }

@@ -15,6 +15,7 @@
 #include "core/registry.h"
 #include "core/task.h"
 #include "flow/coroutine.h"
+#include "flow/coroutine_function.h"
 #include "flow/flow.h"
 
 #include "base/pointer_map.h"
@@ -321,9 +322,10 @@ gather_native(Loop *loop, PyObject *const *args, Py_ssize_t nargs, bool return_e
 /* ---- Python face ---- */
 
 static PyObject *
-gather(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+gather(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = state_of_module(module);
+    struct state *state = coroutine_function_state(function);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     int return_exceptions = 0;
     Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     if (count == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "return_exceptions") == 0) {
@@ -433,18 +435,12 @@ GatheringFuture_get_cancel_requested(GatheringFuture *self, void *Py_UNUSED(clos
 }
 
 PyDoc_STRVAR(gather_doc,
-             "gather($module, /, *coros_or_futures, return_exceptions=False)\n--\n\n"
              "Return a future for the list of the results of all arguments, in their order.\n\n"
              "Coroutines become tasks.  With return_exceptions the list has exceptions in place of results;\n"
              "otherwise the first exception is the future's, and the others go on.\n\n"
              "asyncio documentation: Coroutines and Tasks, Running Tasks Concurrently.");
 PyDoc_STRVAR(cancel_doc, "cancel($self, /, msg=None)\n--\n\n"
                          "Cancel all children; return True if there was one to cancel.");
-
-static PyMethodDef functions[] = {
-    { "gather", AC_FAST(gather), METH_FASTCALL | METH_KEYWORDS, gather_doc },
-    { 0 },
-};
 
 static PyMethodDef GatheringFuture_methods[] = {
     { "cancel", AC_FAST(GatheringFuture_cancel), METH_VARARGS | METH_KEYWORDS, cancel_doc },
@@ -481,5 +477,5 @@ gather_register(PyObject *module)
     if (state_add_type(module, &state->GatheringFuture_type, &GatheringFuture_spec, state->Future_type) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, functions);
+    return coroutine_function_add(module, module, state->asyncio_gather, gather, gather_doc);
 }

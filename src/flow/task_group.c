@@ -12,6 +12,7 @@
 
    From Python 3.14 on, the task of the group is noted as the one that waits for each of its tasks (core/awaited_by.c). */
 #include "core/task.h"
+#include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
 
@@ -61,14 +62,12 @@ join(PyObject *self, PyObject *tasks, Task *task, PyObject *parent)
     return result;
 }
 
+/* asyncio's method; the group is the first argument. */
 static PyObject *
-call_asyncio(struct state *state, PyObject *name, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-             PyObject *kwnames)
+call_asyncio(struct state *state, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *function = PyObject_GetAttr(state->asyncio_TaskGroup, name);
-    PyObject *method = function ? PyMethod_New(function, self) : NULL;
-    PyObject *result = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(method);
+    PyObject *result = function ? PyObject_Vectorcall(function, args, (size_t)nargs, kwnames) : NULL;
     Py_XDECREF(function);
     return result;
 }
@@ -81,28 +80,31 @@ tasks_of(struct state *state, PyObject *dict)
     return tasks && PySet_CheckExact(tasks) ? Py_NewRef(tasks) : NULL;
 }
 
+/* A function with the look of asyncio's, whose first argument is the group. */
 static PyObject *
-TaskGroup_create_task(PyObject *self, PyTypeObject *class, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+TaskGroup_create_task(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = *(struct state **)PyType_GetModuleState(class);
-    PyObject *dict = PyObject_GenericGetDict(self, NULL);
+    struct state *state = coroutine_function_state(function);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    PyObject *self = nargs > 0 ? args[0] : Py_None;
+    PyObject *dict = PyObject_TypeCheck(self, state->TaskGroup_type) ? PyObject_GenericGetDict(self, NULL) : NULL;
     if (dict == NULL) {
-        return NULL;
+        return PyErr_Occurred() ? NULL : call_asyncio(state, state->str_create_task, args, nargs, kwnames);
     }
     PyObject *tasks = tasks_of(state, dict);
-    bool plain = nargs == 1 && kwnames == NULL && PyCoro_CheckExact(args[0]) && tasks != NULL;
+    bool plain = nargs == 2 && kwnames == NULL && PyCoro_CheckExact(args[1]) && tasks != NULL;
     Loop *loop = plain ? (Loop *)Py_XNewRef((PyObject *)open_loop_borrow(state, dict)) : NULL;
     PyObject *result = NULL, *parent = loop ? parent_of(state, dict) : NULL;
     Py_DECREF(dict);
     if (AC_LIKELY(loop != NULL)) {
-        Task *task = task_new(state, (PyObject *)loop, args[0], NULL, NULL, false);
+        Task *task = task_new(state, (PyObject *)loop, args[1], NULL, NULL, false);
         if (task != NULL && join(self, tasks, task, parent) < 0) {
             Py_CLEAR(task);
         }
         result = (PyObject *)task;
     }
     else if (!PyErr_Occurred()) {
-        result = call_asyncio(state, state->str_create_task, self, args, nargs, kwnames);
+        result = call_asyncio(state, state->str_create_task, args, nargs, kwnames);
     }
     Py_XDECREF((PyObject *)loop);
     Py_XDECREF(parent);
@@ -141,15 +143,18 @@ TaskGroup_on_task_done(PyObject *self, PyTypeObject *class, PyObject *const *arg
         result = failed ? NULL : Py_NewRef(Py_None);
     }
     else if (!PyErr_Occurred()) {
-        result = call_asyncio(state, state->str__on_task_done, self, args, nargs, kwnames);
+        PyObject *method = PyObject_GetAttr(state->asyncio_TaskGroup, state->str__on_task_done);
+        PyObject *bound = method ? PyMethod_New(method, self) : NULL;
+        result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
+        Py_XDECREF(method);
+        Py_XDECREF(bound);
     }
     Py_XDECREF(parent);
     Py_XDECREF(tasks);
     return result;
 }
 
-PyDoc_STRVAR(create_task_doc, "create_task($self, coro, /, **kwargs)\n--\n\n"
-                              "Run the coroutine coro as a Task of the group; return the task.\n\n"
+PyDoc_STRVAR(create_task_doc, "Run the coroutine coro as a Task of the group; return the task.\n\n"
                               "name and context, and what else that Python knows, are as in asyncio.create_task().\n"
                               "Raises RuntimeError unless the group is entered and goes on, TypeError if coro is no\n"
                               "coroutine.\n\n"
@@ -160,7 +165,6 @@ PyDoc_STRVAR(TaskGroup_doc, "The native half of asyncio_c.TaskGroup.");
 #define METHOD(function) AC_FAST(function), METH_METHOD | METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef TaskGroup_methods[] = {
-    { "create_task", METHOD(TaskGroup_create_task), create_task_doc },
     { "_on_task_done", METHOD(TaskGroup_on_task_done), "_on_task_done($self, task, /)\n--\n\nForget a task." },
     { 0 },
 };
@@ -174,7 +178,7 @@ static PyType_Slot TaskGroup_slots[] = {
 static PyType_Spec TaskGroup_spec = {
     .name = "asyncio_c._core.TaskGroup",
     .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = TaskGroup_slots,
 };
 
@@ -183,6 +187,11 @@ task_group_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
     if (state_add_type(module, &state->TaskGroup_type, &TaskGroup_spec, NULL) < 0) {
+        return -1;
+    }
+    if (coroutine_function_add_method(module, state->TaskGroup_type, state->asyncio_TaskGroup, "create_task",
+                                      TaskGroup_create_task, create_task_doc)
+        < 0) {
         return -1;
     }
     return PyModule_AddType(module, state->TaskGroup_type);

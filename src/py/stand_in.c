@@ -49,6 +49,8 @@ struct method {
 };
 
 struct stand_in {
+    PyObject *function; /* owned, or NULL; then there are no methods, and nothing of the next two */
+    void (*step)(PyObject *function, bool aside);
     PyObject *ours;       /* owned: the class */
     PyObject *theirs_mro; /* owned */
     struct definition *needs;
@@ -82,7 +84,7 @@ count_changed_codes(const struct stand_in *group)
 static bool
 is_replaced(const struct definition *need, const struct change *change)
 {
-    PyObject *now = dict_get_borrow(need->dict, need->key, change);
+    PyObject *now = need->also == Py_Ellipsis ? need->value : dict_get_borrow(need->dict, need->key, change);
     return (now != need->value && (need->also == NULL || now != need->also))
            || code_of_borrow(need->value) != need->code;
 }
@@ -131,6 +133,9 @@ group_settle(struct stand_in *group, const struct change *change)
     for (size_t i = 0; i < group->need_count && !replaced; i++) {
         replaced = is_replaced(&group->needs[i], change);
     }
+    if (group->function != NULL) {
+        group->step(group->function, replaced);
+    }
     for (size_t i = 0; i < group->method_count && result >= 0; i++) {
         struct method *method = &group->methods[i];
         PyObject *now = lookup_borrow(group->theirs_mro, method->name, change);
@@ -149,7 +154,7 @@ stand_ins_change(struct state *state, const struct change *change)
     for (size_t i = 0; i < all->count; i++) {
         struct stand_in *group = all->groups[i];
         /* Of our own class it may be we who change it. */
-        bool is_ours = change->dict == compat_type_dict_borrow((PyTypeObject *)group->ours);
+        bool is_ours = group->ours && change->dict == compat_type_dict_borrow((PyTypeObject *)group->ours);
         int settled = is_ours ? 1 : group_settle(group, change);
         if (settled < 0) {
             return -1;
@@ -190,7 +195,7 @@ stand_in_is_stock(struct state *state, PyObject *name, PyObject *value)
         struct stand_in *group = state->stand_ins.groups[i];
         for (size_t j = 0; j < group->method_count; j++) {
             struct method *method = &group->methods[j];
-            if (method->name == name && method->stock == value) {
+            if (method->name == name && method->stock == value && value != NULL) {
                 return !method->is_aside;
             }
         }
@@ -295,6 +300,7 @@ group_free(struct stand_in *group)
     }
     PyMem_Free(group->needs);
     PyMem_Free(group->methods);
+    Py_XDECREF(group->function);
     Py_XDECREF(group->ours);
     Py_XDECREF(group->theirs_mro);
     PyMem_Free(group);
@@ -305,6 +311,7 @@ stand_ins_traverse(struct stand_ins *stand_ins, visitproc visit, void *arg)
 {
     for (size_t i = 0; i < stand_ins->count; i++) {
         struct stand_in *group = stand_ins->groups[i];
+        Py_VISIT(group->function);
         Py_VISIT(group->ours);
         Py_VISIT(group->theirs_mro);
         for (size_t j = 0; j < group->need_count; j++) {
@@ -376,14 +383,28 @@ method_init(struct state *state, struct method *method, struct stand_in *group, 
 }
 
 static int
-group_init(struct state *state, struct stand_in *group, PyTypeObject *ours, PyTypeObject *theirs, PyObject *names,
-           PyObject *needs)
+needs_init(struct state *state, struct stand_in *group, PyObject *needs)
+{
+    group->needs = PyMem_Calloc((size_t)PyTuple_GET_SIZE(needs) + 1, sizeof(*group->needs));
+    if (group->needs == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(needs); i++) {
+        if (need_init(state, &group->needs[group->need_count++], PyTuple_GET_ITEM(needs, i)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+methods_init(struct state *state, struct stand_in *group, PyTypeObject *ours, PyTypeObject *theirs, PyObject *names)
 {
     group->ours = Py_NewRef((PyObject *)ours);
     group->theirs_mro = PyTuple_GetSlice(theirs->tp_mro, 0, PyTuple_GET_SIZE(theirs->tp_mro) - 1); /* without object */
     group->methods = PyMem_Calloc((size_t)PyTuple_GET_SIZE(names) + 1, sizeof(*group->methods));
-    group->needs = PyMem_Calloc((size_t)PyTuple_GET_SIZE(needs) + 1, sizeof(*group->needs));
-    if (group->theirs_mro == NULL || group->methods == NULL || group->needs == NULL) {
+    if (group->theirs_mro == NULL || group->methods == NULL) {
         if (!PyErr_Occurred()) {
             PyErr_NoMemory();
         }
@@ -394,17 +415,43 @@ group_init(struct state *state, struct stand_in *group, PyTypeObject *ours, PyTy
             return -1;
         }
     }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(needs); i++) {
-        if (need_init(state, &group->needs[group->need_count++], PyTuple_GET_ITEM(needs, i)) < 0) {
-            return -1;
-        }
-    }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(group->theirs_mro); i++) {
         if (dict_watch_add(state, PyTuple_GET_ITEM(group->theirs_mro, i)) < 0) {
             return -1;
         }
     }
     return dict_watch_add(state, group->ours);
+}
+
+/* Takes the group, ready (0) or failed (-1).  Returns 0 or -1. */
+static int
+group_add_steal(struct state *state, struct stand_in *group, int ready)
+{
+    struct stand_ins *all = &state->stand_ins;
+    struct stand_in **groups = ready < 0 ? NULL : PyMem_Realloc(all->groups, (all->count + 1) * sizeof(*groups));
+    if (groups == NULL) {
+        if (ready == 0) {
+            PyErr_NoMemory();
+        }
+        group_free(group);
+        return -1;
+    }
+    all->groups = groups;
+    all->groups[all->count++] = group;
+    return group_settle(group, NULL) < 0 ? -1 : 0;
+}
+
+int
+stand_ins_add_function(struct state *state, PyObject *function, void (*step)(PyObject *, bool), PyObject *needs)
+{
+    struct stand_in *group = PyMem_Calloc(1, sizeof(*group));
+    if (group == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    group->function = Py_NewRef(function);
+    group->step = step;
+    return group_add_steal(state, group, needs_init(state, group, needs));
 }
 
 static PyObject *
@@ -417,22 +464,13 @@ stand_in(PyObject *module, PyObject *args)
                           &PyTuple_Type, &needs)) {
         return NULL;
     }
-    struct stand_ins *all = &state->stand_ins;
-    struct stand_in **groups = PyMem_Realloc(all->groups, (all->count + 1) * sizeof(*groups));
-    if (groups == NULL) {
-        return PyErr_NoMemory();
-    }
-    all->groups = groups;
     struct stand_in *group = PyMem_Calloc(1, sizeof(*group));
     if (group == NULL) {
         return PyErr_NoMemory();
     }
-    if (group_init(state, group, ours, theirs, names, needs) < 0) {
-        group_free(group);
-        return NULL;
-    }
-    all->groups[all->count++] = group;
-    return group_settle(group, NULL) < 0 ? NULL : Py_NewRef(Py_None);
+    int ready = methods_init(state, group, ours, theirs, names);
+    ready = ready < 0 ? -1 : needs_init(state, group, needs);
+    return group_add_steal(state, group, ready) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(stand_in_doc,

@@ -19,6 +19,10 @@ int stand_ins_look(struct state *state);
 /* A watched dictionary changes.  Returns 0, or -1 with MemoryError set. */
 int stand_ins_change(struct state *state, const struct change *change);
 
+/* Has `step` called for `function`, of ours, when one of the `needs` is not as it is now, and when it is again; _stand_in() says
+   what they are.  Returns 0 or -1. */
+int stand_ins_add_function(struct state *state, PyObject *function, void (*step)(PyObject *, bool), PyObject *needs);
+
 /* Whether `value`, found under `name`, is asyncio's function as it was, with all that it needs, so that ours does the same. */
 bool stand_in_is_stock(struct state *state, PyObject *name, PyObject *value);
 

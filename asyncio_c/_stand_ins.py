@@ -1,0 +1,49 @@
+"""Which of our methods and functions step aside for what: tracers, profilers, mocks and clocks replace parts of asyncio.
+
+What is named here is taken to be stock when asyncio_c is imported. While a method of asyncio's is not as it was then, or has
+other code, ours leads to it; so it does while something else that asyncio's goes by, its needs, is not as it was.
+src/py/stand_in.c does it.
+"""
+
+from __future__ import annotations
+
+import time
+from asyncio import futures, taskgroups, tasks, unix_events
+from typing import Any
+
+from . import _core
+from . import taskgroups as native_taskgroups
+from .loop import Loop
+
+_Needs = tuple[tuple[Any, ...], ...]
+
+# Of these, beside the method itself: (module or class, name, and what may be there as well).
+_LOOP: dict[str, _Needs] = {
+    "call_later": (),
+    "create_future": ((futures, "Future", _core.Future),),
+    "create_task": ((tasks, "Task", _core.Task),),
+    "get_debug": (),
+    "is_closed": (),
+    "is_running": (),
+    "run_forever": (),
+    "run_until_complete": (),
+    "stop": (),
+    "time": ((time, "monotonic"),),
+}
+
+# Of these, asyncio's own code, whatever the name is bound to by now, and what it calls.
+_FUNCTIONS: dict[str, _Needs] = {
+    "create_task": (),
+    "gather": ((tasks._GatheringFuture, "__init__"),),  # type: ignore[attr-defined]
+    "sleep": (),
+    "wait": ((tasks, "_wait"),),
+}
+
+
+def register() -> None:
+    """Have what is named here watched."""
+    for name, needs in _LOOP.items():
+        _core._stand_in(Loop, unix_events.SelectorEventLoop, (name,), needs)
+    _core._stand_in(native_taskgroups.TaskGroup, taskgroups.TaskGroup, ("create_task", "_on_task_done"), ())
+    for name, needs in _FUNCTIONS.items():
+        _core._stand_in_function(getattr(_core, name), ((tasks, name, ...), *needs))
