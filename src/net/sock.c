@@ -127,6 +127,7 @@ wait_until_ready(SockCoroutine *self, PyObject **result)
 static PyObject *
 call_asyncio(Loop *loop, enum sock_operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    loop_poll_promptly(loop);
     return loop_call_asyncio(loop, operation_name(operation), args, nargs, kwnames);
 }
 

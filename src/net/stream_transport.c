@@ -310,6 +310,7 @@ chunks_appended_by_methods(StreamTransport *self)
     if (self->waiting) {
         return maybe_pause_protocol(self);
     }
+    transport_acts(self->state, self->loop);
     lazy_context_clear(&self->write_context);
     return lazy_context_init(&self->write_context, self->state, NULL) < 0 ? -1 : flush(self);
 }

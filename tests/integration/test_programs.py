@@ -48,6 +48,16 @@ def test_postgres(mode, postgres_server):
     check("postgres_client", mode, *map(str, postgres_server))
 
 
+@support.needs("pytest_socket")
+def test_sockets_guarded_by_pytest_socket(mode):
+    check("guarded_sockets", mode)
+
+
+@support.needs("mocket", "socks")
+def test_sockets_of_pysocks_and_mocket(mode):
+    check("imitated_sockets", mode)
+
+
 @support.needs("tornado")
 def test_tornado(mode):
     check("tornado_web", mode)

@@ -35,6 +35,12 @@ def open_files():
     return sorted(links)
 
 
+async def others_ended():
+    """Wait until this task is the only one: those that servers have started for connections have ended."""
+    while asyncio.all_tasks() != {asyncio.current_task()}:
+        await asyncio.sleep(0)
+
+
 async def limited(main):
     """Run main() under the time limit, on the expected implementation; no task may be left."""
     check_implementation()
