@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import threading
 import time
 import types
@@ -288,3 +289,113 @@ def test_time_replaced_within_a_callback(impl, loop):
         await sleep_a_little(impl)
 
     loop.run_until_complete(main())
+
+
+# ---- Functions and methods of ours that stand where asyncio has functions in Python ----
+
+FUNCTIONS = ["create_task", "gather", "sleep", "wait", "wait_for"]
+
+
+def stock_of(name):
+    return getattr(asyncio.tasks, name)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_tools_read_of_a_function(impl, name):
+    """wrapt, mock and tracers take functions apart by these."""
+    function, stock = getattr(impl, name), stock_of(name)
+    assert inspect.isfunction(function)
+    assert inspect.iscoroutinefunction(function) == inspect.iscoroutinefunction(stock)
+    assert inspect.signature(function) == inspect.signature(stock)
+    for attribute in (
+        "__code__",
+        "__defaults__",
+        "__kwdefaults__",
+        "__globals__",
+        "__name__",
+        "__qualname__",
+    ):
+        assert getattr(function, attribute) == getattr(stock, attribute)
+
+
+def in_place_of(function):
+    """Replace a function's code in place, as ddtrace does; return what puts the old one back, and the calls noted."""
+    calls = []
+    function.__globals__["_noted"] = calls
+
+    def wrapper(*args, **kwargs):
+        _noted.append(args)  # noqa: F821
+
+    async def coroutine_wrapper(*args, **kwargs):
+        _noted.append(args)  # noqa: F821
+
+    code = function.__code__
+    function.__code__ = (coroutine_wrapper if inspect.iscoroutinefunction(function) else wrapper).__code__
+
+    def undo():
+        function.__code__ = code
+        del function.__globals__["_noted"]
+
+    return calls, undo
+
+
+@pytest.mark.parametrize("name", ["gather", "sleep", "wait"])
+def test_code_of_a_function_replaced_in_place(impl, loop, name):
+    """ddtrace wraps functions by giving them another __code__."""
+    function = getattr(impl, name)
+    calls, undo = in_place_of(function)
+    try:
+        result = function("argument")
+        if inspect.iscoroutine(result):
+            result = loop.run_until_complete(result)
+        assert (result, calls) == (None, [("argument",)])
+    finally:
+        undo()
+
+    async def main():
+        await impl.sleep(0)
+        await impl.wait([impl.create_task(nothing())])
+        return await impl.gather(nothing(), nothing())
+
+    assert loop.run_until_complete(main()) == [None, None]
+    assert len(calls) == 1
+
+
+def test_create_task_of_a_group_is_a_function(impl, loop):
+    """ddtrace's profiler gives it another __code__, and does not start where it has none."""
+    method = impl.TaskGroup.create_task
+    stock = asyncio.taskgroups.TaskGroup.create_task
+    assert inspect.isfunction(method)
+    assert inspect.signature(method) == inspect.signature(stock)
+    assert method.__code__ is stock.__code__
+
+    async def main():
+        async with impl.TaskGroup() as group:
+            return await group.create_task(nothing(), name="named"), group.create_task(
+                nothing()
+            ).get_name() != "named"
+
+    assert loop.run_until_complete(main()) == (None, True)
+    with mock.patch.object(impl.TaskGroup, "create_task", autospec=True, side_effect=method) as patched:
+        assert loop.run_until_complete(main()) == (None, True)
+    assert patched.call_count == 2
+    with pytest.raises(TypeError):
+        method()
+
+
+def test_what_functions_call_themselves(impl, loop):
+    """ddtrace's profiler hooks into the future of gather(), and into what wait() calls."""
+    calls = []
+
+    async def main():
+        await impl.gather(nothing())
+        await impl.wait([impl.create_task(nothing())])
+
+    with replaced(asyncio.tasks._GatheringFuture, "__init__", noted(calls)):
+        loop.run_until_complete(main())
+    assert calls == ["__init__"]
+    with replaced(asyncio.tasks, "_wait", noted(calls)):
+        loop.run_until_complete(main())
+    assert calls == ["__init__", "_wait"]
+    loop.run_until_complete(main())
+    assert calls == ["__init__", "_wait"]
