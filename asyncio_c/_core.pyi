@@ -22,6 +22,7 @@ from asyncio import timeout_at as timeout_at
 from asyncio import wait as wait
 from asyncio import wait_for as wait_for
 from collections.abc import Coroutine, Generator, Iterator
+from contextvars import Context
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from typing_extensions import disjoint_base
@@ -32,9 +33,18 @@ class _HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 class TaskGroup:
-    def create_task(
-        self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], /, **kwargs: Any
-    ) -> asyncio.Task[_T]: ...
+    if sys.version_info >= (3, 14):
+        def create_task(
+            self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
+        ) -> asyncio.Task[_T]: ...
+    else:
+        def create_task(
+            self,
+            coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T],
+            *,
+            name: str | None = None,
+            context: Context | None = None,
+        ) -> asyncio.Task[_T]: ...
 
 # The native halves of asyncio_c's classes, which have asyncio's for their other bases.
 @disjoint_base

@@ -7,7 +7,7 @@ from asyncio import taskgroups
 from . import _core
 
 
-class TaskGroup(_core.TaskGroup, taskgroups.TaskGroup):  # type: ignore[misc]
+class TaskGroup(_core.TaskGroup, taskgroups.TaskGroup):
     """Asynchronous context manager that waits for the tasks which it has created, and cancels them if one fails.
 
     Mirrors asyncio.TaskGroup ("Coroutines and Tasks", "Task Groups"). Leaving it raises an ExceptionGroup of what the
