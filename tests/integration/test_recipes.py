@@ -211,7 +211,9 @@ def check_pytest(folder, package, conftest, tests, *options):
     """Run pytest, with warnings as errors, on a test that passes only on the loop of package and on one that fails."""
     (folder / "conftest.py").write_text(f"import asyncio\nimport asyncio_c\nimport pytest\n\n{conftest}")
     (folder / "test_generated.py").write_text(tests.replace("PACKAGE", package))
-    command = [sys.executable, "-m", "pytest", "-W", "error", "--rootdir", folder, *options]
+    # The plugins that other tests of this folder need would take part in this one.
+    others = ["-p", "no:looptime_plugin", "-p", "no:socket"]
+    command = [sys.executable, "-m", "pytest", "-W", "error", *others, "--rootdir", folder, *options]
     with support.Process(command, cwd=folder, merge_errors=True) as process:
         status, output = process.finish()
         assert status == 1, process.report()
