@@ -165,11 +165,12 @@ class SubprocessTransport(unix_events._UnixSubprocessTransport):  # type: ignore
 
     def _process_exited(self, returncode: int) -> None:
         super()._process_exited(returncode)
-        if self._finished and self._pending_calls is None:
-            return  # all is at its end, and asyncio tells in the turn that it has for that
+        waiters = self._exit_waiters
+        if waiters is None or (self._finished and self._pending_calls is None):
+            return  # asyncio has told, as from 3.14 on; or all is at its end, and it tells in the turn that it has for that
         # Up to 3.13 asyncio tells when the pipes have ended, too: never, if they have not been connected, and not while some
         # other process holds their other ends.
-        waiters, self._exit_waiters = self._exit_waiters or (), []
+        self._exit_waiters = []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(returncode)

@@ -23,13 +23,15 @@
 #include "flow/coroutine.h"
 #include "flow/flow.h"
 #include "py/args.h"
+#include "py/context.h"
 
 typedef struct {
     PyObject_HEAD
     struct state *state;
-    Future *inner;          /* owned */
-    Future *outer;          /* owned */
-    PyObject *waiting_task; /* owned or NULL: whose step made it, for the call graph of 3.14 on */
+    Future *inner;               /* owned */
+    Future *outer;               /* owned */
+    PyObject *waiting_task;      /* owned or NULL: whose step made it, for the call graph of 3.14 on */
+    struct lazy_context context; /* of the call, in which both are told */
     struct runnable inner_slot;
     struct runnable outer_slot;
 } Shield;
@@ -120,7 +122,9 @@ handle_steal(Shield *self, Loop *loop, PyObject *callback, Future *future)
 {
     /* Held, for an allocation may collect garbage. */
     PyObject *args[] = { Py_NewRef(future ? (PyObject *)future : Py_None) };
-    Handle *handle = callback ? handle_new(self->state, (PyObject *)loop, callback, args, 1, NULL) : NULL;
+    PyObject *context = callback ? Py_XNewRef(lazy_context_borrow(&self->context, self->state)) : NULL;
+    Handle *handle = context ? handle_new(self->state, (PyObject *)loop, callback, args, 1, context) : NULL;
+    Py_XDECREF(context);
     Py_DECREF(args[0]);
     Py_XDECREF(callback);
     return (PyObject *)handle;
@@ -140,11 +144,11 @@ outer_slot_as_handle(struct runnable *runnable, Loop *loop)
     return handle_steal(self, loop, outer_slot_as_callback(runnable), self->outer);
 }
 
-/* Asked for by loops that are not shortcut any more: they make the copy that call_soon() would have made. */
 static PyObject *
-no_context(struct runnable *Py_UNUSED(runnable))
+slot_context_borrow(struct runnable *runnable)
 {
-    return Py_None;
+    Shield *self = (Shield *)runnable->owner;
+    return lazy_context_borrow(&self->context, self->state);
 }
 
 static PyObject *
@@ -157,7 +161,7 @@ static const struct runnable_ops inner_slot_ops = {
     .run = inner_slot_run,
     .as_handle = inner_slot_as_handle,
     .as_callback = inner_slot_as_callback,
-    .context_borrow = no_context,
+    .context_borrow = slot_context_borrow,
     .awaiter_borrow = inner_slot_awaiter_borrow,
 };
 
@@ -165,7 +169,7 @@ static const struct runnable_ops outer_slot_ops = {
     .run = outer_slot_run,
     .as_handle = outer_slot_as_handle,
     .as_callback = outer_slot_as_callback,
-    .context_borrow = no_context,
+    .context_borrow = slot_context_borrow,
 };
 
 /* ---- Making ---- */
@@ -208,7 +212,8 @@ shield_new(struct state *state, Future *inner)
     self->inner_slot = (struct runnable){ &inner_slot_ops, (PyObject *)self };
     self->outer_slot = (struct runnable){ &outer_slot_ops, (PyObject *)self };
     PyObject_GC_Track((PyObject *)self);
-    if (future_add_native(inner, &self->inner_slot) < 0 || future_add_native(outer, &self->outer_slot) < 0) {
+    if (lazy_context_init(&self->context, state, NULL) < 0 || future_add_native(inner, &self->inner_slot) < 0
+        || future_add_native(outer, &self->outer_slot) < 0) {
         Py_CLEAR(outer);
     }
     Py_DECREF((PyObject *)self);
@@ -224,7 +229,7 @@ Shield_traverse(Shield *self, visitproc visit, void *arg)
     Py_VISIT(self->inner);
     Py_VISIT(self->outer);
     Py_VISIT(self->waiting_task);
-    return 0;
+    return lazy_context_traverse(&self->context, visit, arg);
 }
 
 static int
@@ -233,6 +238,7 @@ Shield_clear(Shield *self)
     Py_CLEAR(self->inner);
     Py_CLEAR(self->outer);
     Py_CLEAR(self->waiting_task);
+    lazy_context_clear(&self->context);
     return 0;
 }
 

@@ -420,7 +420,9 @@ def test_connections_with_a_handshake_each(built, kind):
 
 
 @needs_compiler
-def test_memory_of_idle_connections(capsys):
+def test_memory_of_idle_connections(built, capsys):
+    if built.no_tls:
+        pytest.skip(built.no_tls)
     assert idle.main(["--connections", "20", "--samples", "1", "--targets", "asyncio"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header == "bytes of an idle connection, of 20: protocol, tls"

@@ -1,6 +1,7 @@
 """shield(): the outer future follows the inner one, and its cancellation stays outside."""
 
 import asyncio
+import contextvars
 import gc
 import weakref
 
@@ -159,3 +160,25 @@ def test_loop_that_is_not_shortcut_any_more(impl, loop):
         return await outer
 
     assert loop.run_until_complete(main()) == 1
+
+
+@pytest.mark.skipif(
+    not support.PY312, reason="the exception handler runs in the handle's context from 3.12 on"
+)
+def test_what_goes_wrong_is_reported_in_the_context_of_the_call(impl, loop):
+    var = contextvars.ContextVar("var", default="outside")
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append((type(context["exception"]), var.get())))
+
+    async def main():
+        var.set("caller")
+        inner = loop.create_future()
+        outer = impl.shield(inner)
+        var.set("later")
+        loop.call_soon(inner.set_result, 1)
+        loop.call_soon(outer.set_result, 2)  # before the shield comes to it
+        return await outer
+
+    assert loop.run_until_complete(main()) == 2
+    support.run_once(loop)
+    assert seen == [(asyncio.InvalidStateError, "caller")]
