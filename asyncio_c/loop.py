@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import selectors
 import signal
@@ -30,7 +31,7 @@ from collections.abc import MutableMapping
 from types import NoneType
 from typing import Any
 
-from . import _core, _registry, nesting, queue_views, selector_view, transports
+from . import _core, _registry, nesting, queue_views, selector_view, tls, transports
 
 _registry.register()
 
@@ -70,6 +71,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._signal_socket_files: list[tuple[int, int]] = []
         self._signals_are_the_parents = False  # the sockets were made before this process was forked
+        self._tls_engine = tls.wanted_engine()
         self._awaited: list[Any] = []  # by the runs until complete, the innermost last
         self._initialized()
         if brought is not None:
@@ -326,11 +328,43 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         # _make_socket_transport() is not asked for it.
         if sys.version_info >= (3, 12):
             self._ensure_fd_no_transport(rawsock)
-        tls = transports.TLSProtocol(
+        tls_protocol = tls.new_protocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
-        transports.StreamTransport(self, rawsock, tls, None, extra, server, context)
-        return tls._app_transport
+        transports.StreamTransport(self, rawsock, tls_protocol, None, extra, server, context)
+        return tls_protocol._app_transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: Any,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> Any:
+        """Put TLS on a connection that is open, and return the transport that the protocol is to use from then on.
+
+        What a StreamReader on the server's side has read already is part of the handshake.
+
+        Mirrors loop.start_tls ("Event Loop", "TLS Upgrade"). Raises TypeError if sslcontext is no SSLContext or the
+        transport cannot be upgraded, ssl.SSLError and OSError if the handshake fails, ConnectionAbortedError if it takes
+        too long.
+        """
+        upgrade: Any = super().start_tls
+        if tls.can_start(self, transport, sslcontext):
+            upgrade = functools.partial(tls.start_tls, self)
+        return await upgrade(
+            transport,
+            protocol,
+            sslcontext,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
 
     def _make_datagram_transport(
         self, sock: socket.socket, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None

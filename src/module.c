@@ -13,6 +13,7 @@
 #include "py/errors.h"
 #include "py/stand_in.h"
 #include "sync/sync.h"
+#include "tls/tls_protocol.h"
 
 /* Every native task that is not done, for the set that asyncio.all_tasks() iterates over. */
 static PyObject *
@@ -146,6 +147,8 @@ module_exec(PyObject *module)
         datagram_transport_register,
         pipe_transport_register,
         sock_register,
+        tls_protocol_register,
+        tls_transport_register,
     };
     for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {
         if (registers[i](module) < 0) {
@@ -188,6 +191,7 @@ module_free(void *module)
 {
     struct state **state = PyModule_GetState(module);
     if (state != NULL && *state != NULL) {
+        tls_release_library(*state);
         state_free(*state);
     }
 }

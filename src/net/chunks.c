@@ -50,8 +50,8 @@ chunks_append_steal(struct chunks *chunks, PyObject *chunk)
 
 /* Takes `count` bytes that were sent off the queue.  There may be fewer: while `send` was without the GIL, another thread
    may have aborted the transport, though it has no business with it. */
-static void
-consume(struct chunks *chunks, size_t count)
+void
+chunks_consume(struct chunks *chunks, size_t count)
 {
     count = count < chunks->size_bytes ? count : chunks->size_bytes;
     chunks->size_bytes -= count;
@@ -105,7 +105,7 @@ chunks_send(struct chunks *chunks, int fd, ssize_t (*send)(int fd, struct iovec 
         if (sent < 0) {
             return error == EAGAIN || error == EINTR ? 0 : -error;
         }
-        consume(chunks, (size_t)sent);
+        chunks_consume(chunks, (size_t)sent);
         if ((size_t)sent < size || chunks_empty(chunks)) {
             return 0;
         }
@@ -183,7 +183,7 @@ chunks_offer(struct chunks *chunks, PyObject *function, PyObject *first, bool ap
     PyObject *exception = taken < 0 ? compat_exception_take() : NULL;
     int result = taken < 0 ? -1 : 0;
     if (taken > 0) {
-        consume(&offered, (size_t)taken);
+        chunks_consume(&offered, (size_t)taken);
     }
     while (!chunks_empty(chunks) && result == 0) {
         result = chunks_append_steal(&offered, ring_pop(&chunks->ring));

@@ -25,6 +25,9 @@ void chunks_clear(struct chunks *chunks);
    is let go.  New reference, or NULL with an exception if `data` is no buffer.  Runs Python. */
 PyObject *chunk_new(PyObject *data);
 
+/* Takes off the queue what has been sent. */
+void chunks_consume(struct chunks *chunks, size_t count);
+
 /* Appends what chunk_new() returned; an empty one, or NULL, is not appended.  Returns 0, or -1 with an exception set. */
 int chunks_append_steal(struct chunks *chunks, PyObject *chunk);
 

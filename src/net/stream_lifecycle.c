@@ -275,6 +275,19 @@ transport_class_borrow(struct state *state)
     return state->stream_transport_class;
 }
 
+bool
+stream_transport_is_exact(struct state *state, PyObject *object)
+{
+    if (!PyObject_TypeCheck(object, state->StreamTransport_type)) {
+        return false;
+    }
+    PyObject *class = transport_class_borrow(state);
+    if (class == NULL) {
+        PyErr_Clear();
+    }
+    return (PyObject *)Py_TYPE(object) == class;
+}
+
 PyObject *
 stream_transport_new(Loop *loop, PyObject *sock, PyObject *protocol, PyObject *waiter, PyObject *extra,
                      PyObject *peername, PyObject *server, PyObject *context)

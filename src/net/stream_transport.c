@@ -30,6 +30,7 @@
 
 #include "core/reader.h"
 #include "io/calls.h"
+#include "net/direct.h"
 #include "net/net.h"
 #include "net/plain_socket.h"
 #include "py/args.h"
@@ -345,6 +346,53 @@ check_writable(StreamTransport *self, const char *method)
     return 0;
 }
 
+/* Queues what the kernel has not taken of what was to be sent at once.  Returns 0 or -1. */
+static int
+queue_rest(StreamTransport *self, const char *data, size_t size, struct lazy_context *context)
+{
+    if (chunks_append_steal(&self->chunks, PyBytes_FromStringAndSize(data, (Py_ssize_t)size)) < 0) {
+        return -1;
+    }
+    if (self->waiting || list_linked(&self->deferred.link)) {
+        return chunks_appended(self);
+    }
+    lazy_context_clear(&self->write_context);
+    if (context->context != NULL || context->variables != NULL) {
+        self->write_context = *context;
+        *context = (struct lazy_context){ 0 };
+    }
+    else if (lazy_context_init(&self->write_context, self->state, NULL) < 0) {
+        return -1;
+    }
+    int result = self->waiting || wait_for_room(self) == 0 ? maybe_pause_protocol(self) : -1;
+    lazy_context_clear(&self->write_context);
+    return result;
+}
+
+int
+stream_transport_send(StreamTransport *self, const char *data, size_t size, struct lazy_context *context)
+{
+    if (check_writable(self, "write") < 0) {
+        return -1;
+    }
+    if (AC_UNLIKELY(self->conn_lost)) {
+        return transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
+    }
+    size_t sent = 0;
+    if (chunks_empty(&self->chunks)) {
+        ssize_t count = sys_send(self->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (AC_LIKELY(count == (ssize_t)size)) {
+            return 0;
+        }
+        if (count < 0 && errno != EAGAIN && errno != EINTR) {
+            raise_errno(-errno);
+            return write_failed(self);
+        }
+        sent = count > 0 ? (size_t)count : 0;
+    }
+    return queue_rest(self, data + sent, size - sent, context);
+}
+
 /* ---- Reading ---- */
 
 /* The end of a read: `count` as of recv().  Returns 1 if there is data, 0 if there was none to have and what had to be done
@@ -388,6 +436,26 @@ read_data(StreamTransport *self, PyObject *protocol)
         return fatal_error(self, "Fatal error: protocol.data_received() call failed.");
     }
     Py_DECREF(done);
+    return 0;
+}
+
+/* For a protocol in C that takes the scratch memory itself. */
+static int
+read_directly(StreamTransport *self, DirectProtocol *protocol)
+{
+    Loop *loop = loop_borrow(self);
+    char *scratch = loop ? loop_scratch(loop) : NULL;
+    if (scratch == NULL) {
+        return -1;
+    }
+    ssize_t count = sys_recv(self->fd, scratch, DIRECT_READ_SIZE, MSG_DONTWAIT);
+    int result = check_read(self, count);
+    if (result <= 0) {
+        return result;
+    }
+    if (AC_UNLIKELY(protocol->received((PyObject *)protocol, loop, scratch, (size_t)count) < 0)) {
+        return fatal_error(self, "Fatal error: protocol.buffer_updated() call failed.");
+    }
     return 0;
 }
 
@@ -463,7 +531,10 @@ StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
                                                                            : "_read_ready__data_received");
     }
     PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
-    int result = self->protocol_buffered ? read_into_buffer(self, protocol) : read_data(self, protocol);
+    DirectProtocol *direct = self->protocol_buffered ? direct_cast(self->state, protocol) : NULL;
+    int result = direct != NULL            ? read_directly(self, direct)
+                 : self->protocol_buffered ? read_into_buffer(self, protocol)
+                                           : read_data(self, protocol);
     Py_DECREF(protocol);
     return transport_none_unless(result);
 }

@@ -48,6 +48,14 @@ typedef struct {
 PyObject *stream_transport_new(Loop *loop, PyObject *sock, PyObject *protocol, PyObject *waiter, PyObject *extra,
                                PyObject *peername, PyObject *server, PyObject *context);
 
+/* What write() does with data that has the memory of somebody else: sends it at once, unless something waits, and copies what
+   the kernel does not take before Python runs.  `context` is that of the write that this is for, and is taken if it is needed;
+   without variables in it, it is the current one.  Returns 0 or -1.  Runs Python. */
+int stream_transport_send(StreamTransport *self, const char *data, size_t size, struct lazy_context *context);
+
+/* Whether `object` is one, and of the very class asyncio_c.transports.StreamTransport.  No exception. */
+bool stream_transport_is_exact(struct state *state, PyObject *object);
+
 /* Returns 0 or -1.  Runs Python. */
 int stream_transport_set_protocol(StreamTransport *self, PyObject *protocol);
 

@@ -44,11 +44,11 @@ state_init(struct state *state)
         return -1;
     STATE_METHODS(X)
 #undef X
-#define X(field, module, attribute)                                 \
-    if ((state->field = state_import(module, attribute)) == NULL) { \
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError))          \
-            return -1;                                              \
-        PyErr_Clear();                                              \
+#define X(field, module, attribute)                                                                      \
+    if ((state->field = state_import(module, attribute)) == NULL) {                                      \
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError) && !PyErr_ExceptionMatches(PyExc_ImportError)) \
+            return -1;                                                                                   \
+        PyErr_Clear();                                                                                   \
     }
     STATE_OPTIONAL_IMPORTS(X)
 #undef X

@@ -48,7 +48,9 @@
     X(BoundedSemaphore, 0)      \
     X(Queue, 0)                 \
     X(PriorityQueue, 0)         \
-    X(LifoQueue, 0)
+    X(LifoQueue, 0)             \
+    X(TLSProtocol, 0)           \
+    X(TLSTransport, 0)
 
 /* Those of them whose methods somebody may have replaced: sync/primitive.h. */
 #define STATE_PRIMITIVES(X) X(Lock) X(Event) X(Semaphore) X(BoundedSemaphore) X(Queue) X(PriorityQueue) X(LifoQueue)
@@ -133,7 +135,12 @@
     X(swap_current_task, "_asyncio", "_swap_current_task")                           /* from 3.12 */ \
     X(asyncio_ThreadSafeHandle, "asyncio.events", "_ThreadSafeHandle")               /* 3.14 */      \
     X(asyncio_add_to_awaited_by, "_asyncio", "future_add_to_awaited_by")             /* from 3.14 */ \
-    X(asyncio_discard_from_awaited_by, "_asyncio", "future_discard_from_awaited_by") /* from 3.14 */
+    X(asyncio_discard_from_awaited_by, "_asyncio", "future_discard_from_awaited_by") /* from 3.14 */ \
+    X(SSLProtocolState, "asyncio.sslproto", "SSLProtocolState")                                      \
+    X(SSLAgainErrors, "asyncio.sslproto", "SSLAgainErrors") /* without ssl, as the rest */           \
+    X(SSLObject, "ssl", "SSLObject")                                                                 \
+    X(MemoryBIO, "_ssl", "MemoryBIO")                                                                \
+    X(SSLSocket, "_ssl", "_SSLSocket")
 
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
@@ -214,9 +221,21 @@
     X(cr_suspended)             \
     X(type)                     \
     X(value)                    \
-    X(write)                    \
     X(eager_start)              \
-    X(eof_received)
+    X(eof_received)             \
+    X(_call_eof_received)       \
+    X(_control_app_writing)     \
+    X(_control_ssl_reading)     \
+    X(_do_flush)                \
+    X(_do_handshake)            \
+    X(_do_read)                 \
+    X(_do_shutdown)             \
+    X(_get_write_buffer_size)   \
+    X(_sslobj)                  \
+    X(_start_shutdown)          \
+    X(_write_appdata)           \
+    X(pending)                  \
+    X(write)
 
 /* Dead objects, linked through the first word behind the object's head. */
 struct freelist {
@@ -262,11 +281,12 @@ struct state {
     struct Loop *running_loop;    /* borrowed: the native loop that polled or started last, if it still runs */
     struct dict_watch dict_watch; /* of what others may replace */
     struct stand_ins stand_ins;
-    struct list_node loops;    /* every native loop that exists */
-    struct list_node tasks;    /* every native task that is not done: registry.h */
-    int debug_loops;           /* how many native loops are in debug mode and open */
-    uint64_t next_task_number; /* for the names */
-    uint64_t fork_generation;  /* how many forks made this process, as far as the loops need to know */
+    struct list_node loops;                  /* every native loop that exists */
+    struct openssl_library *openssl_library; /* owned; NULL until TLS is used: tls/openssl_library.h */
+    struct list_node tasks;                  /* every native task that is not done: registry.h */
+    int debug_loops;                         /* how many native loops are in debug mode and open */
+    uint64_t next_task_number;               /* for the names */
+    uint64_t fork_generation;                /* how many forks made this process, as far as the loops need to know */
 };
 
 extern struct PyModuleDef module_def;

@@ -6,6 +6,8 @@ A test is a coroutine function and runs on the fixture `loop`, or a plain functi
     epoll     our loop
     poll      our loop on poll(2)
 
+and, in a module that says OVER_TLS, on each of our ways to do TLS (ASYNCIO_C_TLS): epoll-asyncio, epoll-object, epoll-openssl.
+
 Whatever the loop reports to its exception handler, or logs as a warning, has to be taken from `reports` and `logged` by the
 test that expects it. Warnings are errors.
 """
@@ -15,6 +17,8 @@ import contextlib
 import gc
 import inspect
 import logging
+import socket
+import threading
 
 import pytest
 
@@ -23,6 +27,8 @@ from . import peers
 
 # A hanging test fails with the traceback of where it waits; no test comes near this time.
 GUARD_SECONDS = 30
+IMPLEMENTATIONS = ("asyncio", "epoll", "poll")
+TLS_IMPLEMENTATIONS = ("asyncio", "epoll-asyncio", "epoll-object", "epoll-openssl", "poll-openssl")
 
 
 def pytest_itemcollected(item):
@@ -45,14 +51,25 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
-@pytest.fixture(params=("asyncio", "epoll", "poll"))
+def pytest_generate_tests(metafunc):
+    chosen = any(mark.args[0] == "impl" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "impl" in metafunc.fixturenames and not chosen:
+        over_tls = getattr(metafunc.module, "OVER_TLS", False)
+        metafunc.parametrize("impl", TLS_IMPLEMENTATIONS if over_tls else IMPLEMENTATIONS, indirect=True)
+
+
+@pytest.fixture
 def impl(request, monkeypatch):
-    """One implementation: see `support.load`; `native_transports` tells whether its stream transport is in C."""
-    if request.param == "asyncio":
+    """One implementation: see `support.load`; `native_transports` tells whether its stream transport is in C, `tls` by
+    what it does TLS."""
+    poller, _, engine = request.param.partition("-")
+    if poller == "asyncio":
         impl = support.load("asyncio")
     else:
-        monkeypatch.setenv("ASYNCIO_C_POLLER", request.param)
+        monkeypatch.setenv("ASYNCIO_C_POLLER", poller)
+        monkeypatch.setenv("ASYNCIO_C_TLS", engine)
         impl = support.load("loop_only")
+    impl.tls = engine or "asyncio"
     impl.native_transports = impl.native_loop and _has_native_transports()
     return impl
 
@@ -136,6 +153,92 @@ def connect(loop, family):
             return transport, protocol, peer
 
         yield connect
+
+
+@pytest.fixture
+def server_context():
+    return peers.server_context()
+
+
+@pytest.fixture
+def client_context():
+    return peers.client_context()
+
+
+@pytest.fixture
+def serve(loop, server_context):
+    """`await serve()` returns `(address, protocols, stop)` of a TLS server."""
+
+    async def serve(factory=peers.Recorder, *, context=server_context, **keywords):
+        protocols = []
+
+        def make():
+            protocols.append(factory())
+            return protocols[-1]
+
+        server = await loop.create_server(make, "127.0.0.1", 0, ssl=context, **keywords)
+
+        async def stop():
+            server.close()
+            await server.wait_closed()
+
+        return server.sockets[0].getsockname(), protocols, stop
+
+    return serve
+
+
+@pytest.fixture
+def by_hand(loop, server_context, client_context):
+    """`await by_hand(factory)` returns `(transport, protocol, TLSPeer)` of a connection after its handshake.
+
+    Ours is the server, or with `server_side=False` the client.
+    """
+    with contextlib.ExitStack() as stack:
+
+        async def by_hand(factory=peers.Recorder, *, server_side=True, contexts=None, **sizes):
+            ours, theirs = peers.socket_pair("tcp", **sizes)
+            peer = stack.enter_context(peers.Peer(theirs))
+            of_server, of_client = contexts or (server_context, client_context)
+            tls = peers.TLSPeer(peer, of_client if server_side else of_server, not server_side)
+            if server_side:
+                opening = loop.connect_accepted_socket(factory, ours, ssl=of_server)
+            else:
+                opening = peers.connect_tls(loop, (), of_client, factory, sock=ours)
+            opening = asyncio.ensure_future(opening)
+            await tls.attempt(tls.tls.do_handshake)
+            transport, protocol = await opening
+            return transport, protocol, tls
+
+        yield by_hand
+
+
+@pytest.fixture
+def blocking_server(server_context):
+    """A listener whose one connection is served by `handle(tls socket)` in a thread: TLS by another implementation's loop."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(peers.GUARD_SECONDS)
+    threads = []
+
+    def start(handle, wrap=True):
+        def run():
+            sock, _ = listener.accept()
+            sock.settimeout(peers.GUARD_SECONDS)
+            with sock:
+                if wrap:
+                    with server_context.wrap_socket(sock, server_side=True) as tls:
+                        handle(tls)
+                else:
+                    handle(sock)
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        return listener.getsockname()
+
+    with listener:
+        yield start
+        for thread in threads:
+            thread.join(peers.GUARD_SECONDS)
+            assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import socket
+import ssl
 import struct
 import sys
 
@@ -57,6 +58,32 @@ def digest(data):
 def reset_on_close(sock):
     """Let closing a TCP socket send a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+# Cached, rather than fixtures of a module: pytest keeps something of each use of such one, which tests/leaks would see.
+@functools.cache
+def server_context():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate())
+    return context
+
+
+@functools.cache
+def client_context():
+    return ssl.create_default_context(cafile=certificate())
+
+
+async def connect_tls(loop, address, context, factory=None, **keywords):
+    """Return the transport and the protocol of a TLS connection of `loop`."""
+    factory = factory or Recorder
+    return await loop.create_connection(
+        factory, *address, ssl=context, server_hostname="localhost", **keywords
+    )
+
+
+async def finish(transport, protocol):
+    transport.close()
+    assert await protocol.lost() is None
 
 
 class Peer:
@@ -114,6 +141,63 @@ class Peer:
         """Close a TCP socket by a reset."""
         reset_on_close(self.sock)
         self.sock.close()
+
+
+class TLSPeer:
+    """TLS by hand over the socket of a Peer: what is sent can be cut, changed and forged."""
+
+    def __init__(self, peer, context, server_side):
+        self.peer = peer
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        hostname = None if server_side else "localhost"
+        self.tls = context.wrap_bio(
+            self.incoming, self.outgoing, server_side=server_side, server_hostname=hostname
+        )
+
+    async def attempt(self, function, *args):
+        """Call a function of `tls` until it needs nothing more from the other side."""
+        while True:
+            try:
+                result = function(*args)
+            except ssl.SSLWantReadError:
+                await self.peer.send_all(self.outgoing.read())
+                self.incoming.write(await in_thread(self.peer.sock.recv, 1 << 16) or b"")
+            else:
+                await self.peer.send_all(self.outgoing.read())
+                return result
+
+    def sealed(self, data, record=16384):
+        """Return the bytes of the records for `data`, which are then to be sent in this order."""
+        for start in range(0, len(data), record):
+            self.tls.write(data[start : start + record])
+        return self.outgoing.read()
+
+    def opened(self, data):
+        """Return what records say."""
+        self.incoming.write(data)
+        plain = bytearray()
+        with contextlib.suppress(ssl.SSLWantReadError):  # the last ones may hold no data
+            while self.incoming.pending or self.tls.pending():
+                plain += self.tls.read(1 << 16)
+        return bytes(plain)
+
+    async def read(self, size):
+        """Read until `size` bytes have been said."""
+        plain = bytearray()
+        while len(plain) < size:
+            plain += await self.attempt(self.tls.read, 1 << 16)
+        return bytes(plain)
+
+    async def read_records(self, size):
+        """Return the records that say `size` bytes, as a list of their bytes."""
+        records, plain = [], b""
+        while len(plain) < size:
+            header = await self.peer.read(5)
+            record = header + await self.peer.read(int.from_bytes(header[3:]))
+            said = self.opened(record)
+            plain += said
+            records += [record] if said else []  # not the tickets
+        return records
 
 
 async def in_thread(function, *args):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import socket
 import ssl
 import threading
@@ -13,92 +12,10 @@ import pytest
 
 from .. import support
 from . import peers
-from .peers import Peer, Recorder, in_thread, turns
+from .peers import Peer, Recorder, finish, in_thread, turns
+from .peers import connect_tls as connect
 
-
-# Cached, rather than of the module: pytest keeps something of each use of such a fixture, which tests/leaks would see.
-@functools.cache
-def new_server_context():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(peers.certificate())
-    return context
-
-
-@functools.cache
-def new_client_context():
-    return ssl.create_default_context(cafile=peers.certificate())
-
-
-@pytest.fixture
-def server_context():
-    return new_server_context()
-
-
-@pytest.fixture
-def client_context():
-    return new_client_context()
-
-
-@pytest.fixture
-def serve(loop, server_context):
-    """`await serve()` returns `(address, protocols, stop)` of a TLS server."""
-
-    async def serve(factory=Recorder, **keywords):
-        protocols = []
-
-        def make():
-            protocols.append(factory())
-            return protocols[-1]
-
-        server = await loop.create_server(make, "127.0.0.1", 0, ssl=server_context, **keywords)
-
-        async def stop():
-            server.close()
-            await server.wait_closed()
-
-        return server.sockets[0].getsockname(), protocols, stop
-
-    return serve
-
-
-@pytest.fixture
-def blocking_server(server_context):
-    """A listener whose one connection is served by `handle(tls socket)` in a thread: TLS by another implementation's loop."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(peers.GUARD_SECONDS)
-    threads = []
-
-    def start(handle, wrap=True):
-        def run():
-            sock, _ = listener.accept()
-            sock.settimeout(peers.GUARD_SECONDS)
-            with sock:
-                if wrap:
-                    with server_context.wrap_socket(sock, server_side=True) as tls:
-                        handle(tls)
-                else:
-                    handle(sock)
-
-        threads.append(threading.Thread(target=run))
-        threads[-1].start()
-        return listener.getsockname()
-
-    with listener:
-        yield start
-        for thread in threads:
-            thread.join(peers.GUARD_SECONDS)
-            assert not thread.is_alive()
-
-
-async def connect(loop, address, context, factory=Recorder, **keywords):
-    return await loop.create_connection(
-        factory, *address, ssl=context, server_hostname="localhost", **keywords
-    )
-
-
-async def finish(transport, protocol):
-    transport.close()
-    assert await protocol.lost() is None
+OVER_TLS = True
 
 
 async def test_handshake_and_data(loop, serve, client_context):
