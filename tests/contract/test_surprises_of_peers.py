@@ -138,13 +138,18 @@ def test_child_opens_its_standard_output_anew(loop):
 def test_child_is_made_without_a_copy_of_the_address_space(loop, monkeypatch):
     """Spawning cost the more, the more memory the parent had: fork() instead of vfork()."""
     calls = []
-    fork_exec = subprocess._fork_exec
+    fork_exec, posix_spawn = subprocess._fork_exec, os.posix_spawn
 
     def record(*args):
         calls.append(args)
         return fork_exec(*args)
 
+    def spawn(*args, **keywords):
+        calls.append(None)
+        return posix_spawn(*args, **keywords)
+
     monkeypatch.setattr(subprocess, "_fork_exec", record)
+    monkeypatch.setattr(os, "posix_spawn", spawn)  # which never copies, and is what 3.14 takes
 
     async def main():
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
@@ -152,10 +157,11 @@ def test_child_is_made_without_a_copy_of_the_address_space(loop, monkeypatch):
 
     assert loop.run_until_complete(main()) == 0
     [args] = calls
-    if sys.version_info < (3, 14):  # from 3.14 on nobody can turn vfork() off
-        *args, may_vfork = args
-        assert may_vfork
-    assert args[-1] is None  # a preexec_fn, with which Python forks
+    if sys.version_info >= (3, 14):
+        assert args is None
+    else:
+        *_, preexec_function, may_vfork = args
+        assert preexec_function is None and may_vfork
 
 
 def test_loops_leave_no_descriptor(impl):
