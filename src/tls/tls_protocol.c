@@ -630,18 +630,16 @@ TLSProtocol_buffer_updated(TLSProtocol *self, PyObject *count)
     Py_ssize_t size = PyNumber_AsSsize_t(count, PyExc_OverflowError);
     PyObject *buffer = self->foreign_buffer;
     self->foreign_buffer = NULL;
-    if (size < 0 || buffer == NULL || size > PyByteArray_GET_SIZE(buffer)) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ValueError, "more bytes than get_buffer() has room for");
-        }
-        Py_XDECREF(buffer);
-        return NULL;
+    Py_ssize_t room = buffer ? PyByteArray_GET_SIZE(buffer) : 0;
+    size = size < room ? size : room; /* what the transport says beyond that has not come */
+    int result = size < 0 || check_session(self) < 0 ? -1 : 0;
+    if (size < 0 && !PyErr_Occurred()) {
+        PyErr_SetString(PyExc_ValueError, "buffer_updated() of less than nothing");
     }
-    int result = check_session(self);
-    if (result == 0) {
+    else if (result == 0 && size > 0) {
         result = self->session.engine->feed(&self->session, PyByteArray_AS_STRING(buffer), (size_t)size, false);
     }
-    Py_DECREF(buffer);
+    Py_XDECREF(buffer);
     return transport_none_unless(result < 0 ? -1 : take_step(self));
 }
 

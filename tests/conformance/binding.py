@@ -80,13 +80,17 @@ TYPES = _implementation()
 
 @dataclasses.dataclass(frozen=True)
 class Binding:
-    """What is under test: the accelerated Task, the accelerated Future, the loop; or everything, by patch()."""
+    """What is under test: the accelerated Task, the accelerated Future, the loop; or everything, by patch().
+
+    `tls` is what its loops encrypt by, where that is not left to the default.
+    """
 
     name: str
     task: bool = False
     future: bool = False
     loop: bool = False
     patched: bool = False
+    tls: str | None = None
 
     def _rebind(self) -> None:
         if self.patched:
@@ -113,7 +117,10 @@ class Binding:
         """Rebind asyncio's names for the time of a with block, and leave asyncio as it was found."""
         before = [dict(vars(module)) for module in _MODULES]
         factory = _DefaultPolicy._loop_factory
+        engine = os.environ.get("ASYNCIO_C_TLS")
         try:
+            if self.tls is not None:
+                os.environ["ASYNCIO_C_TLS"] = self.tls
             self._rebind()
             yield
         finally:
@@ -123,6 +130,9 @@ class Binding:
             if self.patched:
                 TYPES.unpatch()
             _DefaultPolicy._loop_factory = factory
+            os.environ.pop("ASYNCIO_C_TLS", None)
+            if engine is not None:
+                os.environ["ASYNCIO_C_TLS"] = engine
             for module, names in zip(_MODULES, before, strict=True):
                 _restore(vars(module), names)
             _set_policy(None)
@@ -150,5 +160,10 @@ BINDINGS = {
         Binding("loop", loop=True),
         # What `python -m asyncio_c` does to a script.
         Binding("patch", task=True, future=True, loop=True, patched=True),
+        # The native loop, whose TLS is by one of our engines, or asyncio's.
+        Binding("sslproto", loop=True, tls="asyncio"),
+        Binding("object", loop=True, tls="object"),
+        Binding("openssl", loop=True, tls="openssl"),
     )
 }
+TLS_BINDINGS = tuple(name for name, binding in BINDINGS.items() if binding.tls is not None)

@@ -119,9 +119,9 @@ def _no_descriptor_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 def pytest_runtest_call(item: pytest.Item) -> Any:
     if _test_id(item) is None:
         return (yield)
-    with item.cls.conformance.foreign_loops() as made:  # type: ignore[attr-defined]
+    with item.cls.conformance.foreign_objects() as made:  # type: ignore[attr-defined]
         result = yield
-    # A test that passes on asyncio's own loop says nothing.
+    # A test that passes on asyncio's own loop, or its TLS, says nothing.
     assert not made, f"ran on {made}"
     return result
 

@@ -10,15 +10,16 @@ import contextlib
 import importlib.util
 import re
 import sys
+import sysconfig
 import types
 import unittest
-from asyncio import base_events
+from asyncio import base_events, sslproto
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from .binding import BINDINGS, IMPLEMENTATION, TYPES, Binding
+from .binding import BINDINGS, IMPLEMENTATION, TLS_BINDINGS, TYPES, Binding
 
 PACKAGE = "test.test_asyncio"
 # The classes that merge_loop_classes() makes one of, and the reason why they do not run themselves.
@@ -61,28 +62,37 @@ class Loaded:
                 sys.modules[name] = previous
 
     @contextlib.contextmanager
-    def foreign_loops(self) -> Iterator[list[type]]:
-        """Collect the classes of the loops that are made in a with block, although the binding has the loop under test.
+    def foreign_objects(self) -> Iterator[list[str]]:
+        """Collect the classes of what is made in a with block, although the binding has another under test.
 
-        The virtual clock of the suite's own TestLoop is no mistake, nor is a loop that a test defines: it is what the test
-        wants.
+        These are loops and, where the binding says by what it encrypts, the protocols of TLS. The virtual clock of the
+        suite's own TestLoop is no mistake, nor is a class that a test defines: it is what the test wants.
         """
-        initialize = base_events.BaseEventLoop.__init__
         # On asyncio's own types, some tests make a bare BaseEventLoop.
         native = self.binding.loop and IMPLEMENTATION == "native"
         allowed = (TYPES.Loop if native else base_events.BaseEventLoop, suite_utils.TestLoop)
-        made: list[type] = []
+        made: list[str] = []
 
-        def record(loop: base_events.BaseEventLoop) -> None:
+        def note_loop(loop: base_events.BaseEventLoop) -> None:
             if not isinstance(loop, allowed) and not type(loop).__module__.startswith("test."):
-                made.append(type(loop))
-            initialize(loop)
+                made.append(type(loop).__qualname__)
 
-        base_events.BaseEventLoop.__init__ = record  # type: ignore[method-assign]
-        try:
-            yield made
-        finally:
-            base_events.BaseEventLoop.__init__ = initialize  # type: ignore[method-assign]
+        with _noting(base_events.BaseEventLoop, note_loop):
+            if IMPLEMENTATION == "stock" or self.binding.tls is None:
+                yield made
+                return
+            from asyncio_c import tls
+
+            def note_stock(protocol: Any) -> None:
+                if self.binding.tls != "asyncio" and not isinstance(protocol, tls.SSLProtocol):
+                    made.append(type(protocol).__qualname__)
+
+            def note_engine(protocol: Any) -> None:
+                if protocol._engine != _tls_engine(self.binding.tls):
+                    made.append(f"{type(protocol).__qualname__} by {protocol._engine}")
+
+            with _noting(sslproto.SSLProtocol, note_stock), _noting(tls.SSLProtocol, note_engine):
+                yield made
 
     def cases(self) -> dict[str, type[unittest.TestCase]]:
         """Return the test cases that the module itself defines, by name."""
@@ -128,7 +138,7 @@ def bind(
     `bindings` names the classes that run under each binding; one that this Python's suite lacks is passed over. `adapt`
     is called with each freshly loaded module whose binding has the loop: it makes the classes build their loop by
     TYPES.Loop where they would otherwise build asyncio.BaseEventLoop(). `only` restricts a class to the tests that a
-    regular expression matches in full. `unbound` says of the remaining classes why they do not run. A module that this
+    regular expression matches in full; `Class.binding` there is of one binding. `unbound` says of the remaining classes why they do not run. A module that this
     Python's suite lacks gives nothing.
     """
     plan = PLANS[name] = Plan(name)
@@ -146,9 +156,39 @@ def bind(
             if loaded.binding.loop and issubclass(case, suite_utils.TestCase):
                 case.new_test_loop = _new_test_loop
             case.conformance = loaded  # type: ignore[attr-defined]
-            _restrict(case, (only or {}).get(class_name, ".*"))
+            for restricted in (class_name, f"{class_name}.{binding}"):
+                _restrict(case, (only or {}).get(restricted, ".*"))
             plan.bound[f"{class_name}.{binding}"] = case
     return plan.bound
+
+
+@contextlib.contextmanager
+def _noting(type_: Any, note: Callable[[Any], None]) -> Iterator[None]:
+    """Have `note` called with each object of a type that is made in a with block."""
+    initialize = type_.__init__
+
+    def wrapper(self: Any, *args: Any, **keywords: Any) -> None:
+        initialize(self, *args, **keywords)
+        note(self)
+
+    type_.__init__ = wrapper
+    try:
+        yield
+    finally:
+        type_.__init__ = initialize
+
+
+def _tls_engine(wanted: str) -> str:
+    """Return by what a connection is encrypted that is to be by `wanted`: OpenSSL cannot be called everywhere."""
+    can_be_had = hasattr(sys.modules["_ssl"], "__file__") and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    return "object" if wanted == "openssl" and not can_be_had else wanted
+
+
+def only_over_tls(*classes: str) -> dict[str, str]:
+    """Return, for `only`, that under the bindings of TLS the classes run the tests that are named after it."""
+    return {
+        f"{name}.{binding}": ".*(ssl|tls|connect_accepted).*" for name in classes for binding in TLS_BINDINGS
+    }
 
 
 def merge_loop_classes(module: Any, *bases: str) -> None:

@@ -5,8 +5,8 @@ import types
 from typing import Any
 from unittest import mock
 
-from .binding import TYPES
-from .loading import ONE_PER_SELECTOR, bind, merge_loop_classes
+from .binding import TLS_BINDINGS, TYPES
+from .loading import ONE_PER_SELECTOR, bind, merge_loop_classes, only_over_tls
 
 
 class HandleMaker(types.SimpleNamespace):
@@ -65,7 +65,12 @@ CLASSES = [
 globals().update(
     bind(
         "test_events",
-        {"loop": [*CLASSES, "TestPyGetEventLoop"], "patch": CLASSES},
+        {
+            "loop": [*CLASSES, "TestPyGetEventLoop"],
+            "patch": CLASSES,
+            **dict.fromkeys(TLS_BINDINGS, ["EventLoopTests"]),
+        },
+        only=only_over_tls("EventLoopTests"),
         adapt=adapt,
         unbound={
             **ONE_PER_SELECTOR,

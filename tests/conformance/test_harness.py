@@ -66,12 +66,12 @@ def test_the_binding_binds_the_implementation_under_test(name):
 @pytest.mark.parametrize("name", BINDINGS)
 def test_loops_that_are_not_under_test_are_noticed(name):
     binding = BINDINGS[name]
-    with Loaded("test_transports", binding).foreign_loops() as made:
+    with Loaded("test_transports", binding).foreign_objects() as made:
         TYPES.Loop().close()
         assert made == []
         stock = selector_events.BaseSelectorEventLoop()
         stock.close()
-    assert made == ([type(stock)] if binding.loop else [])
+    assert made == ([type(stock).__qualname__] if binding.loop else [])
 
 
 @pytest.mark.parametrize("name", BINDINGS)

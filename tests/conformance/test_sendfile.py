@@ -2,7 +2,8 @@
 
 import types
 
-from .loading import ONE_PER_SELECTOR, bind, merge_loop_classes
+from .binding import TLS_BINDINGS
+from .loading import ONE_PER_SELECTOR, bind, merge_loop_classes, only_over_tls
 
 CLASSES = ["EventLoopTests"]
 
@@ -14,8 +15,9 @@ def adapt(module: types.ModuleType) -> None:
 globals().update(
     bind(
         "test_sendfile",
-        {"loop": CLASSES, "patch": CLASSES},
+        dict.fromkeys(("loop", "patch", *TLS_BINDINGS), CLASSES),
         adapt=adapt,
+        only=only_over_tls(*CLASSES),
         unbound=ONE_PER_SELECTOR,
     )
 )

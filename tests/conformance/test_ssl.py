@@ -3,6 +3,7 @@
 import types
 from typing import Any
 
+from .binding import TLS_BINDINGS
 from .loading import bind
 
 CLASSES = ["TestSSL"]
@@ -21,4 +22,4 @@ def _with_size(test: Any, size: int) -> Any:
     return lambda self: test(self, size)
 
 
-globals().update(bind("test_ssl", {"loop": CLASSES, "patch": CLASSES}, adapt=adapt))
+globals().update(bind("test_ssl", dict.fromkeys(("loop", "patch", *TLS_BINDINGS), CLASSES), adapt=adapt))

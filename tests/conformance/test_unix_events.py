@@ -1,6 +1,7 @@
 """test.test_asyncio.test_unix_events: signals, Unix sockets, sendfile(2), readers and writers, and fork."""
 
-from .loading import bind
+from .binding import TLS_BINDINGS
+from .loading import bind, only_over_tls
 
 CLASSES = [
     "SelectorEventLoopSignalTests",
@@ -16,7 +17,12 @@ WATCHERS = "asyncio's own child watchers on a loop without descriptors"
 globals().update(
     bind(
         "test_unix_events",
-        {"loop": CLASSES, "patch": CLASSES},
+        {
+            "loop": CLASSES,
+            "patch": CLASSES,
+            **dict.fromkeys(TLS_BINDINGS, ["SelectorEventLoopUnixSocketTests"]),
+        },
+        only=only_over_tls("SelectorEventLoopUnixSocketTests"),
         unbound={
             "UnixReadPipeTransportTests": PIPES,
             "UnixWritePipeTransportTests": PIPES,
