@@ -8,11 +8,12 @@ src/py/stand_in.c does it.
 from __future__ import annotations
 
 import time
-from asyncio import futures, taskgroups, tasks, unix_events
+from asyncio import futures, taskgroups, tasks, timeouts, unix_events
 from typing import Any
 
 from . import _core
 from . import taskgroups as native_taskgroups
+from . import timeouts as native_timeouts
 from .loop import Loop
 
 _Needs = tuple[tuple[Any, ...], ...]
@@ -31,12 +32,16 @@ _LOOP: dict[str, _Needs] = {
     "time": ((time, "monotonic"),),
 }
 
-# Of these, asyncio's own code, whatever the name is bound to by now, and what it calls.
-_FUNCTIONS: dict[str, _Needs] = {
-    "create_task": (),
-    "gather": ((tasks._GatheringFuture, "__init__"),),  # type: ignore[attr-defined]
-    "sleep": (),
-    "wait": ((tasks, "_wait"),),
+# Of these, asyncio's own code, whatever the name is bound to by now, and what it calls: the module, and needs.
+_FUNCTIONS: dict[str, tuple[Any, _Needs]] = {
+    "create_task": (tasks, ()),
+    "gather": (tasks, ((tasks._GatheringFuture, "__init__"),)),  # type: ignore[attr-defined]
+    "shield": (tasks, ()),
+    "sleep": (tasks, ()),
+    "timeout": (timeouts, ((timeouts, "Timeout", native_timeouts.Timeout),)),
+    "timeout_at": (timeouts, ((timeouts, "Timeout", native_timeouts.Timeout),)),
+    "wait": (tasks, ((tasks, "_wait"),)),
+    "wait_for": (tasks, ((timeouts, "timeout", _core.timeout),)),
 }
 
 
@@ -45,5 +50,5 @@ def register() -> None:
     for name, needs in _LOOP.items():
         _core._stand_in(Loop, unix_events.SelectorEventLoop, (name,), needs)
     _core._stand_in(native_taskgroups.TaskGroup, taskgroups.TaskGroup, ("create_task", "_on_task_done"), ())
-    for name, needs in _FUNCTIONS.items():
-        _core._stand_in_function(getattr(_core, name), ((tasks, name, ...), *needs))
+    for name, (module, needs) in _FUNCTIONS.items():
+        _core._stand_in_function(getattr(_core, name), ((module, name, ...), *needs))

@@ -228,6 +228,9 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             selector_view.make_real(self._current_selector)  # which the new one may wrap
         self._current_selector = selector
 
+    def _note_waiting(self) -> None:
+        """Do nothing, as a function that a profiler sees before the loop waits, and after."""
+
     def _wait_by(self, selector: Any) -> None:
         """Wait by this selector from now on, in which all that is watched gets registered; see src/core/selector.c."""
         self._has_left_poller = True

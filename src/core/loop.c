@@ -230,6 +230,18 @@ poll_timeout(Loop *loop, int64_t *timeout_ns)
     return 0;
 }
 
+/* Some profilers (pyinstrument) tell what a task waits from what it works by the context that they find at each event, and no
+   function in Python is called or returns between two steps of a task.  So one is called, outside of the task's context, before
+   the loop waits, for the change, and after, for the time. */
+AC_COLD static int
+tell_profiler(Loop *loop)
+{
+    PyObject *told =
+        loop->initialized ? PyObject_CallMethod((PyObject *)loop, "_note_waiting", NULL) : Py_NewRef(Py_None);
+    Py_XDECREF(told);
+    return told ? 0 : -1;
+}
+
 /* Waits for descriptors and queues what they make runnable. */
 static int
 loop_poll(Loop *loop)
@@ -244,8 +256,12 @@ loop_poll(Loop *loop)
     }
     /* Everything that may run Python comes before the last look at the queue: letting go of the current task may end it,
        and its exception handler may stop the loop or set a timer. */
-    if (ring_count(&loop->ready) == 0 && !loop->stopping && registry_leave(loop) < 0) {
-        return -1;
+    bool profiled = false;
+    if (ring_count(&loop->ready) == 0 && !loop->stopping) {
+        profiled = compat_profiles();
+        if (registry_leave(loop) < 0 || (AC_UNLIKELY(profiled) && tell_profiler(loop) < 0)) {
+            return -1;
+        }
     }
     if (poll_timeout(loop, &timeout_ns) < 0 || loop_check_closed(loop) < 0) {
         return -1;
@@ -294,7 +310,7 @@ loop_poll(Loop *loop)
             return -1;
         }
     }
-    return 0;
+    return AC_UNLIKELY(profiled) ? tell_profiler(loop) : 0;
 }
 
 static int

@@ -21,6 +21,7 @@
 #include "core/registry.h"
 #include "core/task.h"
 #include "flow/coroutine.h"
+#include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
 #include "py/context.h"
@@ -254,9 +255,10 @@ Shield_dealloc(Shield *self)
 }
 
 static PyObject *
-shield(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+shield(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = state_of_module(module);
+    struct state *state = coroutine_function_state(function);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     Future *inner = nargs == 1 && kwnames == NULL ? inner_of(state, args[0]) : NULL;
     if (inner == NULL) {
         return PyErr_Occurred() ? NULL : PyObject_Vectorcall(state->asyncio_shield, args, (size_t)nargs, kwnames);
@@ -270,15 +272,9 @@ shield(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 }
 
 PyDoc_STRVAR(shield_doc,
-             "shield($module, /, arg)\n--\n\n"
              "Return a future that ends as the awaitable arg does, and whose cancellation arg does not hear of.\n\n"
              "A coroutine becomes a task, to which the program should keep a reference.\n\n"
              "asyncio documentation: Coroutines and Tasks, Shielding From Cancellation.");
-
-static PyMethodDef functions[] = {
-    { "shield", AC_FAST(shield), METH_FASTCALL | METH_KEYWORDS, shield_doc },
-    { 0 },
-};
 
 static PyType_Slot Shield_slots[] = {
     { Py_tp_dealloc, Shield_dealloc },
@@ -301,5 +297,5 @@ shield_register(PyObject *module)
     if (state_add_type(module, &state->Shield_type, &Shield_spec, NULL) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, functions);
+    return coroutine_function_add(module, module, state->asyncio_shield, shield, shield_doc);
 }

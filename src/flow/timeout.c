@@ -801,10 +801,10 @@ new_of_class(struct state *state, PyObject *when)
 }
 
 static PyObject *
-timeout_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+timeout_function(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = state_of_module(module);
-    PyObject *delay = args_parse_one("timeout", "delay", args, nargs, kwnames);
+    struct state *state = coroutine_function_state(function);
+    PyObject *delay = args_parse_one("timeout", "delay", args, PyVectorcall_NARGS(nargsf), kwnames);
     Loop *loop = delay ? loop_running_fused(state) : NULL;
     if (loop == NULL && PyErr_Occurred()) {
         return NULL;
@@ -817,19 +817,17 @@ timeout_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyOb
 }
 
 static PyObject *
-timeout_at_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+timeout_at_function(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    PyObject *when = args_parse_one("timeout_at", "when", args, nargs, kwnames);
-    return when ? new_of_class(state_of_module(module), when) : NULL;
+    PyObject *when = args_parse_one("timeout_at", "when", args, PyVectorcall_NARGS(nargsf), kwnames);
+    return when ? new_of_class(coroutine_function_state(function), when) : NULL;
 }
 
-PyDoc_STRVAR(timeout_doc, "timeout($module, /, delay)\n--\n\n"
-                          "Asynchronous context manager that cancels its block after delay seconds.\n\n"
+PyDoc_STRVAR(timeout_doc, "Asynchronous context manager that cancels its block after delay seconds.\n\n"
                           "What leaves the block then is a TimeoutError.  With None there is no deadline.\n"
                           "Raises RuntimeError where no loop runs.\n\n"
                           "asyncio documentation: Coroutines and Tasks, Timeouts.");
-PyDoc_STRVAR(timeout_at_doc, "timeout_at($module, /, when)\n--\n\n"
-                             "timeout() with the deadline itself, in seconds of loop.time(), or None.\n\n"
+PyDoc_STRVAR(timeout_at_doc, "timeout() with the deadline itself, in seconds of loop.time(), or None.\n\n"
                              "asyncio documentation: Coroutines and Tasks, Timeouts.");
 PyDoc_STRVAR(when_doc, "when($self, /)\n--\n\n"
                        "Return the deadline in seconds of loop.time(), or None.\n\n"
@@ -844,12 +842,6 @@ PyDoc_STRVAR(reschedule_doc, "reschedule($self, /, when)\n--\n\n"
 PyDoc_STRVAR(aenter_doc, "Coroutine that sets the deadline, for the task which runs; returns the Timeout.");
 PyDoc_STRVAR(aexit_doc, "Coroutine that takes the deadline back; raises TimeoutError if the block ended by it.");
 PyDoc_STRVAR(Timeout_doc, "Timeout(when)\n--\n\nThe native half of asyncio_c.Timeout.");
-
-static PyMethodDef functions[] = {
-    { "timeout", AC_FAST(timeout_function), METH_FASTCALL | METH_KEYWORDS, timeout_doc },
-    { "timeout_at", AC_FAST(timeout_at_function), METH_FASTCALL | METH_KEYWORDS, timeout_at_doc },
-    { 0 },
-};
 
 static PyMethodDef Timeout_methods[] = {
     { "when", (PyCFunction)Timeout_when, METH_NOARGS, when_doc },
@@ -887,6 +879,16 @@ static PyType_Spec Timeout_spec = {
     .slots = Timeout_slots,
 };
 
+/* Adds the function of this name, which asyncio.timeouts has as well.  Returns 0 or -1. */
+static int
+add_function(PyObject *module, const char *name, vectorcallfunc call, const char *doc)
+{
+    PyObject *original = state_import("asyncio.timeouts", name);
+    int result = original ? coroutine_function_add(module, module, original, call, doc) : -1;
+    Py_XDECREF(original);
+    return result;
+}
+
 int
 timeout_register(PyObject *module)
 {
@@ -896,8 +898,9 @@ timeout_register(PyObject *module)
         || state_add_type(module, &state->Timeout_type, &Timeout_spec, NULL) < 0
         || coroutine_function_add_method(module, state->Timeout_type, original, "__aenter__", aenter, aenter_doc) < 0
         || coroutine_function_add_method(module, state->Timeout_type, original, "__aexit__", aexit, aexit_doc) < 0
-        || PyModule_AddType(module, state->Timeout_type) < 0) {
+        || add_function(module, "timeout", timeout_function, timeout_doc) < 0
+        || add_function(module, "timeout_at", timeout_at_function, timeout_at_doc) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, functions);
+    return PyModule_AddType(module, state->Timeout_type);
 }

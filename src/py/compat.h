@@ -11,6 +11,7 @@
 #include <Python.h>
 
 #include <frameobject.h>
+#include <stdbool.h>
 #include <string.h>
 #include <structmember.h>
 
@@ -225,6 +226,14 @@ compat_type_version(PyTypeObject *type)
 #else
     return type->tp_version_tag;
 #endif
+}
+
+/* Whether calls of this thread are profiled, by sys.setprofile() or in C.  A field that headers show and the documentation does
+   not; without it pyinstrument counts all waiting as work. */
+static inline bool
+compat_profiles(void)
+{
+    return PyThreadState_Get()->c_profilefunc != NULL;
 }
 
 /* 3.12 asks a module whether it can live in several interpreters, each with a GIL of its own: nothing is shared. */

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
+import sys
 import threading
 import time
 import types
@@ -291,13 +293,34 @@ def test_time_replaced_within_a_callback(impl, loop):
     loop.run_until_complete(main())
 
 
+def test_profilers_see_that_the_loop_waits(impl, loop):
+    """pyinstrument: before the wait and after it a function is called, or returns, that is not in the task's context."""
+    variable = contextvars.ContextVar("variable", default="none")
+    seen = []
+
+    async def main():
+        variable.set("the task's")
+        future = loop.create_future()
+        loop.call_later(0.001, future.set_result, None)
+        sys.setprofile(lambda frame, event, argument: seen.append(variable.get()))
+        await future
+        sys.setprofile(None)
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        sys.setprofile(None)
+    outside = [index for index, value in enumerate(seen) if value == "none"]
+    assert seen[0] == seen[-1] == "the task's" and len(outside) >= 4
+
+
 # ---- Functions and methods of ours that stand where asyncio has functions in Python ----
 
-FUNCTIONS = ["create_task", "gather", "sleep", "wait", "wait_for"]
+FUNCTIONS = ["create_task", "gather", "shield", "sleep", "timeout", "timeout_at", "wait", "wait_for"]
 
 
 def stock_of(name):
-    return getattr(asyncio.tasks, name)
+    return getattr(asyncio.timeouts if "timeout" in name else asyncio.tasks, name)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -339,7 +362,7 @@ def in_place_of(function):
     return calls, undo
 
 
-@pytest.mark.parametrize("name", ["gather", "sleep", "wait"])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_code_of_a_function_replaced_in_place(impl, loop, name):
     """ddtrace wraps functions by giving them another __code__."""
     function = getattr(impl, name)
@@ -355,7 +378,9 @@ def test_code_of_a_function_replaced_in_place(impl, loop, name):
     async def main():
         await impl.sleep(0)
         await impl.wait([impl.create_task(nothing())])
-        return await impl.gather(nothing(), nothing())
+        await impl.wait_for(impl.shield(nothing()), 10)
+        async with impl.timeout(10), impl.timeout_at(loop.time() + 10):
+            return await impl.gather(nothing(), nothing())
 
     assert loop.run_until_complete(main()) == [None, None]
     assert len(calls) == 1

@@ -34,9 +34,16 @@ MODES = {
 
 def needs(*packages):
     """Return a mark that skips where one of these packages, of the extra "integration", is not installed."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if not _is_installed(name)]
     reason = f"not installed: {', '.join(missing)} (pip install -e '.[integration]')"
     return pytest.mark.skipif(bool(missing), reason=reason)
+
+
+def _is_installed(package):
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # what it is in
+        return False
 
 
 def find_server(name, debian_package):

@@ -83,6 +83,41 @@ def test_asynkit(mode):
     check("asynkit_order", mode)
 
 
+@support.needs("async_solipsism")
+def test_async_solipsism(mode):
+    check("own_universe", mode)
+
+
+@support.needs("freezegun", "time_machine")
+def test_freezegun_and_time_machine(mode):
+    check("replaced_clocks", mode)
+
+
+@support.needs("ddtrace")
+def test_ddtrace(mode):
+    check("traced_by_ddtrace", mode)
+
+
+@support.needs("opentelemetry.instrumentation.asyncio", "opentelemetry.sdk")
+def test_opentelemetry(mode):
+    check("traced_by_opentelemetry", mode)
+
+
+@support.needs("sentry_sdk")
+def test_sentry(mode):
+    check("watched_by_sentry", mode)
+
+
+@support.needs("aspectlib", "wrapt")
+def test_wrapt_and_aspectlib(mode):
+    check("wrapped_functions", mode)
+
+
+@support.needs("pyinstrument")
+def test_pyinstrument(mode):
+    check("profiled_by_pyinstrument", mode)
+
+
 TESTS_WITH_LOOPTIME = """
 import asyncio, os, time, pytest
 
