@@ -77,7 +77,7 @@ class SSLProtocol(_core.TLSProtocol, sslproto.SSLProtocol):
     # What has been written and waits for the end of the callback goes first.
 
     def _start_shutdown(self) -> None:
-        self._flush()
+        self._flush_all()
         super()._start_shutdown()
 
     def _abort(self, *exc: Any) -> None:

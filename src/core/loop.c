@@ -630,6 +630,31 @@ loop_scratch(Loop *loop)
     return loop->scratch + SCRATCH_ALIGNMENT - (uintptr_t)loop->scratch % SCRATCH_ALIGNMENT;
 }
 
+/* What is to be freed is noted in the bytes that the alignment skips. */
+char *
+loop_scratch_take(Loop *loop)
+{
+    char *scratch = loop_scratch(loop);
+    if (scratch != NULL) {
+        memcpy(scratch - sizeof(loop->scratch), &loop->scratch, sizeof(loop->scratch));
+        loop->scratch = NULL;
+    }
+    return scratch;
+}
+
+void
+loop_scratch_return(Loop *loop, char *scratch)
+{
+    char *memory;
+    memcpy(&memory, scratch - sizeof(memory), sizeof(memory));
+    if (AC_LIKELY(loop->scratch == NULL && !loop->closed)) {
+        loop->scratch = memory;
+    }
+    else {
+        PyMem_Free(memory);
+    }
+}
+
 /* ---- The running loop ---- */
 
 /* What asyncio._get_running_loop() returns: None if there is no such loop. */

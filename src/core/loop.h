@@ -146,6 +146,10 @@ static inline void loop_poll_promptly(Loop *loop);
 /* Memory of LOOP_SCRATCH_SIZE bytes for one read, good until Python runs.  NULL with MemoryError set. */
 char *loop_scratch(Loop *loop);
 
+/* The same memory, good until it is returned, whatever runs meanwhile, which finds other memory.  The caller holds the loop. */
+char *loop_scratch_take(Loop *loop);
+void loop_scratch_return(Loop *loop, char *scratch);
+
 /* From now on the loop waits by loop._selector, where all that it watched is to be registered.  Returns 0 or -1. */
 int loop_select(Loop *loop);
 

@@ -378,6 +378,11 @@ stream_transport_send(StreamTransport *self, const char *data, size_t size, stru
     if (AC_UNLIKELY(self->conn_lost)) {
         return transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
     }
+    if (AC_UNLIKELY(!is_plain(self))) {
+        PyObject *chunk = PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
+        return chunk ? write_by_methods_steal(self, chunk) : -1;
+    }
+    transport_acts(self->state, self->loop);
     size_t sent = 0;
     if (chunks_empty(&self->chunks)) {
         ssize_t count = sys_send(self->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);

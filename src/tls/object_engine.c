@@ -8,10 +8,10 @@
 
 /* The memory as an object, which nobody keeps: that is known of CPython's own types, others get a copy. */
 static PyObject *
-wrap_memory(struct tls_session *session, const char *data, size_t size)
+wrap_memory(bool own, const char *data, size_t size)
 {
-    return session->ssl_socket != NULL ? PyMemoryView_FromMemory((char *)data, (Py_ssize_t)size, PyBUF_READ)
-                                       : PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
+    return own ? PyMemoryView_FromMemory((char *)data, (Py_ssize_t)size, PyBUF_READ)
+               : PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
 }
 
 static PyObject *
@@ -23,10 +23,12 @@ target_borrow(struct tls_session *session)
 static int
 object_feed(struct tls_session *session, const char *data, size_t size, bool Py_UNUSED(lent))
 {
-    PyObject *memory = wrap_memory(session, data, size), *args[] = { session->incoming, memory };
-    Py_XINCREF(args[0]);
-    PyObject *done = memory && args[0] ? PyObject_VectorcallMethod(session->state->str_write, args, 2, NULL) : NULL;
-    Py_XDECREF(args[0]);
+    /* Asked again, as somebody may have set `_incoming`. */
+    PyObject *incoming = Py_NewRef(session->incoming ? session->incoming : Py_None);
+    PyObject *memory = wrap_memory((PyObject *)Py_TYPE(incoming) == session->state->MemoryBIO, data, size);
+    PyObject *args[] = { incoming, memory };
+    PyObject *done = memory ? PyObject_VectorcallMethod(session->state->str_write, args, 2, NULL) : NULL;
+    Py_DECREF(incoming);
     Py_XDECREF(memory);
     if (done == NULL) {
         return -1;
@@ -147,7 +149,7 @@ static Py_ssize_t
 object_write(struct tls_session *session, const char *data, size_t size)
 {
     PyObject *target = Py_NewRef(target_borrow(session));
-    PyObject *memory = wrap_memory(session, data, size), *args[] = { target, memory };
+    PyObject *memory = wrap_memory(target == session->ssl_socket, data, size), *args[] = { target, memory };
     PyObject *count = memory ? PyObject_VectorcallMethod(session->state->str_write, args, 2, NULL) : NULL;
     Py_XDECREF(memory);
     Py_DECREF(target);

@@ -31,6 +31,7 @@ struct openssl_stream {
     char *output; /* owned, unless it is lent */
     size_t output_size, output_capacity;
     bool output_lent;
+    bool lacked_memory; /* for what comes out: the stream has a gap, and is at its end */
 };
 
 /* The way from a BIO to its stream, and with that to everything else: OpenSSL tells its callbacks nothing but the BIO.  A fact
@@ -222,7 +223,8 @@ bio_write(BIO *bio, const char *data, int size)
     size_t count = size > 0 ? (size_t)size : 0;
     stream->library->BIO_clear_flags(bio, OPENSSL_BIO_RETRIES);
     if (count > stream->output_capacity - stream->output_size && grow_output(stream, count) < 0) {
-        return -1; /* the connection cannot go on */
+        stream->lacked_memory = true;
+        return -1;
     }
     memcpy(stream->output + stream->output_size, data, count);
     stream->output_size += count;
@@ -278,7 +280,8 @@ make_method(struct openssl_library *library)
         return false; /* another library, of another interpreter in this process */
     }
     get_data = library->BIO_get_data;
-    BIO_METHOD *method = library->BIO_meth_new(library->BIO_get_new_index() | OPENSSL_BIO_SOURCE_SINK, "asyncio_c");
+    /* Without a number of its own, of which a process has some hundred: nobody searches for a BIO of this type. */
+    BIO_METHOD *method = library->BIO_meth_new(OPENSSL_BIO_SOURCE_SINK, "asyncio_c");
     if (method == NULL) {
         return false;
     }
@@ -296,6 +299,11 @@ make_method(struct openssl_library *library)
 static Py_ssize_t
 raise_by(struct tls_session *session, PyObject *method, PyObject *argument)
 {
+    if (session->stream->lacked_memory) {
+        Py_XDECREF(argument);
+        PyErr_NoMemory();
+        return TLS_FAILED;
+    }
     PyObject *held = Py_NewRef(session->ssl_socket), *args[] = { held, argument };
     PyObject *result = argument ? PyObject_VectorcallMethod(method, args, 2, NULL) : NULL;
     Py_DECREF(held);
@@ -402,6 +410,7 @@ openssl_stream_open(struct tls_session *session)
     stream->owners = 2;
     library->BIO_set_data(bio, stream);
     library->BIO_set_init(bio, 1);
+    library->SSL_ctrl(ssl, OPENSSL_CTRL_MODE, OPENSSL_MODE_RELEASE_BUFFERS, NULL);
     library->SSL_set_bio(ssl, bio, bio); /* which takes the BIO, and lets the two memory BIOs go */
     return stream;
 }
@@ -416,5 +425,10 @@ void
 openssl_stream_close(struct openssl_stream *stream)
 {
     stream->lent_size = 0;
+    if (stream->output_lent) {
+        stream->output = NULL;
+        stream->output_size = stream->output_capacity = 0;
+        stream->output_lent = false;
+    }
     release_stream(stream);
 }

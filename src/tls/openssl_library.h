@@ -19,6 +19,8 @@ enum {
     OPENSSL_ERROR_WANT_READ = 2,
     OPENSSL_ERROR_ZERO_RETURN = 6,
     OPENSSL_RECEIVED_SHUTDOWN = 2,
+    OPENSSL_CTRL_MODE = 33,
+    OPENSSL_MODE_RELEASE_BUFFERS = 0x10,
     OPENSSL_BIO_READS_AGAIN = 0x01 | 0x08, /* BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY */
     OPENSSL_BIO_RETRIES = 0x0f,
     OPENSSL_BIO_CTRL_PENDING = 10,
@@ -35,6 +37,7 @@ enum {
     X(int, SSL_read_ex, (SSL * ssl, void *buffer, size_t size, size_t *count))                \
     X(int, SSL_write_ex, (SSL * ssl, const void *data, size_t size, size_t *count))           \
     X(int, SSL_get_shutdown, (const SSL *ssl))                                                \
+    X(long, SSL_ctrl, (SSL * ssl, int command, long number, void *pointer))                   \
     X(int, SSL_has_pending, (const SSL *ssl))                                                 \
     X(int, SSL_pending, (const SSL *ssl))                                                     \
     X(void *, SSL_get_ex_data, (const SSL *ssl, int index))                                   \
@@ -43,7 +46,6 @@ enum {
     X(void, SSL_set_bio, (SSL * ssl, BIO * in, BIO * out))                                    \
     X(const BIO_METHOD *, BIO_s_mem, (void))                                                  \
     X(BIO *, BIO_new, (const BIO_METHOD *method))                                             \
-    X(int, BIO_get_new_index, (void))                                                         \
     X(void, BIO_set_data, (BIO * bio, void *data))                                            \
     X(void *, BIO_get_data, (BIO * bio))                                                      \
     X(void, BIO_set_init, (BIO * bio, int init))                                              \

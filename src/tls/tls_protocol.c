@@ -15,8 +15,14 @@
        - Where the stream breaks, what came before is still given to the protocol; asyncio drops what it has decrypted in
          the same turn.
 
-   Invariants: `deferred` is linked only if the backlog is not empty.  What is lent to the engine is read or kept before
-   Python runs. */
+       - While the transport wants nothing, what is written stays as it is: it is encrypted when there is room for it.
+
+   OpenSSL and an SSLObject of somebody's own class call back, and an allocation may collect garbage: so Python can run in
+   each call of the engine.  Hence the scratch memory is taken from the loop for that time, and a write that comes in the
+   middle of another one only joins the backlog.
+
+   Invariants: `deferred` is linked only if the backlog is not empty.  What is lent to the engine is read, taken or kept before
+   the scratch memory goes back. */
 #include "tls/tls_protocol.h"
 
 #include "net/stream_transport.h"
@@ -31,7 +37,8 @@ enum {
     /* The same while something is encrypted, at another time: what comes out, then small pieces that become one record. */
     GATHER_SIZE = TLS_PLAIN_MAX,
     OUTPUT_SIZE = LOOP_SCRATCH_SIZE - GATHER_SIZE,
-    OUTPUT_FULL = OUTPUT_SIZE - 2 * TLS_BODY_MAX, /* beyond that another record might not fit */
+    PIECE_RECORDS = 4,                                              /* so many are encrypted by one call */
+    OUTPUT_FULL = OUTPUT_SIZE - (PIECE_RECORDS + 1) * TLS_BODY_MAX, /* beyond that another piece might not fit */
     FOREIGN_BUFFER_SIZE = 64 * 1024,
 };
 
@@ -59,6 +66,32 @@ static int
 fatal_error(TLSProtocol *self)
 {
     return PyErr_ExceptionMatches(PyExc_Exception) ? transport_fatal_error((PyObject *)self, FATAL_TLS) : -1;
+}
+
+/* The loop's scratch memory while it is ours. */
+struct scratch {
+    Loop *loop;   /* owned */
+    char *memory; /* NULL: not taken, or returned */
+};
+
+/* Takes it, unless it is taken already.  Returns 0 or -1. */
+static int
+scratch_take(struct scratch *scratch, Loop *loop)
+{
+    if (scratch->memory == NULL && loop != NULL && (scratch->memory = loop_scratch_take(loop)) != NULL) {
+        scratch->loop = (Loop *)Py_NewRef(loop);
+    }
+    return scratch->memory ? 0 : -1;
+}
+
+static void
+scratch_return(struct scratch *scratch)
+{
+    if (scratch->memory != NULL) {
+        loop_scratch_return(scratch->loop, scratch->memory);
+        scratch->memory = NULL;
+        Py_CLEAR(scratch->loop);
+    }
 }
 
 static int
@@ -147,7 +180,7 @@ struct piece {
     size_t size_bytes;
 };
 
-/* What is encrypted next: the first chunk, or as many small ones as one record holds, gathered. */
+/* What is encrypted next: some of the first chunk, or as many small ones as one record holds, gathered. */
 static void
 next_piece(TLSProtocol *self, char *gather, struct piece *piece)
 {
@@ -155,6 +188,9 @@ next_piece(TLSProtocol *self, char *gather, struct piece *piece)
     PyObject *first = ring_peek(&self->backlog.ring, 0);
     piece->data = PyBytes_AS_STRING(first) + offset;
     piece->size_bytes = (size_t)PyBytes_GET_SIZE(first) - offset;
+    if (piece->size_bytes > PIECE_RECORDS * TLS_PLAIN_MAX) {
+        piece->size_bytes = PIECE_RECORDS * TLS_PLAIN_MAX;
+    }
     if (count == 1 || piece->size_bytes >= GATHER_SIZE) {
         return;
     }
@@ -171,19 +207,15 @@ next_piece(TLSProtocol *self, char *gather, struct piece *piece)
     piece->size_bytes = size;
 }
 
-/* Encrypts the backlog, as far as the session goes at present, and has it sent.  Returns 0 or -1. */
-static int
-write_backlog(TLSProtocol *self)
+/* Encrypts the backlog into `scratch`, and sends what fills it.  Returns what the last write() said, or TLS_FAILED; a session
+   that has become another one goes no further. */
+static Py_ssize_t
+encrypt_backlog(TLSProtocol *self, char *scratch, bool all)
 {
-    Loop *loop = check_session(self) < 0 ? NULL : loop_borrow(self);
-    char *scratch = loop ? loop_scratch(loop) : NULL;
-    if (scratch == NULL) {
-        return -1;
-    }
     const struct tls_engine *engine = self->session.engine;
     Py_ssize_t written = 0;
     engine->lend_output(&self->session, scratch, OUTPUT_SIZE);
-    while (!chunks_empty(&self->backlog) && self->session.engine == engine) {
+    while (!chunks_empty(&self->backlog) && (all || !self->ssl_writing_paused)) {
         struct piece piece;
         next_piece(self, scratch + OUTPUT_SIZE, &piece);
         PyObject *held = Py_NewRef((PyObject *)ring_peek(&self->backlog.ring, 0));
@@ -193,27 +225,53 @@ write_backlog(TLSProtocol *self)
             break;
         }
         chunks_consume(&self->backlog, (size_t)written);
-        /* Before the memory is full, which what is sent meanwhile needs, too. */
-        if (engine->pending_output(&self->session) > OUTPUT_FULL && !self->ssl_writing_paused) {
+        if (self->session.engine != engine) {
+            break;
+        }
+        /* Before the memory is full. */
+        Py_ssize_t pending = engine->pending_output(&self->session);
+        if (pending < 0) {
+            return TLS_FAILED;
+        }
+        if (pending > OUTPUT_FULL && !self->ssl_writing_paused) {
             if (send_encrypted(self) < 0) {
-                return -1;
+                return TLS_FAILED;
+            }
+            if (self->session.engine != engine) {
+                break;
             }
             engine->lend_output(&self->session, scratch, OUTPUT_SIZE);
         }
     }
-    if (self->session.engine != engine) {
-        return 0;
+    return written;
+}
+
+/* Encrypts the backlog, as far as the session goes at present, and has it sent.  What the transport does not want yet
+   waits, unless this is the end of the stream, or `all` of it is asked for.  Returns 0 or -1. */
+static int
+write_backlog(TLSProtocol *self, bool all)
+{
+    if (AC_UNLIKELY(self->encrypting)) {
+        return 0; /* who is at it goes on with what was added */
     }
-    if (AC_UNLIKELY(written == TLS_FAILED)) {
-        /* What was encrypted before goes on its way. */
-        PyObject *exception = compat_exception_take();
-        if (send_encrypted(self) < 0) {
-            PyErr_Clear();
-        }
+    struct scratch scratch = { 0 };
+    if (check_session(self) < 0 || scratch_take(&scratch, loop_borrow(self)) < 0) {
+        return -1;
+    }
+    const struct tls_engine *engine = self->session.engine;
+    self->encrypting = true;
+    Py_ssize_t written = encrypt_backlog(self, scratch.memory, all || self->tls_state != TLS_WRAPPED);
+    self->encrypting = false;
+    PyObject *exception = written == TLS_FAILED ? compat_exception_take() : NULL;
+    /* What was encrypted before a failure goes on its way. */
+    int result = self->session.engine == engine ? send_encrypted(self) : 0;
+    scratch_return(&scratch);
+    if (AC_UNLIKELY(exception != NULL)) {
+        PyErr_Clear();
         compat_exception_restore_steal(exception);
         return -1;
     }
-    return process_outgoing(self);
+    return result < 0 ? -1 : control_app_writing(self);
 }
 
 /* Takes the encryption that was deferred, which happens now. */
@@ -227,11 +285,11 @@ undefer(TLSProtocol *self)
 
 /* Encrypts now what may be deferred.  Returns 0 or -1. */
 static int
-flush(TLSProtocol *self)
+flush(TLSProtocol *self, bool all)
 {
     Py_INCREF(self);
     undefer(self);
-    int result = write_backlog(self);
+    int result = write_backlog(self, all);
     lazy_context_clear(&self->write_context);
     if (result < 0) {
         result = fatal_error(self);
@@ -243,7 +301,7 @@ flush(TLSProtocol *self)
 int
 tls_protocol_flush(TLSProtocol *self)
 {
-    return list_linked(&self->deferred.link) ? flush(self) : 0;
+    return list_linked(&self->deferred.link) ? flush(self, false) : 0;
 }
 
 /* The same after the callback that wrote has ended, in its context if that matters. */
@@ -280,7 +338,7 @@ run_deferred(struct deferred *deferred, Loop *Py_UNUSED(loop))
     Py_INCREF(self);
     undefer(self);
     PyObject *context = NULL;
-    int result = write_backlog(self);
+    int result = write_backlog(self, false);
     if (AC_UNLIKELY(result < 0)) {
         PyObject *exception = compat_exception_take();
         context = Py_XNewRef(lazy_context_borrow(&self->write_context, self->state));
@@ -303,7 +361,7 @@ backlog_appended(TLSProtocol *self)
     size_t size = self->backlog.size_bytes;
     bool small = size <= DEFER_LIMIT && (Py_ssize_t)size < self->outgoing_high_water;
     if (list_linked(&self->deferred.link)) {
-        return small ? 0 : flush(self);
+        return small ? 0 : flush(self, false);
     }
     lazy_context_clear(&self->write_context); /* the end of a context's variables may write, too */
     Loop *loop = loop_borrow(self);
@@ -315,7 +373,7 @@ backlog_appended(TLSProtocol *self)
         Py_INCREF(self);
         return 0;
     }
-    return flush(self);
+    return flush(self, false);
 }
 
 /* Whether what is written now is for nobody any more; then it is counted.  Returns 1, 0 or -1. */
@@ -419,38 +477,47 @@ end_received(TLSProtocol *self)
                : call_method(self, self->state->str__start_shutdown);
 }
 
+/* What came before a failure is delivered before that is raised; what the protocol raises comes first, as by asyncio.  Takes the
+   exception of the failure, or NULL.  Returns 0 or -1. */
 static int
-read_copied(TLSProtocol *self)
+raise_after_steal(int result, PyObject *exception)
 {
-    Loop *loop = loop_borrow(self);
-    char *scratch = loop ? loop_scratch(loop) : NULL;
-    if (scratch == NULL) {
+    if (AC_LIKELY(exception == NULL)) {
+        return result;
+    }
+    if (result < 0) {
+        Py_DECREF(exception);
+    }
+    else {
+        compat_exception_restore_steal(exception);
+    }
+    return -1;
+}
+
+static int
+read_copied(TLSProtocol *self, struct scratch *scratch)
+{
+    if (scratch_take(scratch, scratch->memory ? NULL : loop_borrow(self)) < 0) {
         return -1;
     }
-    struct plain plain = { .data = scratch + DIRECT_READ_SIZE, .capacity = PLAIN_SIZE };
+    struct plain plain = { .data = scratch->memory + DIRECT_READ_SIZE, .capacity = PLAIN_SIZE };
     Py_ssize_t last = decrypt_all(self, &plain);
     PyObject *exception = last == TLS_FAILED ? compat_exception_take() : NULL;
-    int result = self->session.engine != NULL ? self->session.engine->keep_rest(&self->session) : 0;
-    if (plain.size > 0) {
-        PyObject *data = result == 0 ? PyBytes_FromStringAndSize(plain.data, (Py_ssize_t)plain.size) : NULL;
-        if (plain.owned) {
-            PyMem_RawFree(plain.data);
-        }
-        result = data ? data_received(self, data) : -1;
-        Py_XDECREF(data);
+    if (AC_UNLIKELY(self->session.engine->keep_rest(&self->session) < 0)) {
+        Py_XDECREF(exception);
+        exception = compat_exception_take();
     }
-    else if (plain.owned) {
+    PyObject *data = plain.size > 0 ? PyBytes_FromStringAndSize(plain.data, (Py_ssize_t)plain.size) : NULL;
+    int result = data || plain.size == 0 ? 0 : -1;
+    if (plain.owned) {
         PyMem_RawFree(plain.data);
     }
-    if (AC_UNLIKELY(exception != NULL)) {
-        if (result < 0) {
-            Py_DECREF(exception); /* what the protocol raises comes first, as it would by asyncio */
-        }
-        else {
-            compat_exception_restore_steal(exception);
-        }
-        return -1;
+    scratch_return(scratch);
+    if (data != NULL) {
+        result = data_received(self, data);
+        Py_DECREF(data);
     }
+    result = raise_after_steal(result, exception);
     return result == 0 && last == 0 ? end_received(self) : result;
 }
 
@@ -523,15 +590,7 @@ read_buffered(TLSProtocol *self)
         Py_XDECREF(done);
         result = done ? 0 : -1;
     }
-    if (AC_UNLIKELY(exception != NULL)) {
-        if (result < 0) {
-            Py_DECREF(exception);
-        }
-        else {
-            compat_exception_restore_steal(exception);
-        }
-        return -1;
-    }
+    result = raise_after_steal(result, exception);
     return result == 0 && last == 0 ? end_received(self) : result;
 }
 
@@ -549,17 +608,17 @@ control_ssl_reading(TLSProtocol *self)
 }
 
 static int
-read_and_answer(TLSProtocol *self)
+read_and_answer(TLSProtocol *self, struct scratch *scratch)
 {
     if (!self->app_reading_paused) {
-        int result = self->app_is_buffered ? read_buffered(self) : read_copied(self);
+        int result = self->app_is_buffered ? read_buffered(self) : read_copied(self, scratch);
         if (result < 0 || self->session.engine == NULL) {
             return result;
         }
         /* What the protocol has written waits for the end of the callback, unless the stream is about to end. */
         if (!list_linked(&self->deferred.link) || self->tls_state != TLS_WRAPPED) {
             undefer(self);
-            result = chunks_empty(&self->backlog) ? process_outgoing(self) : write_backlog(self);
+            result = chunks_empty(&self->backlog) ? process_outgoing(self) : write_backlog(self, false);
             if (result < 0) {
                 return -1;
             }
@@ -568,19 +627,28 @@ read_and_answer(TLSProtocol *self)
     return control_ssl_reading(self);
 }
 
+/* With the scratch memory, if that is taken already.  Returns 0 or -1. */
 static int
-do_read(TLSProtocol *self)
+read_step(TLSProtocol *self, struct scratch *scratch)
 {
-    if ((self->tls_state != TLS_WRAPPED && self->tls_state != TLS_FLUSHING) || check_session(self) < 0) {
-        return PyErr_Occurred() ? -1 : 0;
-    }
     Py_INCREF(self);
-    int result = read_and_answer(self);
+    int result = read_and_answer(self, scratch);
+    scratch_return(scratch);
     if (result < 0) {
         result = fatal_error(self);
     }
     Py_DECREF(self);
     return result;
+}
+
+static int
+do_read(TLSProtocol *self)
+{
+    if (self->tls_state != TLS_WRAPPED && self->tls_state != TLS_FLUSHING) {
+        return 0;
+    }
+    struct scratch scratch = { 0 };
+    return check_session(self) < 0 ? -1 : read_step(self, &scratch);
 }
 
 /* What has been fed is for whichever step the connection is in.  Returns 0 or -1. */
@@ -604,15 +672,22 @@ take_step(TLSProtocol *self)
 }
 
 static int
-received(PyObject *object, Loop *Py_UNUSED(loop), char *data, size_t size)
+received(PyObject *object, Loop *loop, char *data, size_t size)
 {
     TLSProtocol *self = (TLSProtocol *)object;
-    if (check_session(self) < 0) {
+    struct scratch scratch = { 0 };
+    if (check_session(self) < 0 || scratch_take(&scratch, loop) < 0) {
         return -1;
     }
-    /* Only what is decrypted before any Python runs can stay where it is. */
+    assert(scratch.memory == data);
+    /* Only what is decrypted at once can stay where it is. */
     bool lent = self->tls_state == TLS_WRAPPED && !self->app_reading_paused && !self->app_is_buffered;
-    return self->session.engine->feed(&self->session, data, size, lent) < 0 ? -1 : take_step(self);
+    int result = self->session.engine->feed(&self->session, data, size, lent);
+    if (result == 0 && lent && self->tls_state == TLS_WRAPPED) {
+        return read_step(self, &scratch);
+    }
+    scratch_return(&scratch);
+    return result < 0 ? -1 : take_step(self);
 }
 
 /* ---- Python face ---- */
@@ -671,19 +746,30 @@ static PyObject *
 TLSProtocol__do_write(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
     undefer(self);
-    return transport_none_unless(write_backlog(self));
+    return transport_none_unless(write_backlog(self, false));
 }
 
+/* Also what has waited until the transport wants it; what was put off goes on waiting for the end of the callback. */
 static PyObject *
 TLSProtocol__process_outgoing(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
-    return transport_none_unless(process_outgoing(self));
+    if (self->tls_state != TLS_WRAPPED || chunks_empty(&self->backlog) || list_linked(&self->deferred.link)) {
+        return transport_none_unless(process_outgoing(self));
+    }
+    return transport_none_unless(flush(self, false));
 }
 
 static PyObject *
 TLSProtocol__flush(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
     return transport_none_unless(tls_protocol_flush(self));
+}
+
+static PyObject *
+TLSProtocol__flush_all(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
+{
+    bool waits = self->tls_state == TLS_WRAPPED && !chunks_empty(&self->backlog);
+    return transport_none_unless(waits ? flush(self, true) : 0);
 }
 
 /* _write_appdata(list_of_data): all of it is appended, then encrypted. */
@@ -909,6 +995,8 @@ static PyMethodDef TLSProtocol_methods[] = {
       "_process_outgoing($self, /)\n--\n\nSend what has been encrypted." },
     { "_flush", (PyCFunction)TLSProtocol__flush, METH_NOARGS,
       "_flush($self, /)\n--\n\nEncrypt and send what waits for the end of the callback." },
+    { "_flush_all", (PyCFunction)TLSProtocol__flush_all, METH_NOARGS,
+      "_flush_all($self, /)\n--\n\nEncrypt all that was written: the stream is about to end." },
     { "_write_appdata", (PyCFunction)TLSProtocol__write_appdata, METH_O,
       "_write_appdata($self, list_of_data, /)\n--\n\nWrite an iterable of bytes-like objects." },
     { "_get_write_buffer_size", (PyCFunction)TLSProtocol__get_write_buffer_size, METH_NOARGS,

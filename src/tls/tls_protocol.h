@@ -57,6 +57,7 @@ typedef struct {
     bool app_reading_paused, app_writing_paused;
     bool ssl_reading_paused, ssl_writing_paused;
     bool eof_received;
+    bool encrypting; /* the backlog, at this moment */
 } TLSProtocol;
 
 /* Encrypts what was deferred, and has it sent.  Returns 0 or -1.  Runs Python. */
