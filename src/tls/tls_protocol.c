@@ -40,6 +40,7 @@ enum {
     PIECE_RECORDS = 4,                                              /* so many are encrypted by one call */
     OUTPUT_FULL = OUTPUT_SIZE - (PIECE_RECORDS + 1) * TLS_BODY_MAX, /* beyond that another piece might not fit */
     FOREIGN_BUFFER_SIZE = 64 * 1024,
+    ANSWERS_MAX = 16 * 1024,
 };
 
 #define FATAL_TLS "Fatal error on SSL protocol"
@@ -594,13 +595,32 @@ read_buffered(TLSProtocol *self)
     return result == 0 && last == 0 ? end_received(self) : result;
 }
 
-/* Has the transport stopped or started reading where that is due; asyncio's method does it.  Returns 0 or -1. */
+/* Whether the peer has us say more than it reads: while the transport wants nothing, only answers are added to what is
+   encrypted, such as alerts that refuse to negotiate anew. */
+static bool
+is_provoked(TLSProtocol *self)
+{
+    return self->ssl_writing_paused && self->session.engine->pending_output(&self->session) > ANSWERS_MAX;
+}
+
+/* Has the transport stopped or started reading where that is due; asyncio's method does it where it would.  Returns 0 or -1. */
 static int
 control_ssl_reading(TLSProtocol *self)
 {
     Py_ssize_t size = self->session.engine->pending_input(&self->session);
     if (size < 0) {
         return -1;
+    }
+    if (AC_UNLIKELY(is_provoked(self))) {
+        if (self->ssl_reading_paused) {
+            return 0;
+        }
+        PyObject *transport = Py_NewRef(transport_or_none(self->transport));
+        self->ssl_reading_paused = true;
+        PyObject *paused = PyObject_CallMethod(transport, "pause_reading", NULL);
+        Py_DECREF(transport);
+        Py_XDECREF(paused);
+        return paused ? 0 : -1;
     }
     bool pause = size >= self->incoming_high_water && !self->ssl_reading_paused;
     bool resume = size <= self->incoming_low_water && self->ssl_reading_paused;
@@ -753,10 +773,12 @@ TLSProtocol__do_write(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 TLSProtocol__process_outgoing(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->tls_state != TLS_WRAPPED || chunks_empty(&self->backlog) || list_linked(&self->deferred.link)) {
-        return transport_none_unless(process_outgoing(self));
+    bool waits = self->tls_state == TLS_WRAPPED && !chunks_empty(&self->backlog) && !list_linked(&self->deferred.link);
+    int result = waits ? flush(self, false) : process_outgoing(self);
+    if (result == 0 && self->ssl_reading_paused && self->session.engine != NULL) {
+        result = control_ssl_reading(self); /* for the want of room */
     }
-    return transport_none_unless(flush(self, false));
+    return transport_none_unless(result);
 }
 
 static PyObject *
