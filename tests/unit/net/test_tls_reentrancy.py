@@ -45,7 +45,7 @@ def another(by_hand):
         sent = []
 
         def send():
-            data = peers.payload(100_000, len(sent))
+            data = peers.payload(200_000, len(sent))
             sent.append(data)
             transport.write(data)
 
@@ -106,6 +106,8 @@ async def test_more_is_written_while_something_is_written(by_hand, client_contex
     transport, protocol, tls = await by_hand(contexts=(context_of(write=write), client_context))
     transport.write(b"first")
     assert peers.digest(await tls.read(len(expected))) == peers.digest(expected)
+    transport.write(b"end")
+    assert await tls.read(3) == b"end"
     await abort(transport, protocol)
 
 
