@@ -51,6 +51,30 @@ class Event(_core.Event, locks.Event, _Primitive):
     _attributes = ("_waiters", "_value")
 
 
+class Condition(_core.Condition, locks.Condition, _Primitive):
+    """A lock under which tasks wait until another one, which has it, notifies them.
+
+    Mirrors asyncio.Condition ("Synchronization Primitives").
+    """
+
+    _attributes = ("_lock", "_waiters")
+    _exported = ("locked", "acquire", "release")  # set on each instance, as asyncio does
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the methods of its lock: a deep copy has a lock of its own, but would keep a method in C as it is.
+        state = super().__getstate__()
+        lock = state.get("_lock")
+        return {
+            name: value
+            for name, value in state.items()
+            if name not in self._exported or value != getattr(lock, name, None)
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        exported = {name: getattr(state["_lock"], name) for name in self._exported if "_lock" in state}
+        super().__setstate__({**exported, **state})
+
+
 class Semaphore(_core.Semaphore, locks.Semaphore, _Primitive):
     """A counter that acquire() takes from, and release() adds to; whoever would take the last but one waits.
 

@@ -134,6 +134,7 @@ module_exec(PyObject *module)
         primitive_coroutine_register,
         lock_register,
         event_register,
+        condition_register,
         semaphore_register,
         queue_register,
         plain_socket_register,

@@ -72,6 +72,24 @@ coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result)
     return PYGEN_NEXT;
 }
 
+PyObject *
+coroutine_await_steal(PyObject *awaitable)
+{
+    if (awaitable == NULL || PyCoro_CheckExact(awaitable)) {
+        return awaitable;
+    }
+    PyAsyncMethods *methods = Py_TYPE(awaitable)->tp_as_async;
+    PyObject *iterator = NULL;
+    if (methods != NULL && methods->am_await != NULL) {
+        iterator = methods->am_await(awaitable);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "object %.100s can't be used in 'await' expression", Py_TYPE(awaitable)->tp_name);
+    }
+    Py_DECREF(awaitable);
+    return iterator;
+}
+
 /* Goes on with its body.  Whoever resumes it by hand while its future is pending gets that future again, as from asyncio's
    coroutines, unless nobody has taken notice of it yet. */
 static PySendResult

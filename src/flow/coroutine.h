@@ -59,6 +59,10 @@ bool coroutine_check(PyObject *object);
 /* Suspends on `future`: what a body returns then. */
 PySendResult coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result);
 
+/* The iterator that `await` asks: a delegate, of anything that can be awaited.  NULL where `awaitable` is, or with TypeError.  Runs
+   Python. */
+PyObject *coroutine_await_steal(PyObject *awaitable);
+
 /* The slots that every such type has. */
 PySendResult coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result);
 PyObject *coroutine_next(Coroutine *self);

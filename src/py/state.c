@@ -84,6 +84,8 @@ state_traverse(struct state *state, visitproc visit, void *arg)
 #undef X
     Py_VISIT(state->stream_transport_class);
     Py_VISIT(state->event_class);
+    Py_VISIT(state->lock_class);
+    Py_VISIT(state->condition_class);
     Py_VISIT(state->socket_type);
     Py_VISIT(state->socket_names);
     Py_VISIT(state->timeout_class);
@@ -135,6 +137,8 @@ state_clear(struct state *state)
 #undef X
     Py_CLEAR(state->stream_transport_class);
     Py_CLEAR(state->event_class);
+    Py_CLEAR(state->lock_class);
+    Py_CLEAR(state->condition_class);
     Py_CLEAR(state->socket_type);
     Py_CLEAR(state->socket_names);
     Py_CLEAR(state->timeout_class);

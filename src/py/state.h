@@ -44,6 +44,7 @@
     X(PrimitiveCoroutine, 1024) \
     X(Lock, 0)                  \
     X(Event, 0)                 \
+    X(Condition, 0)             \
     X(Semaphore, 0)             \
     X(BoundedSemaphore, 0)      \
     X(Queue, 0)                 \
@@ -53,7 +54,7 @@
     X(TLSTransport, 0)
 
 /* Those of them whose methods somebody may have replaced: sync/primitive.h. */
-#define STATE_PRIMITIVES(X) X(Lock) X(Event) X(Semaphore) X(BoundedSemaphore) X(Queue) X(PriorityQueue) X(LifoQueue)
+#define STATE_PRIMITIVES(X) X(Lock) X(Event) X(Condition) X(Semaphore) X(BoundedSemaphore) X(Queue) X(PriorityQueue) X(LifoQueue)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
@@ -68,6 +69,7 @@
     X(asyncio_TaskGroup, "asyncio.taskgroups", "TaskGroup")                           \
     X(asyncio_Lock, "asyncio.locks", "Lock")                                          \
     X(asyncio_Event, "asyncio.locks", "Event")                                        \
+    X(asyncio_Condition, "asyncio.locks", "Condition")                                \
     X(asyncio_Semaphore, "asyncio.locks", "Semaphore")                                \
     X(asyncio_BoundedSemaphore, "asyncio.locks", "BoundedSemaphore")                  \
     X(asyncio_Queue, "asyncio.queues", "Queue")                                       \
@@ -176,6 +178,8 @@
     X(call_at)                  \
     X(cancelled)                \
     X(done)                     \
+    X(acquire)                  \
+    X(locked)                   \
     X(release)                  \
     X(set_result)               \
     X(call_exception_handler)   \
@@ -267,6 +271,9 @@ struct state {
 #undef X
     PyObject *stream_transport_class; /* owned; asyncio_c.transports.StreamTransport, NULL until it is needed */
     PyObject *event_class;            /* owned; asyncio_c.primitives.Event, likewise */
+    PyObject *lock_class;             /* owned; asyncio_c.primitives.Lock, likewise */
+    PyObject *condition_class;        /* owned; asyncio_c.primitives.Condition, likewise */
+    bool condition_passes_on;         /* wait() that fails notifies another, from 3.13 on: condition.c */
     bool semaphore_wakes_all;         /* as asyncio's does from 3.13 on: semaphore.c */
     PyObject *socket_type;            /* owned; Python's own socket.socket, or None: net/plain_socket.c */
     PyObject *socket_names;           /* owned; what must not be replaced there */

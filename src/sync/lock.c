@@ -259,6 +259,55 @@ Lock_locked(Lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
     return PyBool_FromLong(self->locked);
 }
 
+/* ---- For conditions ---- */
+
+PyObject *
+lock_acquire(Lock *self)
+{
+    return primitive_coroutine_new((Primitive *)self, &acquire_body, NULL);
+}
+
+PyObject *
+lock_enter(Lock *self)
+{
+    return primitive_coroutine_new((Primitive *)self, &enter_body, NULL);
+}
+
+PyObject *
+lock_exit(Lock *self)
+{
+    return primitive_coroutine_new((Primitive *)self, &exit_body, NULL);
+}
+
+PyObject *
+lock_new(struct state *state)
+{
+    if (state->lock_class == NULL) {
+        state->lock_class = state_import("asyncio_c.primitives", "Lock");
+    }
+    return state->lock_class ? PyObject_CallNoArgs(state->lock_class) : NULL;
+}
+
+static bool
+is_builtin_method(PyObject *object, PyObject *self, void *method)
+{
+    return object != NULL && PyCFunction_CheckExact(object) && PyCFunction_GET_SELF(object) == self
+           && PyCFunction_GET_FUNCTION(object) == _PyCFunction_CAST(method);
+}
+
+Lock *
+lock_of_methods_borrow(struct state *state, PyObject *acquire, PyObject *release, PyObject *locked)
+{
+    if (acquire == NULL || !PyMethod_Check(acquire)) {
+        return NULL;
+    }
+    PyObject *self = PyMethod_GET_SELF(acquire);
+    bool ours = PyObject_TypeCheck(self, state->Lock_type)
+                && PyMethod_GET_FUNCTION(acquire) == primitive_method_borrow((Primitive *)self, LOCK_ACQUIRE)
+                && is_builtin_method(release, self, Lock_release) && is_builtin_method(locked, self, Lock_locked);
+    return ours ? (Lock *)self : NULL;
+}
+
 /* ---- Python face ---- */
 
 static PyObject *

@@ -24,6 +24,12 @@ method_borrow(struct state *state, const struct primitive_kind *kind, int method
     return PyTuple_GET_ITEM(*found_of(state, kind), method * METHOD_WORDS + word);
 }
 
+PyObject *
+primitive_method_borrow(Primitive *self, int method)
+{
+    return method_borrow(self->state, self->kind, method, METHOD_EXPECTED);
+}
+
 /* Whether the attribute of a class is what it was when we were imported; what cannot be found out is not. */
 static bool
 is_as_it_was(PyObject *class, PyObject *name, PyObject *expected)

@@ -67,6 +67,9 @@ Loop *primitive_loop(Primitive *self);
 /* The same for who goes on waiting and cannot leave it to asyncio any more: NULL with an exception.  Runs Python. */
 Loop *primitive_loop_again(Primitive *self);
 
+/* What method number `method` is where it is not overridden. */
+PyObject *primitive_method_borrow(Primitive *self, int method);
+
 /* Calls the method of asyncio's class that is number `method` with these arguments, of which `self` is the first.  Runs Python. */
 PyObject *primitive_call_asyncio(struct state *state, const struct primitive_kind *kind, int method,
                                  PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);

@@ -112,15 +112,37 @@ is_instance(PyObject *object, PyTypeObject *type)
     return Py_TYPE(object)->tp_base == type || PyObject_TypeCheck(object, type);
 }
 
+static inline bool
+is_plain_call(const struct primitive_method *method, struct state *state, PyObject *const *args, Py_ssize_t nargs,
+              PyObject *kwnames)
+{
+    PyTypeObject *type = *(PyTypeObject **)((char *)state + method->kind->type);
+    bool right = nargs == 1 + method->argument_count && kwnames == NULL && is_instance(args[0], type);
+    return AC_LIKELY(right && state->debug_loops == 0);
+}
+
+bool
+primitive_call_is_plain(const struct primitive_method *method, PyObject *function, PyObject *const *args, size_t nargsf,
+                        PyObject *kwnames)
+{
+    return is_plain_call(method, coroutine_function_state(function), args, PyVectorcall_NARGS(nargsf), kwnames);
+}
+
+PyObject *
+primitive_call_by_asyncio(const struct primitive_method *method, PyObject *function, PyObject *const *args,
+                          size_t nargsf, PyObject *kwnames)
+{
+    struct state *state = coroutine_function_state(function);
+    return primitive_call_asyncio(state, method->kind, method->method, args, PyVectorcall_NARGS(nargsf), kwnames);
+}
+
 PyObject *
 primitive_call(const struct primitive_method *method, PyObject *function, PyObject *const *args, size_t nargsf,
                PyObject *kwnames)
 {
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    PyTypeObject *type = *(PyTypeObject **)((char *)state + method->kind->type);
-    bool plain = nargs == 1 + method->argument_count && kwnames == NULL && is_instance(args[0], type);
-    if (AC_UNLIKELY(!plain || state->debug_loops > 0)) {
+    if (!is_plain_call(method, state, args, nargs, kwnames)) {
         return primitive_call_asyncio(state, method->kind, method->method, args, nargs, kwnames);
     }
     return primitive_coroutine_new((Primitive *)args[0], method->body, nargs == 2 ? args[1] : NULL);

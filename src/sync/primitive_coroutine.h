@@ -47,6 +47,14 @@ struct primitive_method {
     Py_ssize_t argument_count; /* behind self; if it is one, the coroutine has it as its item */
 };
 
+/* Whether the call is right, and not in debug mode. */
+bool primitive_call_is_plain(const struct primitive_method *method, PyObject *function, PyObject *const *args,
+                             size_t nargsf, PyObject *kwnames);
+
+/* Has asyncio's method called.  Runs Python. */
+PyObject *primitive_call_by_asyncio(const struct primitive_method *method, PyObject *function, PyObject *const *args,
+                                    size_t nargsf, PyObject *kwnames);
+
 /* What such a method does, as it is called.  In debug mode, where coroutines know where they were made, and with wrong arguments
    it is asyncio's. */
 PyObject *primitive_call(const struct primitive_method *method, PyObject *function, PyObject *const *args,

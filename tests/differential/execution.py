@@ -408,7 +408,7 @@ class Run:
 
     def _names(self) -> dict[str, Any]:
         loop, log, aio = self.loop, self.log, self.asyncio
-        event, condition = aio.Event(), aio.Condition()
+        event, condition, lock = aio.Event(), aio.Condition(), aio.Lock()
 
         async def leaf(number: int) -> int:
             log("leaf", number)
@@ -428,14 +428,14 @@ class Run:
                 await aio.sleep(number - 2)
             return number
 
-        async def condition_wait() -> Any:
+        async def condition_wait(condition: Any = condition) -> Any:
             async with condition:
                 condition.notify()
                 return await condition.wait()
 
-        async def condition_wait_for() -> Any:
+        async def condition_wait_for(condition: Any = condition, predicate: Any = event.is_set) -> Any:
             async with condition:
-                return await condition.wait_for(event.is_set)
+                return await condition.wait_for(predicate)
 
         class OwnLock(aio.Lock):  # type: ignore[misc,name-defined]
             async def acquire(self) -> Any:
@@ -445,6 +445,24 @@ class Run:
             def release(self) -> None:
                 log("release")
                 super().release()
+
+        class OwnCondition(aio.Condition):  # type: ignore[misc,name-defined]
+            async def wait(self) -> Any:
+                log("wait", self.locked())
+                return await super().wait()
+
+            def notify(self, n: int = 1) -> None:
+                log("notify", n)
+                super().notify(n)
+
+        class OwnBarrier(aio.Barrier):  # type: ignore[misc,name-defined]
+            async def wait(self) -> Any:
+                log("wait", self.n_waiting)
+                return await super().wait()
+
+            async def _block(self) -> None:
+                log("block", self._count)
+                await super()._block()
 
         class OwnQueue(aio.Queue[Any]):  # type: ignore[misc,name-defined]
             def _init(self, maxsize: int) -> None:
@@ -504,12 +522,16 @@ class Run:
             "endless": aio.Queue(),
             "own_queue": OwnQueue(2),
             "event": event,
-            "lock": aio.Lock(),
+            "lock": lock,
             "own_lock": OwnLock(),
             "semaphore": aio.Semaphore(1),
             "bounded": aio.BoundedSemaphore(2),
             "condition": condition,
+            "shared": aio.Condition(lock),
+            "own_condition": OwnCondition(OwnLock()),
             "barrier": aio.Barrier(2),
+            "three": aio.Barrier(3),
+            "own_barrier": OwnBarrier(2),
             "condition_wait_for": condition_wait_for,
             "leaf": leaf,
             "failing": failing,

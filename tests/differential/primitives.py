@@ -17,28 +17,34 @@ from .program import Block, Body, Options, Program, Statement
 
 COROUTINES = 5
 TASKS = [f"t{n}" for n in range(COROUTINES)]
-LOCKS = ["lock", "semaphore", "bounded", "condition", "own_lock"]
+CONDITIONS = ["condition", "shared", "own_condition"]
+BARRIERS = ["barrier", "three", "own_barrier"]
+LOCKS = ["lock", "semaphore", "bounded", "own_lock", *CONDITIONS]
 QUEUES = ["queue", "priority", "lifo", "endless", "own_queue"]
 ITEMS = ["1", "2", "(3, 1)"]  # the last cannot be compared with the others, for which a heap asks
 
 # name: what is awaited and what is called of one primitive; a program keeps to few of them, so that its tasks meet.
 AWAITED: dict[str, list[str]] = {
-    **{name: [f"{name}.acquire()"] * 3 for name in LOCKS if name != "condition"},
+    **{name: [f"{name}.acquire()"] * 3 for name in LOCKS if name not in CONDITIONS},
     "event": ["event.wait()"],
-    "condition": [
-        "condition.wait()",
-        "condition_wait()",
-        "condition.acquire()",
-        "condition.wait_for(lambda: event.is_set())",
-        "condition_wait_for()",
-    ],
-    "barrier": ["barrier.wait()"] * 4 + ["barrier.reset()", "barrier.abort()"],
+    **{
+        name: [
+            f"{name}.wait()",
+            f"condition_wait({name})",
+            f"{name}.acquire()",
+            f"{name}.wait_for(lambda: event.is_set())",
+            f"condition_wait_for({name})",
+            f"condition_wait_for({name}, lambda: 1 / 0 if event.is_set() else [])",
+        ]
+        for name in CONDITIONS
+    },
+    **{name: [f"{name}.wait()"] * 4 + [f"{name}.reset()", f"{name}.abort()"] for name in BARRIERS},
     **{name: [f"{name}.get()"] * 3 + each(f"{name}.put(?)", ITEMS) + [f"{name}.join()"] for name in QUEUES},
 }
 CALLED: dict[str, list[str]] = {
     **{name: [f"{name}.release()"] * 3 + [f"{name}.locked()"] for name in LOCKS},
     "event": ["event.set()", "event.clear()", "event.is_set()", "(event.set(), event.clear())"],
-    "barrier": ["barrier.n_waiting", "barrier.broken", "barrier.parties"],
+    **{name: [f"{name}.n_waiting", f"{name}.broken", f"{name}.parties"] for name in BARRIERS},
     **{
         name: [
             *each(f"{name}.put_nowait(?)", ITEMS),
@@ -53,7 +59,8 @@ CALLED: dict[str, list[str]] = {
         for name in QUEUES
     },
 }
-CALLED["condition"] += ["condition.notify()", "condition.notify(2)", "condition.notify_all()"]
+for name in CONDITIONS:
+    CALLED[name] += [f"{name}.notify()", f"{name}.notify(2)", f"{name}.notify_all()", "event.set()"]
 CALLED["semaphore"] += ["(semaphore.release(), semaphore.release())"]
 LOOKED_AT: dict[str, list[str]] = {
     **{name: [name, f"{name}._waiters", f"{name}._loop is None"] for name in ["event", *LOCKS]},
@@ -62,13 +69,14 @@ LOOKED_AT: dict[str, list[str]] = {
         + [f"{name}._finished", f"str({name})"]
         for name in QUEUES
     },
-    "barrier": ["barrier", "barrier._cond", "barrier._count", "barrier._state"],
+    **{name: [name, f"{name}._cond", f"{name}._count", f"{name}._state"] for name in BARRIERS},
 }
 LOOKED_AT["lock"] += ["lock._locked"]
 LOOKED_AT["event"] += ["event._value"]
 LOOKED_AT["semaphore"] += ["semaphore._value"]
 LOOKED_AT["bounded"] += ["bounded._value", "bounded._bound_value"]
-LOOKED_AT["condition"] += ["condition._lock"]
+for name in CONDITIONS:
+    LOOKED_AT[name] += [f"{name}._lock"]
 NAMES = list(AWAITED)
 CANCELLATIONS = [*each("?.cancel()", TASKS), *each("?.cancel('t')", TASKS)]
 
@@ -119,7 +127,7 @@ def statement(names: tuple[str, ...], depth: int = 2) -> st.SearchStrategy[State
     ]
     if depth:
         below = st.lists(statement(names, depth - 1), max_size=3).map(tuple)
-        managers = [name for name in names if name in LOCKS or name == "barrier"]
+        managers = [name for name in names if name in LOCKS + BARRIERS]
         if managers:
             entered = st.builds(
                 lambda manager, body: Block(
