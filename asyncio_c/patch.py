@@ -68,7 +68,7 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "TaskGroup": (TaskGroup, (asyncio, taskgroups)),
     **{
         name: (getattr(primitives, name), (asyncio, locks))
-        for name in ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore")
+        for name in ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
     },
     **{
         name: (getattr(primitives, name), (asyncio, queues))
@@ -135,8 +135,8 @@ def patch() -> None:
     """install(), and rebind the names in asyncio that have a native twin, here and in asyncio's own modules.
 
     Idempotent. The names are Future, Task, create_task, sleep, gather, wait, wait_for, shield, Timeout, timeout, timeout_at,
-    TaskGroup, eager_task_factory and EventLoop, Lock, Event, Condition, Semaphore and BoundedSemaphore, Queue, PriorityQueue and
-    LifoQueue.
+    TaskGroup, eager_task_factory and EventLoop, Lock, Event, Condition, Semaphore, BoundedSemaphore and Barrier, Queue,
+    PriorityQueue and LifoQueue.
     References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
     all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
     before.

@@ -75,6 +75,15 @@ class Condition(_core.Condition, locks.Condition, _Primitive):
         super().__setstate__({**exported, **state})
 
 
+class Barrier(_core.Barrier, locks.Barrier, _Primitive):
+    """A place where tasks wait for each other until as many are there as it has parties.
+
+    Mirrors asyncio.Barrier ("Synchronization Primitives"). ValueError if parties is less than 1.
+    """
+
+    _attributes = ("_cond", "_parties", "_state", "_count")
+
+
 class Semaphore(_core.Semaphore, locks.Semaphore, _Primitive):
     """A counter that acquire() takes from, and release() adds to; whoever would take the last but one waits.
 

@@ -135,6 +135,7 @@ module_exec(PyObject *module)
         lock_register,
         event_register,
         condition_register,
+        barrier_register,
         semaphore_register,
         queue_register,
         plain_socket_register,

@@ -45,6 +45,7 @@
     X(Lock, 0)                  \
     X(Event, 0)                 \
     X(Condition, 0)             \
+    X(Barrier, 0)               \
     X(Semaphore, 0)             \
     X(BoundedSemaphore, 0)      \
     X(Queue, 0)                 \
@@ -54,7 +55,8 @@
     X(TLSTransport, 0)
 
 /* Those of them whose methods somebody may have replaced: sync/primitive.h. */
-#define STATE_PRIMITIVES(X) X(Lock) X(Event) X(Condition) X(Semaphore) X(BoundedSemaphore) X(Queue) X(PriorityQueue) X(LifoQueue)
+#define STATE_PRIMITIVES(X) \
+    X(Lock) X(Event) X(Condition) X(Barrier) X(Semaphore) X(BoundedSemaphore) X(Queue) X(PriorityQueue) X(LifoQueue)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
@@ -70,6 +72,9 @@
     X(asyncio_Lock, "asyncio.locks", "Lock")                                          \
     X(asyncio_Event, "asyncio.locks", "Event")                                        \
     X(asyncio_Condition, "asyncio.locks", "Condition")                                \
+    X(asyncio_Barrier, "asyncio.locks", "Barrier")                                    \
+    X(asyncio_BarrierState, "asyncio.locks", "_BarrierState")                         \
+    X(asyncio_BrokenBarrierError, "asyncio.exceptions", "BrokenBarrierError")         \
     X(asyncio_Semaphore, "asyncio.locks", "Semaphore")                                \
     X(asyncio_BoundedSemaphore, "asyncio.locks", "BoundedSemaphore")                  \
     X(asyncio_Queue, "asyncio.queues", "Queue")                                       \
@@ -124,11 +129,15 @@
     X(CoroutineType, "types", "CoroutineType")                                        \
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
-/* field, class, attribute: methods that are called without searching for them. */
-#define STATE_METHODS(X)               \
-    X(deque_append, deque, "append")   \
-    X(deque_popleft, deque, "popleft") \
-    X(deque_remove, deque, "remove")
+/* field, class, attribute: methods that are called without searching for them, and members of an enumeration. */
+#define STATE_METHODS(X)                                    \
+    X(deque_append, deque, "append")                        \
+    X(deque_popleft, deque, "popleft")                      \
+    X(deque_remove, deque, "remove")                        \
+    X(barrier_filling, asyncio_BarrierState, "FILLING")     \
+    X(barrier_draining, asyncio_BarrierState, "DRAINING")   \
+    X(barrier_resetting, asyncio_BarrierState, "RESETTING") \
+    X(barrier_broken, asyncio_BarrierState, "BROKEN")
 
 /* Absent in some version, then NULL. */
 #define STATE_OPTIONAL_IMPORTS(X)                                                                    \

@@ -48,7 +48,7 @@
 #include "sync/sync.h"
 #include "sync/waiters.h"
 
-static const char *const condition_methods[] = { "_get_loop", "wait",    "wait_for",   "notify",
+static const char *const condition_methods[] = { "_get_loop", "wait",       "wait_for",   "notify",
                                                  "_notify",   "notify_all", "__aenter__", "__aexit__" };
 
 enum {
@@ -538,8 +538,10 @@ Condition_notify_all(Condition *self, PyObject *const *args, Py_ssize_t nargs, P
 Condition *
 condition_cast(struct state *state, PyObject *object)
 {
-    enum { CALLED = 1 << CONDITION_WAIT | 1 << CONDITION_WAIT_FOR | 1 << CONDITION_NOTIFY | 1 << CONDITION__NOTIFY
-                    | 1 << CONDITION_NOTIFY_ALL | 1 << CONDITION_AENTER | 1 << CONDITION_AEXIT };
+    enum {
+        CALLED = 1 << CONDITION_WAIT | 1 << CONDITION_WAIT_FOR | 1 << CONDITION_NOTIFY | 1 << CONDITION__NOTIFY
+        | 1 << CONDITION_NOTIFY_ALL | 1 << CONDITION_AENTER | 1 << CONDITION_AEXIT
+    };
     Condition *self = (Condition *)object;
     bool ours = object != NULL && PyObject_TypeCheck(object, state->Condition_type);
     return ours && is_plain(self, CALLED) ? self : NULL;
@@ -681,16 +683,11 @@ PyDoc_STRVAR(Condition_doc, "Condition(lock=None)\n--\n\n"
                             "The native half of asyncio_c.Condition.");
 
 static PyType_Slot Condition_slots[] = {
-    { Py_tp_doc, (void *)Condition_doc },
-    { Py_tp_new, Condition_new },
-    { Py_tp_init, Condition_init },
-    { Py_tp_dealloc, Condition_dealloc },
-    { Py_tp_traverse, Condition_traverse },
-    { Py_tp_clear, Condition_clear },
-    { Py_tp_methods, Condition_methods },
-    { Py_tp_getset, Condition_getset },
-    { Py_tp_setattro, Condition_setattro },
-    { 0, NULL },
+    { Py_tp_doc, (void *)Condition_doc },   { Py_tp_new, Condition_new },
+    { Py_tp_init, Condition_init },         { Py_tp_dealloc, Condition_dealloc },
+    { Py_tp_traverse, Condition_traverse }, { Py_tp_clear, Condition_clear },
+    { Py_tp_methods, Condition_methods },   { Py_tp_getset, Condition_getset },
+    { Py_tp_setattro, Condition_setattro }, { 0, NULL },
 };
 
 static PyType_Spec Condition_spec = {

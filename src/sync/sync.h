@@ -10,6 +10,7 @@ int primitive_coroutine_register(PyObject *module);
 int lock_register(PyObject *module);
 int event_register(PyObject *module);
 int condition_register(PyObject *module);
+int barrier_register(PyObject *module);
 int semaphore_register(PyObject *module);
 int queue_register(PyObject *module);
 

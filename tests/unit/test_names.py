@@ -26,7 +26,17 @@ NATIVE = [
     "wait",
     "wait_for",
 ]
-PRIMITIVES = ["Lock", "Event", "Semaphore", "BoundedSemaphore", "Queue", "PriorityQueue", "LifoQueue"]
+PRIMITIVES = [
+    "Lock",
+    "Event",
+    "Condition",
+    "Semaphore",
+    "BoundedSemaphore",
+    "Barrier",
+    "Queue",
+    "PriorityQueue",
+    "LifoQueue",
+]
 
 
 async def noop():

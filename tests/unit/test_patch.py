@@ -162,7 +162,7 @@ def test_names_with_a_native_twin(stock):
     asyncio_c.patch()
     for name in ("Future", "Task", "create_task", "current_task", "all_tasks", "sleep", "gather", "wait"):
         assert getattr(asyncio, name) is getattr(asyncio_c, name), name
-    for name in ("Lock", "Event", "Semaphore", "BoundedSemaphore"):
+    for name in ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier"):
         assert getattr(asyncio, name) is getattr(asyncio.locks, name) is getattr(asyncio_c, name), name
     for name in ("Queue", "PriorityQueue", "LifoQueue"):
         assert getattr(asyncio, name) is getattr(asyncio.queues, name) is getattr(asyncio_c, name), name
