@@ -183,7 +183,7 @@ class Trace:
         self.turn = 0
 
     def __call__(self, *event: Any) -> None:
-        if len(self.events) < LONGEST:
+        if len(self.events) < LONGEST and not self._is_over():
             self.events.append((*self._circumstances(), *map(described, event)))
 
     def _circumstances(self) -> Event:
@@ -194,6 +194,14 @@ class Trace:
         name = masked(task.get_name()) if task is not None else "-"
         cancelling = task.cancelling() if task is not None else 0
         return (self.turn, self.loop.time(), name, cancelling, var.get())
+
+    def _is_over(self) -> bool:
+        """Return whether what happens now is up to the collector, which closes coroutines of a closed loop in its own order."""
+        return self.loop is not None and self.loop.is_closed()
+
+    def unraisable(self, error: BaseException | None) -> None:
+        if not self._is_over():
+            self.late.append(f"unraisable {described(error)}")
 
     def record(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
@@ -290,7 +298,7 @@ class Run:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         hook = sys.unraisablehook
-        sys.unraisablehook = lambda args: self.log.late.append(f"unraisable {described(args.exc_value)}")
+        sys.unraisablehook = lambda args: self.log.unraisable(args.exc_value)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
