@@ -75,7 +75,7 @@ class Condition(_core.Condition, locks.Condition, _Primitive):
         super().__setstate__({**exported, **state})
 
 
-class Barrier(_core.Barrier, locks.Barrier, _Primitive):
+class Barrier(_core.Barrier, locks.Barrier, _Primitive):  # type: ignore[misc]
     """A place where tasks wait for each other until as many are there as it has parties.
 
     Mirrors asyncio.Barrier ("Synchronization Primitives"). ValueError if parties is less than 1.
