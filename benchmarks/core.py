@@ -147,6 +147,24 @@ async def call_later_fired(n: int) -> list[int]:
     return ran
 
 
+others: tuple[Any, list[Any]] = (None, [])  # a loop, and the timers that are pending in it
+
+
+def have_others_pending(loop: asyncio.AbstractEventLoop) -> None:
+    """Have 100,000 timers pending in `loop` that come in an hour or two, in no order. The call before the clock starts does it."""
+    global others
+    if others[0] is not loop:
+        # 7,919 and 100,000 have no common factor: each deadline comes once.
+        others = loop, [loop.call_later(FAR * (1 + i * 7919 % 100_000 / 1e5), print) for i in range(100_000)]
+
+
+@operation("call_later, 100,000 others", NATIVE, per=20_000, expect=lambda n: list(range(20_000)))
+async def call_later_among_100_000(n: int) -> list[int]:
+    """The same as `call_later, fired` while 100,000 others are pending, as the time limits of connections are."""
+    have_others_pending(asyncio.get_running_loop())
+    return await call_later_fired(n)
+
+
 @operation("call_later, cancelled", NATIVE, per=1000, expect=lambda n: (True, []))
 async def call_later_cancelled(n: int) -> tuple[bool, list[int]]:
     """Schedule a callback with `call_later` in an hour and cancel it, with a turn of the loop after each 1,000."""
@@ -158,6 +176,31 @@ async def call_later_cancelled(n: int) -> tuple[bool, list[int]]:
             handle.cancel()
         await asyncio.sleep(0)  # gives the loop the occasion to drop what was cancelled
     return handle.cancelled(), ran
+
+
+async def cancel_timers(count: int, times: int) -> list[str]:
+    loop = asyncio.get_running_loop()
+    ran: list[str] = []
+    for _ in range(times):
+        handles = [loop.call_later(FAR + i, ran.append, "a timer that was cancelled") for i in range(count)]
+        for i in range(count):
+            handles[i * 7919 % count].cancel()
+        await asyncio.sleep(0)  # as above
+    loop.call_soon(ran.append, "all cancelled")
+    await asyncio.sleep(0)
+    return ran
+
+
+@operation("cancel 20,000 timers, no order", NATIVE, per=20_000, expect=lambda n: ["all cancelled"])
+async def cancel_20_000_timers(n: int) -> list[str]:
+    """Schedule 20,000 callbacks with `call_later` in an hour or more, and cancel them in no order; reported per callback."""
+    return await cancel_timers(20_000, n)
+
+
+@operation("cancel 500 timers, no order", NATIVE, per=500, expect=lambda n: ["all cancelled"])
+async def cancel_500_timers(n: int) -> list[str]:
+    """The same with 500 callbacks at a time: what one costs should not depend on how many there are."""
+    return await cancel_timers(500, n)
 
 
 @operation("10,000 short sleeps in a gather", NATIVE, per=10_000, expect=lambda n: list(range(10_000)))

@@ -1,10 +1,14 @@
 /* A heap of deadlines, for timers.  Layer: base.
 
-   Four children a node: half the depth of a binary heap, and the four lie in two cache lines, because the keys are kept
-   in the array itself and a comparison follows no pointer.  Ties go by order of insertion.
+   Four children a node: half the depth of a binary heap, and the four lie in one or two cache lines, because the keys are kept
+   in the array itself.  Ties go by order of insertion.
 
-   A node embeds `struct heap_node` and so knows its place: removing a timer is O(log n) and leaves no dead entry.
-   Invariants: entries[i] is not after any of entries[4i+1 .. 4i+4]; entries[i].node->index == i. */
+   A node embeds `struct heap_node` and can be taken out in O(log n), which leaves no dead entry.  For that its place in the array
+   must be known, which changes with each insertion and removal.  It is not kept in the node: with many timers the nodes lie
+   all over the memory, and each step of sifting would wait for another one.  A node has a number instead, as long as it is
+   queued, and the places are an array by these numbers, small and dense.
+   Invariants: entries[i] is not after any of entries[4i+1 .. 4i+4]; places[entries[i].number] == i; the numbers that nobody has
+   are linked through places, from first_free on, as many as there is room left. */
 #ifndef AC_BASE_HEAP_H
 #define AC_BASE_HEAP_H
 
@@ -12,22 +16,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEAP_NOT_QUEUED SIZE_MAX
+#define HEAP_NOT_QUEUED UINT32_MAX
 
 struct heap_node {
-    size_t index; /* HEAP_NOT_QUEUED while it is in no heap */
+    uint32_t number; /* HEAP_NOT_QUEUED while it is in no heap */
 };
 
 struct heap_entry {
     int64_t deadline_ns;
-    uint64_t sequence;
+    uint32_t number;
+};
+
+struct heap_owner {
     struct heap_node *node;
+    uint64_t sequence; /* of insertion */
 };
 
 struct heap {
     struct heap_entry *entries;
+    uint32_t *places;          /* by number: where its entry is */
+    struct heap_owner *owners; /* by number: whose it is */
     size_t count;
     size_t capacity;
+    uint32_t first_free; /* a number; any while there is no room */
     uint64_t next_sequence;
 };
 
@@ -51,13 +62,13 @@ void heap_check(const struct heap *heap);
 static inline void
 heap_node_init(struct heap_node *node)
 {
-    node->index = HEAP_NOT_QUEUED;
+    node->number = HEAP_NOT_QUEUED;
 }
 
 static inline bool
 heap_node_queued(const struct heap_node *node)
 {
-    return node->index != HEAP_NOT_QUEUED;
+    return node->number != HEAP_NOT_QUEUED;
 }
 
 /* The entry that is due first, or NULL. */
@@ -65,6 +76,20 @@ static inline const struct heap_entry *
 heap_first(const struct heap *heap)
 {
     return heap->count ? &heap->entries[0] : NULL;
+}
+
+/* Whose entry it is. */
+static inline struct heap_node *
+heap_node_of(const struct heap *heap, const struct heap_entry *entry)
+{
+    return heap->owners[entry->number].node;
+}
+
+/* The entry of a node that is in this heap. */
+static inline const struct heap_entry *
+heap_entry_of(const struct heap *heap, const struct heap_node *node)
+{
+    return &heap->entries[heap->places[node->number]];
 }
 
 #endif

@@ -41,15 +41,15 @@ handle_check(struct state *state, PyObject *object)
 }
 
 /* A handle for callback(*args) in `context`, NULL for a copy of the current one.  In debug mode it remembers where it
-   was made.  New reference, not queued; a Handle is not yet known to the garbage
-   collector, which the ready queue needs not and other places must see to. */
+   was made.  New reference, not queued, and not yet known to the garbage collector, which the loop's queues need not and other
+   places must see to. */
 Handle *handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *const *args, Py_ssize_t nargs,
                    PyObject *context);
 TimerHandle *timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *context);
 
 /* When a timer in the heap is due, in seconds of loop.time(): what it was given, or what its deadline comes to. */
-double timer_when(struct state *state, const struct heap_entry *entry);
+double timer_when(Loop *loop, const struct heap_entry *entry);
 
 /* What Handle.cancel() does.  Returns 0 or -1.  Runs Python. */
 int handle_cancel(Handle *handle);

@@ -63,14 +63,42 @@ loop_wake(Loop *loop)
     return 0;
 }
 
+AC_COLD void
+loop_queued_while_idle(PyObject *owner)
+{
+    if (!PyObject_GC_IsTracked(owner)) {
+        PyObject_GC_Track(owner);
+    }
+}
+
+/* What is still queued at the end of a run, the garbage collector is told of. */
+static void
+track_queued(Loop *loop)
+{
+    for (size_t i = 0; i < ring_count(&loop->ready); i++) {
+        loop_queued_while_idle(((struct runnable *)ring_peek(&loop->ready, i))->owner);
+    }
+    for (size_t i = 0; i < loop->timers.count && loop->untracked_timers; i++) {
+        loop_queued_while_idle(loop_timer_of(loop, &loop->timers.entries[i])->runnable->owner);
+    }
+    loop->untracked_timers = false;
+}
+
 int
 loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns)
 {
+    PyObject *owner = timer->runnable->owner;
     if (heap_insert(&loop->timers, &timer->node, deadline_ns) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    Py_INCREF(timer->runnable->owner);
+    if (AC_UNLIKELY(loop->runs == 0)) {
+        loop_queued_while_idle(owner);
+    }
+    else if (!PyObject_GC_IsTracked(owner)) {
+        loop->untracked_timers = true;
+    }
+    Py_INCREF(owner);
     return 0;
 }
 
@@ -78,17 +106,21 @@ void
 loop_remove_timer(Loop *loop, struct timer *timer)
 {
     if (heap_node_queued(&timer->node)) {
+        PyObject *owner = timer->runnable->owner;
         heap_remove(&loop->timers, &timer->node);
-        Py_DECREF(timer->runnable->owner);
+        runnable_leaves_queue(owner);
+        Py_DECREF(owner);
     }
 }
 
 void
 loop_replace_timer(Loop *loop, struct timer *old, struct timer *timer)
 {
+    PyObject *owner = old->runnable->owner;
     heap_replace(&loop->timers, &old->node, &timer->node);
     Py_INCREF(timer->runnable->owner);
-    Py_DECREF(old->runnable->owner);
+    runnable_leaves_queue(owner);
+    Py_DECREF(owner);
 }
 
 int
@@ -330,7 +362,7 @@ queue_due_timers(Loop *loop, int64_t now_ns)
 {
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL && first->deadline_ns <= now_ns) {
-        if (queue_timer(loop, AC_CONTAINER_OF(first->node, struct timer, node)) < 0) {
+        if (queue_timer(loop, loop_timer_of(loop, first)) < 0) {
             return -1;
         }
     }
@@ -355,8 +387,8 @@ queue_timers_of_clock(Loop *loop)
     }
     double end = now + (AC_PY315 ? fmax(resolution, nextafter(now, INFINITY) - now) : resolution);
     const struct heap_entry *first;
-    while ((first = heap_first(&loop->timers)) != NULL && !(timer_when(loop->state, first) >= end)) {
-        if (queue_timer(loop, AC_CONTAINER_OF(first->node, struct timer, node)) < 0) {
+    while ((first = heap_first(&loop->timers)) != NULL && !(timer_when(loop, first) >= end)) {
+        if (queue_timer(loop, loop_timer_of(loop, first)) < 0) {
             return -1;
         }
     }
@@ -595,10 +627,16 @@ loop_run(Loop *loop)
     int result = 0;
     bool must_poll = true;
     loop_poll_promptly(loop); /* whatever was done between two runs */
+    Py_INCREF(loop);
+    loop->runs++;
     do {
         result = loop_run_once(loop, must_poll);
         must_poll = false;
     } while (result == 0 && !loop->stopping);
+    if (loop->runs == 1) {
+        track_queued(loop);
+    }
+    loop->runs--;
     PyObject *exception = compat_exception_take();
     if (registry_leave(loop) < 0 || (outer_task != NULL && registry_publish(loop, outer_task) < 0)) {
         if (exception != NULL) {
@@ -612,6 +650,7 @@ loop_run(Loop *loop)
     Py_XSETREF(loop->running_holder, outer_holder);
     loop->state->running_loop = outer_loop == loop ? loop : NULL;
     Py_XDECREF(outer_task);
+    Py_DECREF(loop); /* the caller holds it, too */
     return result;
 }
 
@@ -864,7 +903,7 @@ drop_queues(Loop *loop)
     }
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL) {
-        loop_remove_timer(loop, AC_CONTAINER_OF(first->node, struct timer, node));
+        loop_remove_timer(loop, loop_timer_of(loop, first));
     }
 }
 
@@ -915,18 +954,16 @@ loop_close(Loop *loop)
 int
 loop_traverse_queues(Loop *loop, visitproc visit, void *arg)
 {
+    if (loop->runs > 0) {
+        /* It is alive, and so is all that it holds: what is not visited counts as held from outside.  So a collection does not
+           have to go through a hundred thousand timers. */
+        return 0;
+    }
     for (size_t i = 0; i < ring_count(&loop->ready); i++) {
-        PyObject *owner = ((struct runnable *)ring_peek(&loop->ready, i))->owner;
-        Py_VISIT(owner);
-        if (Py_REFCNT(owner) == 1 && !PyObject_GC_IsTracked(owner)) {
-            int result = Py_TYPE(owner)->tp_traverse(owner, visit, arg);
-            if (result != 0) {
-                return result;
-            }
-        }
+        Py_VISIT(((struct runnable *)ring_peek(&loop->ready, i))->owner);
     }
     for (size_t i = 0; i < loop->timers.count; i++) {
-        Py_VISIT(AC_CONTAINER_OF(loop->timers.entries[i].node, struct timer, node)->runnable->owner);
+        Py_VISIT(loop_timer_of(loop, &loop->timers.entries[i])->runnable->owner);
     }
     for (struct list_node *node = loop->deferred.next; node != NULL && node != &loop->deferred; node = node->next) {
         Py_VISIT(AC_CONTAINER_OF(node, struct deferred, link)->owner);

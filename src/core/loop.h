@@ -80,8 +80,10 @@ struct Loop {
     bool closed;
     bool stopping;
     bool debug;
-    bool debug_counted;   /* in state->debug_loops: it is in debug mode, and not closed */
-    bool running_entries; /* a callback or step runs, after which what it deferred is done */
+    bool debug_counted;    /* in state->debug_loops: it is in debug mode, and not closed */
+    bool running_entries;  /* a callback or step runs, after which what it deferred is done */
+    bool untracked_timers; /* there may be timers that the garbage collector does not know: handle.c */
+    unsigned runs;         /* of loop_run(): it holds the loop, so that all that is queued is alive */
     volatile bool
         sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work wakes it; if it selects, always */
     unsigned prompt_polls; /* so many of the next turns poll although work is queued: loop_poll_promptly() */
@@ -108,6 +110,9 @@ struct Loop {
 /* Appends `runnable` to the ready queue and holds its owner.  Needs: open.  Returns 0, or -1 with MemoryError set. */
 static inline int loop_push(Loop *loop, struct runnable *runnable);
 
+/* What the queues of a loop that does not run hold is known to the garbage collector, which then has to know all of a cycle. */
+void loop_queued_while_idle(PyObject *owner);
+
 /* loop_push, or RuntimeError('Event loop is closed'). */
 int loop_push_open(Loop *loop, struct runnable *runnable);
 
@@ -125,6 +130,9 @@ int loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns);
 
 /* Takes `timer` back if it is queued, and drops the reference. */
 void loop_remove_timer(Loop *loop, struct timer *timer);
+
+/* The timer of an entry of loop->timers. */
+static inline struct timer *loop_timer_of(Loop *loop, const struct heap_entry *entry);
 
 /* Has `timer` take the place of `old`, which is queued, with the same deadline and order. */
 void loop_replace_timer(Loop *loop, struct timer *old, struct timer *timer);
@@ -208,6 +216,12 @@ Loop *loop_running_fused(struct state *state);
 
 int loop_register(PyObject *module);
 
+static inline struct timer *
+loop_timer_of(Loop *loop, const struct heap_entry *entry)
+{
+    return AC_CONTAINER_OF(heap_node_of(&loop->timers, entry), struct timer, node);
+}
+
 static inline void
 loop_poll_promptly(Loop *loop)
 {
@@ -261,6 +275,9 @@ loop_push(Loop *loop, struct runnable *runnable)
     if (AC_UNLIKELY(ring_push(&loop->ready, runnable) < 0)) {
         PyErr_NoMemory();
         return -1;
+    }
+    if (AC_UNLIKELY(loop->runs == 0)) {
+        loop_queued_while_idle(runnable->owner);
     }
     Py_INCREF(runnable->owner);
     return 0;

@@ -202,7 +202,7 @@ static PyObject *
 timer_handle_of(Loop *loop, struct timer *timer)
 {
     PyObject *owner = Py_NewRef(timer->runnable->owner);
-    double when = timer_when(loop->state, &loop->timers.entries[timer->node.index]);
+    double when = timer_when(loop, heap_entry_of(&loop->timers, &timer->node));
     PyObject *handle = loop_handle_of(loop, timer->runnable);
     if (handle != NULL && handle != owner && heap_node_queued(&timer->node)) {
         TimerHandle *other = (TimerHandle *)handle;
@@ -213,10 +213,16 @@ timer_handle_of(Loop *loop, struct timer *timer)
     return handle;
 }
 
+struct sorted_timer {
+    int64_t deadline_ns;
+    uint64_t sequence;
+    struct timer *timer;
+};
+
 static int
-compare_entries(const void *left, const void *right)
+compare_timers(const void *left, const void *right)
 {
-    const struct heap_entry *a = left, *b = right;
+    const struct sorted_timer *a = left, *b = right;
     if (a->deadline_ns != b->deadline_ns) {
         return a->deadline_ns < b->deadline_ns ? -1 : 1;
     }
@@ -229,26 +235,28 @@ sorted_timers(Loop *loop, size_t limit)
 {
     PyObject *list = PyList_New(0);
     size_t count = loop->timers.count;
-    struct heap_entry *entries = list ? PyMem_Malloc((count + 1) * sizeof(*entries)) : NULL;
-    if (entries == NULL) {
+    struct sorted_timer *timers = list ? PyMem_Malloc((count + 1) * sizeof(*timers)) : NULL;
+    if (timers == NULL) {
         Py_XDECREF(list);
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     }
-    if (count > 0) {
-        memcpy(entries, loop->timers.entries, count * sizeof(*entries));
+    for (size_t i = 0; i < count; i++) {
+        const struct heap_entry *entry = &loop->timers.entries[i];
+        uint64_t sequence = loop->timers.owners[entry->number].sequence;
+        timers[i] = (struct sorted_timer){ entry->deadline_ns, sequence, loop_timer_of(loop, entry) };
     }
     if (limit < count) {
         count = limit; /* one: it lies in front */
     }
     else {
-        qsort(entries, count, sizeof(*entries), compare_entries);
+        qsort(timers, count, sizeof(*timers), compare_timers);
     }
     /* All are held, for making a handle may end others. */
     for (size_t i = 0; i < count; i++) {
-        Py_INCREF(AC_CONTAINER_OF(entries[i].node, struct timer, node)->runnable->owner);
+        Py_INCREF(timers[i].timer->runnable->owner);
     }
     for (size_t i = 0; i < count; i++) {
-        struct timer *timer = AC_CONTAINER_OF(entries[i].node, struct timer, node);
+        struct timer *timer = timers[i].timer;
         PyObject *owner = timer->runnable->owner;
         PyObject *handle = list && heap_node_queued(&timer->node) ? timer_handle_of(loop, timer) : NULL;
         if (handle != NULL ? PyList_Append(list, handle) < 0 : list != NULL && PyErr_Occurred() != NULL) {
@@ -257,7 +265,7 @@ sorted_timers(Loop *loop, size_t limit)
         Py_XDECREF(handle);
         Py_DECREF(owner);
     }
-    PyMem_Free(entries);
+    PyMem_Free(timers);
     return list;
 }
 
@@ -323,7 +331,7 @@ TimerQueue_clear_entries(QueueView *self, PyObject *Py_UNUSED(ignored))
 {
     Loop *loop = view_loop(self);
     for (size_t left = loop ? loop->timers.count : 0; left > 0 && loop->timers.count > 0; left--) {
-        loop_remove_timer(loop, AC_CONTAINER_OF(heap_first(&loop->timers)->node, struct timer, node));
+        loop_remove_timer(loop, loop_timer_of(loop, heap_first(&loop->timers)));
     }
     Py_XDECREF(loop);
     Py_RETURN_NONE;

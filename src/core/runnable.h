@@ -34,8 +34,8 @@ struct runnable {
     PyObject *owner; /* borrowed: the object that embeds this */
 };
 
-/* Owners may be unknown to the garbage collector while the ready queue alone holds them (handle.c says why).  When they
-   leave the queue, whoever still holds them makes them known. */
+/* Handles may be unknown to the garbage collector while they are queued in a loop that runs (handle.c says why).  When they
+   leave the queue, and somebody else holds them, they become known. */
 static inline void
 runnable_leaves_queue(PyObject *owner)
 {

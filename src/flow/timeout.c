@@ -148,6 +148,9 @@ new_handler(Timeout *self, Loop *loop)
     else if (context != NULL) {
         handler = (PyObject *)timer_handle_new(self->state, (PyObject *)loop, seconds, callback, NULL, 0, context);
     }
+    if (handler != NULL) {
+        PyObject_GC_Track(handler); /* the scope keeps it */
+    }
     Py_XDECREF(context);
     Py_DECREF(when);
     Py_DECREF(callback);

@@ -137,7 +137,7 @@ fuzz_heap(long operations)
         }
         heap_check(&heap);
         require(heap.count == count, "heap.count");
-        require(heap_first(&heap) == NULL ? first == NULL : heap_first(&heap)->node == &first->node, "heap_first()");
+        require(heap_first(&heap) == NULL ? first == NULL : heap_node_of(&heap, heap_first(&heap)) == &first->node, "heap_first()");
     }
     heap_release(&heap);
 }

@@ -43,6 +43,29 @@ def callback_cancels_itself(impl):
                 turns(loop, 1)
 
 
+@case
+def callback_cancels_itself_by_a_weak_reference(impl):
+    class Key:
+        def __hash__(self):
+            ref().cancel()
+            return 1
+
+    with new_loop(impl) as loop:
+        for schedule in (loop.call_soon, lambda f, *args: loop.call_later(0, f, *args)):
+            done = {}
+
+            async def main(schedule=schedule, done=done):
+                nonlocal ref
+                ref = weakref.ref(schedule(done.setdefault, Key(), 1))
+                while ref() is not None:
+                    await asyncio.sleep(0)
+
+            ref = None
+            loop.run_until_complete(main())
+            others = [Key() for _ in range(10)]  # in the memory of a key that has died meanwhile
+            assert not any(key is other for key in done for other in others)
+
+
 @case(stock="Python 3.13.0 forgets that it runs after it has refused to run again")
 def callback_runs_the_loop(impl):
     with new_loop(impl) as loop:

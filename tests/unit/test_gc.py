@@ -203,6 +203,67 @@ def test_unclosed_loop_in_a_cycle(impl):
         assert_dies(make)
 
 
+def test_unclosed_loop_in_a_cycle_with_handles_that_are_queued(impl):
+    """Whether they were made while it ran or not, and whatever else holds them."""
+
+    def make():
+        loop, token = impl.new_event_loop(), Token()
+        holder = [token]
+
+        def schedule():
+            holder.append(loop.call_soon(lambda: (loop, holder)))
+            holder.append(loop.call_later(1000, lambda: (loop, holder)))
+
+        schedule()
+        loop.call_soon(schedule)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        schedule()
+        return loop, token
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        assert_dies(make)
+
+
+def test_what_a_running_loop_has_queued_survives_collections(impl, loop):
+    """The loop itself may be all that holds it."""
+    ran = []
+
+    async def main():
+        loop.call_later(0.001, lambda: ran.append(Token()))
+        loop.call_soon(lambda: ran.append(Token()))
+        support.collect()
+        while len(ran) < 2:
+            await asyncio.sleep(0)
+            support.collect()
+
+    loop.run_until_complete(main())
+    assert [type(thing) for thing in ran] == [Token, Token]
+
+
+@pytest.mark.parametrize("how", ["fires", "is cancelled"])
+def test_timer_of_a_running_loop_in_a_cycle(impl, loop, how):
+    def make():
+        token = Token()
+        holder = [token]
+
+        async def main():
+            fired = loop.create_future()
+            holder.append(loop.call_later(0, lambda *args: fired.set_result(None), holder))
+            holder.append(holder)
+            if how == "fires":
+                await fired
+            else:
+                holder[1].cancel()
+
+        loop.run_until_complete(main())
+        assert holder[1].cancelled() is (how == "is cancelled")
+        return holder[1], token
+
+    assert_dies(make)
+
+
 def test_loop_is_not_kept_by_what_ran_on_it(impl):
     def make():
         loop, token = impl.new_event_loop(), Token()
