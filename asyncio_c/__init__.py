@@ -31,6 +31,7 @@ try:
         sleep,
         timeout,
         timeout_at,
+        to_thread,
         wait,
         wait_for,
     )
@@ -43,6 +44,7 @@ except ModuleNotFoundError as _error:
         name=_error.name,
     ) from None
 from . import _stand_ins
+from .completion import as_completed
 from .loop import Loop, allow_nesting
 from .patch import NATIVE as _NATIVE
 from .patch import install, patch, uninstall, unpatch
@@ -85,6 +87,7 @@ __all__ = [
     "TimerHandle",
     "all_tasks",
     "allow_nesting",
+    "as_completed",
     "create_task",
     "current_task",
     "gather",
@@ -96,6 +99,7 @@ __all__ = [
     "sleep",
     "timeout",
     "timeout_at",
+    "to_thread",
     "uninstall",
     "unpatch",
     "wait",

@@ -5,10 +5,9 @@ that have a native twin are rebound too). install() and patch() raise the level,
 uninstall() takes everything back.
 
 Not rebound are the names whose stock function already gives native results from what is rebound here: run and Runner
-(they look events.new_event_loop up), ensure_future, as_completed and so on (they look up
-tasks.* or ask the loop). Nor are current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop
-stays stock as well: it names an implementation, takes a selector, and is what a program writes when it wants precisely
-that one.
+(they look events.new_event_loop up), ensure_future and so on (they look up tasks.* or ask the loop). Nor are
+current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop stays stock as well: it names an
+implementation, takes a selector, and is what a program writes when it wants precisely that one.
 """
 
 from __future__ import annotations
@@ -23,12 +22,14 @@ from asyncio import (
     streams,
     taskgroups,
     tasks,
+    threads,
     timeouts,
     unix_events,
 )
 from typing import Any
 
 from . import _core, primitives, runners
+from .completion import as_completed
 from .loop import Loop
 from .taskgroups import TaskGroup
 from .timeouts import Timeout
@@ -65,6 +66,8 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "wait": (_core.wait, (asyncio, tasks)),
     "wait_for": (_core.wait_for, (asyncio, tasks)),
     "shield": (_core.shield, (asyncio, tasks)),
+    "as_completed": (as_completed, (asyncio, tasks)),
+    "to_thread": (_core.to_thread, (asyncio, threads)),
     "TaskGroup": (TaskGroup, (asyncio, taskgroups)),
     **{
         name: (getattr(primitives, name), (asyncio, locks))
@@ -134,9 +137,9 @@ def uninstall() -> None:
 def patch() -> None:
     """install(), and rebind the names in asyncio that have a native twin, here and in asyncio's own modules.
 
-    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, wait_for, shield, Timeout, timeout, timeout_at,
-    TaskGroup, eager_task_factory and EventLoop, Lock, Event, Condition, Semaphore, BoundedSemaphore and Barrier, Queue,
-    PriorityQueue and LifoQueue.
+    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, wait_for, shield, as_completed, to_thread,
+    Timeout, timeout, timeout_at, TaskGroup, eager_task_factory and EventLoop, Lock, Event, Condition, Semaphore, BoundedSemaphore
+    and Barrier, Queue, PriorityQueue and LifoQueue.
     References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
     all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
     before.

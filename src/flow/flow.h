@@ -13,5 +13,6 @@ int task_group_register(PyObject *module);
 int timeout_register(PyObject *module);
 int wait_for_register(PyObject *module);
 int shield_register(PyObject *module);
+int to_thread_register(PyObject *module);
 
 #endif

@@ -84,6 +84,7 @@ state_traverse(struct state *state, visitproc visit, void *arg)
 #undef X
     Py_VISIT(state->stream_transport_class);
     Py_VISIT(state->event_class);
+    Py_VISIT(state->queue_class);
     Py_VISIT(state->lock_class);
     Py_VISIT(state->condition_class);
     Py_VISIT(state->socket_type);
@@ -137,6 +138,7 @@ state_clear(struct state *state)
 #undef X
     Py_CLEAR(state->stream_transport_class);
     Py_CLEAR(state->event_class);
+    Py_CLEAR(state->queue_class);
     Py_CLEAR(state->lock_class);
     Py_CLEAR(state->condition_class);
     Py_CLEAR(state->socket_type);

@@ -41,6 +41,7 @@
     X(TimeoutCoroutine, 64)     \
     X(WaitForCoroutine, 256)    \
     X(Shield, 256)              \
+    X(ToThreadCoroutine, 64)    \
     X(PrimitiveCoroutine, 1024) \
     X(Lock, 0)                  \
     X(Event, 0)                 \
@@ -51,6 +52,7 @@
     X(Queue, 0)                 \
     X(PriorityQueue, 0)         \
     X(LifoQueue, 0)             \
+    X(AsCompleted, 64)          \
     X(TLSProtocol, 0)           \
     X(TLSTransport, 0)
 
@@ -92,6 +94,8 @@
     X(asyncio_wait, "asyncio.tasks", "wait")                                          \
     X(asyncio_wait_for, "asyncio.tasks", "wait_for")                                  \
     X(asyncio_shield, "asyncio.tasks", "shield")                                      \
+    X(asyncio_to_thread, "asyncio.threads", "to_thread")                              \
+    X(partial, "functools", "partial")                                                \
     X(asyncio_gather, "asyncio.tasks", "gather")                                      \
     X(asyncio_create_task, "asyncio.tasks", "create_task")                            \
     X(asyncio_all_tasks, "asyncio.tasks", "all_tasks")                                \
@@ -224,6 +228,7 @@
     X(proto)                    \
     X(read)                     \
     X(result)                   \
+    X(run_in_executor)          \
     X(socket)                   \
     X(sockname)                 \
     X(source_traceback)         \
@@ -281,6 +286,7 @@ struct state {
     PyObject *stream_transport_class; /* owned; asyncio_c.transports.StreamTransport, NULL until it is needed */
     PyObject *event_class;            /* owned; asyncio_c.primitives.Event, likewise */
     PyObject *lock_class;             /* owned; asyncio_c.primitives.Lock, likewise */
+    PyObject *queue_class;            /* owned; asyncio_c.primitives.Queue, likewise */
     PyObject *condition_class;        /* owned; asyncio_c.primitives.Condition, likewise */
     bool condition_passes_on;         /* wait() that fails notifies another, from 3.13 on: condition.c */
     bool semaphore_wakes_all;         /* as asyncio's does from 3.13 on: semaphore.c */

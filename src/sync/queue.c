@@ -29,6 +29,8 @@
 
    A subclass with its own _init(), _get() or _put() keeps its items as it likes; then these methods are called, and so is each
    other one that is replaced. */
+#include "sync/queue.h"
+
 #include "flow/coroutine_function.h"
 #include "py/args.h"
 #include "sync/event.h"
@@ -421,6 +423,38 @@ static const struct coroutine_body join_body = {
     .conclude = join_conclude,
     .leave = primitive_leave,
 };
+
+/* ---- For as_completed() ---- */
+
+PyObject *
+queue_new(struct state *state)
+{
+    if (state->queue_class == NULL) {
+        state->queue_class = state_import("asyncio_c.primitives", "Queue");
+    }
+    return state->queue_class ? PyObject_CallNoArgs(state->queue_class) : NULL;
+}
+
+int
+queue_put(PyObject *queue, PyObject *item)
+{
+    Queue *self = (Queue *)queue;
+    return is_plain(self, 1 << QUEUE_PUT_NOWAIT) ? put_now(self, item)
+                                                 : primitive_tell((Primitive *)self, QUEUE_PUT_NOWAIT, item);
+}
+
+PyObject *
+queue_get_at_once(PyObject *queue)
+{
+    Queue *self = (Queue *)queue;
+    return is_plain(self, GETTING | 1 << QUEUE_GET) && is_empty(self) == 0 ? get_now(self) : NULL;
+}
+
+PyObject *
+queue_get(PyObject *queue)
+{
+    return primitive_coroutine_new((Primitive *)queue, &get_body, NULL);
+}
 
 /* ---- Python face ---- */
 

@@ -13,5 +13,6 @@ int condition_register(PyObject *module);
 int barrier_register(PyObject *module);
 int semaphore_register(PyObject *module);
 int queue_register(PyObject *module);
+int as_completed_register(PyObject *module);
 
 #endif

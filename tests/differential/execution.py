@@ -79,7 +79,10 @@ class Hang(BaseException):
 
 # ---- how things are described ----
 
-_IN_C = r"wait|wait_for|sleep|_ContextManagerMixin\.\w+|(?:Lock|Event|Condition|Semaphore|Barrier|Queue)\.\w+"
+_IN_C = (
+    r"wait|wait_for|sleep|to_thread|_ContextManagerMixin\.\w+|as_completed\.<locals>\._wait_for_one"
+    r"|(?:Lock|Event|Condition|Semaphore|Barrier|Queue|_AsCompletedIterator)\.\w+"
+)
 _MASKS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
@@ -515,6 +518,7 @@ class Run:
             "loop": loop,
             "log": log,
             "attempt": attempt,
+            "pending": pending,
             "var": var,
             "advance": self.clock.advance,
             "collect": gc.collect,
@@ -594,6 +598,11 @@ def attempt(call: Any) -> Any:
         if isinstance(error, Hang):
             raise
         return error
+
+
+def pending(*futures: Any) -> list[Any]:
+    """Return those that are not done: of as many as are, as_completed() would take one after the other by their addresses."""
+    return [future for future in futures if future is not None and not future.done()]
 
 
 def named(base: Any) -> Any:

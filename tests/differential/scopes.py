@@ -173,11 +173,16 @@ def compounds(rank: int, below: st.SearchStrategy[Body]) -> st.SearchStrategy[St
 
 
 def completions(rank: int, below: st.SearchStrategy[Body]) -> list[st.SearchStrategy[Statement]]:
-    """Return the strategies of loops over as_completed(): the order of several would be that of addresses."""
+    """Return the strategies of loops over as_completed(): what is started or done at once would come by its address."""
+    one = st.sampled_from(["f0", "t0", "f1", *children(rank)]).map("[{}]".format)
+    several = st.sampled_from(["pending(f0, f1)", "pending(f0, t0, f1, t1, f0)", "pending(t0, t1, t2)"])
     call = st.builds(
-        "asyncio.as_completed([{}], timeout={})".format,
-        st.sampled_from(["f0", "t0", "f1", *children(rank)]),
+        "asyncio.as_completed({}, timeout={})".format,
+        st.one_of(one, several, several),
         st.sampled_from(DELAYS),
+    )
+    gathered = call.map(
+        lambda call: guarded(f"asyncio.gather(*{call}, return_exceptions=True)", CATCHES[0], ())
     )
     strategies = [
         st.builds(
@@ -186,7 +191,8 @@ def completions(rank: int, below: st.SearchStrategy[Body]) -> list[st.SearchStra
             ),
             call,
             below,
-        )
+        ),
+        gathered,
     ]
     if grammar.PY313:
         strategies.append(

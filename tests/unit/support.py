@@ -47,6 +47,8 @@ NAMES_WITH_NATIVE_TWIN = (
     "timeout_at",
     "wait_for",
     "shield",
+    "as_completed",
+    "to_thread",
     "current_task",
     "all_tasks",
 )

@@ -23,6 +23,7 @@ NATIVE = [
     "sleep",
     "timeout",
     "timeout_at",
+    "to_thread",
     "wait",
     "wait_for",
 ]
@@ -69,6 +70,7 @@ def test_name_of_asyncio(name):
         "Runner",
         "TaskGroup",
         *PRIMITIVES,
+        "as_completed",
         "Timeout",
         "eager_task_factory",
         "new_event_loop",

@@ -1,0 +1,62 @@
+"""as_completed: asyncio's, with what runs for each future in C."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from asyncio import coroutines, events, futures, tasks
+from typing import Any
+
+from . import _core
+
+__all__ = ["as_completed"]
+
+# Asked at import, before patch() puts ours there.
+_stock: Any = tasks.as_completed
+_class: Any = getattr(tasks, "_AsCompletedIterator", None)
+
+
+def _uses(method: str, name: str) -> bool:
+    """Return whether this asyncio's method goes by that name."""
+    return _class is not None and name in getattr(_class, method).__code__.co_names
+
+
+_TELLS_AWAITER = _uses("__init__", "future_add_to_awaited_by")
+_KEEPS_COUNT = _uses("_wait_for_one", "_todo_left")  # when waiting for one is cancelled
+
+
+def _iterate(fs: Any, timeout: Any) -> Any:
+    if events._get_running_loop() is None:
+        return _stock(fs, timeout=timeout)
+    awaitables = set(fs)
+    iterator = _core._as_completed(awaitables, timeout, _TELLS_AWAITER, _KEEPS_COUNT)
+    return _stock(awaitables, timeout=timeout) if iterator is None else iterator
+
+
+if sys.version_info >= (3, 13):
+
+    def as_completed(fs: Any, *, timeout: Any = None) -> Any:
+        """Return an iterator over awaitables of which each gives the next result, in the order in which they are done.
+
+        With `async for` it gives the futures and tasks themselves. TimeoutError is raised if they are not done within timeout
+        seconds.
+
+        Mirrors asyncio.as_completed() ("Coroutines and Tasks", "Waiting Primitives").
+        """
+        if inspect.isawaitable(fs):
+            raise TypeError(f"expects an iterable of awaitables, not {type(fs).__name__}")
+        return _iterate(fs, timeout)
+
+else:
+
+    def as_completed(fs: Any, *, timeout: Any = None) -> Any:
+        """Yield awaitables of which each gives the next result, in the order in which they are done.
+
+        TimeoutError is raised if they are not done within timeout seconds.
+
+        Mirrors asyncio.as_completed() ("Coroutines and Tasks", "Waiting Primitives").
+        """
+        if futures.isfuture(fs) or coroutines.iscoroutine(fs):
+            raise TypeError(f"expect an iterable of futures, not {type(fs).__name__}")
+        for awaitable in _iterate(fs, timeout):  # noqa: UP028 - what is sent to the generator goes nowhere, as in asyncio
+            yield awaitable
