@@ -232,13 +232,22 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         """Do nothing, as a function that a profiler sees before the loop waits, and after."""
 
     def _wait_by(self, selector: Any) -> None:
-        """Wait by this selector from now on, in which all that is watched gets registered; see src/core/selector.c."""
-        self._has_left_poller = True
-        for fileobj, _, events_mask, handles in self._leave_poller():
-            # What was closed behind our back nobody can watch, nor what has its number now.
-            with contextlib.suppress(KeyError, ValueError, OSError):
-                selector.register(fileobj, events_mask, handles)
+        """Wait by this selector from now on, in which all that is watched gets registered; see src/core/selector.c.
+
+        If that fails, for lack of memory or descriptors, the loop waits as before, and nothing is registered.
+        """
         self._make_self_pipe()
+        before = self._watches()
+        try:
+            _register(selector, before)
+            after = self._leave_poller()
+        except BaseException:
+            _unregister(selector, before)
+            raise
+        self._has_left_poller = True
+        # What a selector does to register may have closed or opened something.
+        _unregister(selector, before, after)
+        _register(selector, after, before)
 
     def _wait_by_selector(self, busy: bool, when: float | None) -> None:
         """Wait once, as asyncio's loop does: the core's way to wait when it has left its poller."""
@@ -655,6 +664,26 @@ class _Ending:
 
 class _Transports(_core.FdMap, MutableMapping[int, Any]):
     """The transports by descriptor, held weakly: what asyncio's loop has a WeakValueDictionary for."""
+
+
+_Watches = list[tuple[Any, int, int, tuple[Any, Any]]]
+
+
+def _register(selector: Any, watches: _Watches, known: _Watches | None = None) -> None:
+    if watches != known:
+        for watch in watches:
+            # What was closed behind our back nobody can watch, nor what has its number now.
+            with contextlib.suppress(KeyError, ValueError, OSError):
+                if known is None or watch not in known:
+                    selector.register(watch[0], watch[2], watch[3])
+
+
+def _unregister(selector: Any, watches: _Watches, kept: _Watches | None = None) -> None:
+    if watches != kept:
+        for watch in watches:
+            with contextlib.suppress(KeyError, ValueError, OSError):
+                if kept is None or watch not in kept:
+                    selector.unregister(watch[0])
 
 
 _loops_with_signal_sockets: weakref.WeakSet[Loop] = weakref.WeakSet()

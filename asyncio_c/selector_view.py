@@ -47,15 +47,17 @@ def make_real(selector: Any) -> None:
     object.__setattr__(selector, "__class__", view._stock)
     try:
         view._stock.__init__(selector)
+        loop = reference()
+        if loop is not None and not loop._closed:
+            loop._wait_by(selector)
     except BaseException:
-        # Out of descriptors: all is as it was.
+        # Out of descriptors or memory: all is as it was.
+        if "_selector" in selector.__dict__:
+            selector.close()
         selector.__dict__.clear()
         selector.__dict__["_loop"] = reference
         object.__setattr__(selector, "__class__", view)
         raise
-    loop = reference()
-    if loop is not None and not loop._closed:
-        loop._wait_by(selector)
 
 
 class _View:

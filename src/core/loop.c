@@ -200,7 +200,7 @@ loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
     return error < 0 ? raise_errno(error) : 0;
 }
 
-int
+void
 loop_select(Loop *loop)
 {
     if (!loop->selects) {
@@ -210,7 +210,7 @@ loop_select(Loop *loop)
     }
     loop->selects = true;
     loop->sleeping = true;
-    return loop_decide_fused(loop);
+    loop->fused = false;
 }
 
 static int

@@ -158,8 +158,8 @@ char *loop_scratch(Loop *loop);
 char *loop_scratch_take(Loop *loop);
 void loop_scratch_return(Loop *loop, char *scratch);
 
-/* From now on the loop waits by loop._selector, where all that it watched is to be registered.  Returns 0 or -1. */
-int loop_select(Loop *loop);
+/* From now on the loop waits by loop._selector, where all that it watched is to be registered. */
+void loop_select(Loop *loop);
 
 /* Changes what a watch wants.  Returns 0, or -1 with OSError set.  Afterwards, with 0, the watch may be freed. */
 int loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted);

@@ -358,9 +358,11 @@ Loop__leave_poller(Loop *self, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     PyObject *watches = Loop__watches(self, NULL);
-    if (watches != NULL && (reader_detach_all(self) < 0 || loop_select(self) < 0)) {
-        Py_CLEAR(watches);
+    if (watches == NULL || reader_detach_all(self) < 0) {
+        Py_XDECREF(watches);
+        return NULL;
     }
+    loop_select(self);
     return watches;
 }
 

@@ -15,7 +15,7 @@ import socket
 import sys
 
 import asyncio_c
-from asyncio_c import _core
+from asyncio_c import _core, queue_views
 
 LIMIT_OF_POOL = 120
 LIMIT_OF_DEPTH = 4
@@ -89,6 +89,7 @@ class Program:
         ] + [asyncio_c.Loop, asyncio_c.Task, asyncio_c.Future]
         self.types += [asyncio_c.Lock, asyncio_c.Event, asyncio_c.Semaphore, asyncio_c.BoundedSemaphore]
         self.types += [asyncio_c.Queue, asyncio_c.PriorityQueue, asyncio_c.LifoQueue]
+        self.types += [queue_views.ReadyQueue, queue_views.TimerQueue]
         self.functions = [
             asyncio_c.sleep,
             asyncio_c.gather,
@@ -139,6 +140,7 @@ class Program:
             loop._make_read_pipe_transport(open(read_end, "rb", 0), Protocol(self)),
             loop._make_write_pipe_transport(open(write_end, "wb", 0), Protocol(self)),
             *(pair[1], others[1], udp[1]),
+            *(loop._ready, loop._scheduled, loop._selector),
             *(Hostile(self), Protocol(self), contextvars.copy_context(), bytearray(100), memoryview(b"abc")),
         ]
 
@@ -313,6 +315,13 @@ class Program:
 # After these most of what follows is refused.
 ENDS = {"close", "_close", "_run_forever_cleanup"}
 DUNDERS = {
+    "__contains__",
+    "__delitem__",
+    "__getitem__",
+    "__iadd__",
+    "__len__",
+    "__reversed__",
+    "__setitem__",
     "__await__",
     "__iter__",
     "__next__",

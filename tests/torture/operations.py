@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures.thread  # noqa: F401 - imports that lack memory are the interpreter's to survive
 import contextlib
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -340,6 +341,119 @@ def executor(impl, loop):
     yield
     loop.run_in_executor(None, nothing)
     turns(loop, 1)
+
+
+# ---- The queues, and the selector, as programs see them ----
+
+
+@operation
+def changes_of_the_queue(impl, loop):
+    """Callbacks that are moved, taken out and put back; afterwards each is in the queue, or in the hands of who took it."""
+    ran, out = [], []
+    handles = [loop.call_soon(ran.append, number) for number in range(5)]
+    foreign = asyncio.Handle(ran.append, (5,), loop)
+    yield
+    ready = loop._ready
+    list(ready)
+    repr(ready)
+    ready.rotate(2)
+    ready.reverse()
+    ready.append(foreign)
+    out.append(ready.popleft())
+    ready.insert(2, out[0])
+    out.clear()
+    ready.remove(handles[3])
+    out.append(handles[3])
+    ready.extendleft([out[0]])
+    ready[0] = ready[1]
+    yield
+    turns(loop, 1)
+    assert set(ran) | {5} <= set(range(6))
+    assert not loop._ready
+
+
+@operation
+def looking_at_tasks_that_wait_for_their_turn(impl, loop):
+    """What is looked at becomes a handle, by which it still runs."""
+
+    async def main(number):
+        await impl.sleep(0)
+        await impl.sleep(0.0001)
+        return number
+
+    tasks = [loop.create_task(main(number)) for number in range(2)]
+    turns(loop, 2)
+    tasks += [loop.create_task(main(number)) for number in range(2, 4)]
+    turns(loop, 1)
+    tasks += [loop.create_task(main(4)), loop.create_task(impl.sleep(0, 5))]
+    gathered = impl.gather(*tasks)
+    yield
+    list(loop._ready)
+    list(loop._scheduled)
+    yield
+    for _ in range(300):
+        turns(loop, 1)
+        if gathered.done():
+            break
+    else:
+        raise LostWakeUpError(repr(gathered))
+    assert gathered.result() == list(range(6))
+
+
+@operation
+def changes_of_the_timers(impl, loop):
+    ran = []
+    handles = [loop.call_later(3600 + number, ran.append, number) for number in range(4)]
+    sleeping = loop.create_task(impl.sleep(0.0005))
+    turns(loop, 1)
+    yield
+    scheduled = loop._scheduled
+    repr(scheduled[0])
+    scheduled.remove(handles[2])
+    scheduled.append(handles[2])
+    loop._scheduled = sorted(scheduled)
+    yield
+    for _ in range(300):
+        turns(loop, 1)
+        if sleeping.done():
+            break
+    else:
+        raise LostWakeUpError(repr(sleeping))
+
+
+@operation(may_leak="socket:")
+def loop_by_a_selector(impl, loop):
+    yield
+    selector, other = selectors.SelectSelector(), None
+    try:
+        other = impl.Loop(selector)
+        drive(other, impl.sleep(0), strict=False)
+    finally:
+        asyncio._set_running_loop(None)
+        if other is not None:
+            other.close()
+        selector.close()
+
+
+@operation(may_leak="socket:")
+def select_is_replaced(impl, loop):
+    """The loop changes over to waiting by a Python selector. Whoever waits for a socket does so by the one or by the other."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        receiving = loop.create_task(loop.sock_recv(ours, 10))
+        turns(loop, 1)
+        try:
+            yield
+            loop._selector.select = loop._selector.select
+            yield
+        finally:
+            theirs.send(b"x")
+            for _ in range(10):
+                turns(loop, 1)
+            if not receiving.done():
+                raise LostWakeUpError(repr(receiving))
+        assert receiving.result() == b"x"
 
 
 # ---- Descriptors and transports ----

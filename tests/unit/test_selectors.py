@@ -617,6 +617,62 @@ def test_no_descriptor_is_left_for_a_real_selector(ours, pair):
         loop.remove_reader(pair[0])
 
 
+@pytest.mark.parametrize("fails", ["first", "last"])
+def test_selector_that_cannot_be_told_what_is_watched(ours, pair, monkeypatch, fails):
+    """The loop waits as before, by what it watched before, and no descriptor is left open."""
+    left, right = pair
+    register = selectors.EpollSelector.register
+    calls = []
+
+    def failing(self, *args):
+        calls.append(args)
+        if len(calls) == (1 if fails == "first" else 2):
+            raise MemoryError
+        return register(self, *args)
+
+    with support.closing(ours.new_event_loop()) as loop:
+        receiving = loop.create_task(loop.sock_recv(left, 10))
+        loop._csock  # noqa: B018 - opens the pair of sockets that wakes the loop, as signal handlers do
+        support.run_once(loop)
+        before = sorted(os.listdir("/proc/self/fd"))
+        monkeypatch.setattr(selectors.EpollSelector, "register", failing)
+        with pytest.raises(MemoryError):
+            loop._selector.select = print
+        monkeypatch.undo()
+        assert len(calls) == (1 if fails == "first" else 2)
+        assert sorted(os.listdir("/proc/self/fd")) == before
+        assert left.fileno() in loop._selector.get_map()
+        right.send(b"data")
+        assert loop.run_until_complete(receiving) == b"data"
+        # The next attempt succeeds.
+        select = loop._selector.select
+        loop._selector.select = select
+        receiving = loop.create_task(loop.sock_recv(left, 10))
+        loop.call_soon(right.send, b"more")
+        assert loop.run_until_complete(receiving) == b"more"
+
+
+def test_reader_that_is_removed_while_the_selector_is_told(ours, pair):
+    """What is registered in the end is what is watched in the end."""
+    left, right = pair
+    changed = []
+
+    class Changing(selectors.SelectSelector):
+        def register(self, fileobj, *args):
+            if not changed:
+                changed.append(loop.remove_reader(left))
+                loop.add_reader(right, print)
+            return super().register(fileobj, *args)
+
+    with support.closing(ours.new_event_loop()) as loop:
+        loop.add_reader(left, print)
+        loop._wait_by(selector := Changing())
+        loop._current_selector = selector
+        assert changed == [True]
+        assert left.fileno() not in selector.get_map() and right.fileno() in selector.get_map()
+        loop.remove_reader(right)
+
+
 def test_selector_is_let_go_of(impl):
     """Neither view nor selector keeps the loop alive, and nothing of it is open when it is closed."""
     before = os.listdir("/proc/self/fd")
