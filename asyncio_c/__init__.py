@@ -49,6 +49,7 @@ from .loop import Loop, allow_nesting
 from .patch import NATIVE as _NATIVE
 from .patch import install, patch, uninstall, unpatch
 from .runners import Runner, new_event_loop, run
+from .streams import open_connection, open_unix_connection, start_server, start_unix_server
 from .taskgroups import TaskGroup
 from .timeouts import Timeout
 
@@ -93,10 +94,14 @@ __all__ = [
     "gather",
     "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "patch",
     "run",
     "shield",
     "sleep",
+    "start_server",
+    "start_unix_server",
     "timeout",
     "timeout_at",
     "to_thread",

@@ -5,9 +5,10 @@ that have a native twin are rebound too). install() and patch() raise the level,
 uninstall() takes everything back.
 
 Not rebound are the names whose stock function already gives native results from what is rebound here: run and Runner
-(they look events.new_event_loop up), ensure_future and so on (they look up tasks.* or ask the loop). Nor are
-current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop stays stock as well: it names an
-implementation, takes a selector, and is what a program writes when it wants precisely that one.
+(they look events.new_event_loop up), ensure_future, open_connection, start_server and so on (they look up tasks.* and
+streams.* or ask the loop). Nor are current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop
+stays stock as well: it names an implementation, takes a selector, and is what a program writes when it wants precisely
+that one.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from asyncio import (
 from typing import Any
 
 from . import _core, primitives, runners
+from . import streams as native_streams
 from .completion import as_completed
 from .loop import Loop
 from .taskgroups import TaskGroup
@@ -76,6 +78,10 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     **{
         name: (getattr(primitives, name), (asyncio, queues))
         for name in ("Queue", "PriorityQueue", "LifoQueue")
+    },
+    **{
+        name: (getattr(native_streams, name), (asyncio, streams))
+        for name in ("StreamReader", "StreamReaderProtocol", "StreamWriter")
     },
     "Timeout": (Timeout, (asyncio, timeouts)),
     "timeout": (_core.timeout, (asyncio, timeouts)),
@@ -139,7 +145,7 @@ def patch() -> None:
 
     Idempotent. The names are Future, Task, create_task, sleep, gather, wait, wait_for, shield, as_completed, to_thread,
     Timeout, timeout, timeout_at, TaskGroup, eager_task_factory and EventLoop, Lock, Event, Condition, Semaphore, BoundedSemaphore
-    and Barrier, Queue, PriorityQueue and LifoQueue.
+    and Barrier, Queue, PriorityQueue and LifoQueue, StreamReader, StreamReaderProtocol and StreamWriter.
     References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
     all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
     before.

@@ -12,6 +12,7 @@
 #include "net/net.h"
 #include "py/errors.h"
 #include "py/stand_in.h"
+#include "streams/streams.h"
 #include "sync/sync.h"
 #include "tls/tls_protocol.h"
 
@@ -153,6 +154,9 @@ module_exec(PyObject *module)
         sock_register,
         tls_protocol_register,
         tls_transport_register,
+        stream_reader_register,
+        stream_protocol_register,
+        stream_writer_register,
     };
     for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {
         if (registers[i](module) < 0) {

@@ -54,11 +54,26 @@
     X(LifoQueue, 0)             \
     X(AsCompleted, 64)          \
     X(TLSProtocol, 0)           \
-    X(TLSTransport, 0)
+    X(TLSTransport, 0)          \
+    X(ReadCoroutine, 1024)      \
+    X(StreamReader, 0)          \
+    X(StreamReaderProtocol, 0)  \
+    X(StreamWriter, 0)
 
 /* Those of them whose methods somebody may have replaced: sync/primitive.h. */
 #define STATE_PRIMITIVES(X) \
-    X(Lock) X(Event) X(Condition) X(Barrier) X(Semaphore) X(BoundedSemaphore) X(Queue) X(PriorityQueue) X(LifoQueue)
+    X(Lock)                 \
+    X(Event)                \
+    X(Condition)            \
+    X(Barrier)              \
+    X(Semaphore)            \
+    X(BoundedSemaphore)     \
+    X(Queue)                \
+    X(PriorityQueue)        \
+    X(LifoQueue)            \
+    X(StreamReader)         \
+    X(StreamReaderProtocol) \
+    X(StreamWriter)
 
 /* field, module, attribute: what is bound when the module is imported, so that rebinding the public names later (which
    asyncio_c.patch() does) cannot lead a fallback back to us. */
@@ -82,6 +97,11 @@
     X(asyncio_Queue, "asyncio.queues", "Queue")                                       \
     X(asyncio_PriorityQueue, "asyncio.queues", "PriorityQueue")                       \
     X(asyncio_LifoQueue, "asyncio.queues", "LifoQueue")                               \
+    X(asyncio_StreamReader, "asyncio.streams", "StreamReader")                        \
+    X(asyncio_StreamReaderProtocol, "asyncio.streams", "StreamReaderProtocol")        \
+    X(asyncio_StreamWriter, "asyncio.streams", "StreamWriter")                        \
+    X(IncompleteReadError, "asyncio.exceptions", "IncompleteReadError")               \
+    X(LimitOverrunError, "asyncio.exceptions", "LimitOverrunError")                   \
     X(deque, "collections", "deque")                                                  \
     X(heappush, "heapq", "heappush")                                                  \
     X(heappop, "heapq", "heappop")                                                    \
@@ -253,6 +273,12 @@
     X(_start_shutdown)          \
     X(_write_appdata)           \
     X(pending)                  \
+    X(_drain_helper)            \
+    X(feed_data)                \
+    X(is_closing)               \
+    X(pause_reading)            \
+    X(resume_reading)           \
+    X(writelines)               \
     X(write)
 
 /* Dead objects, linked through the first word behind the object's head. */

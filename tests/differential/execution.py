@@ -82,6 +82,7 @@ class Hang(BaseException):
 _IN_C = (
     r"wait|wait_for|sleep|to_thread|_ContextManagerMixin\.\w+|as_completed\.<locals>\._wait_for_one"
     r"|(?:Lock|Event|Condition|Semaphore|Barrier|Queue|_AsCompletedIterator)\.\w+"
+    r"|StreamReader\.\w+|StreamWriter\.\w+"
 )
 _MASKS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
@@ -341,6 +342,8 @@ class Run:
                 self._drive(main_task)
                 self._end(names)
         finally:
+            # The frames in tracebacks keep asyncio's writer alive: when it warns that it was not closed is not compared.
+            self.transport.closing = True
             names.clear()
             loop.close()
 
@@ -510,7 +513,36 @@ class Run:
                 await aio.sleep(0)
                 return isinstance(error, Boom)
 
+        class Transport(asyncio.Transport):
+            """What a stream has to do with; it only tells what is asked of it."""
+
+            closing = False
+
+            def is_closing(self) -> bool:
+                return self.closing
+
+            def close(self) -> None:
+                log("transport closes")
+                self.closing = True
+
+            def write(self, data: bytes) -> None:
+                log("transport writes", data)
+
+            def pause_reading(self) -> None:
+                log("transport pauses")
+
+            def resume_reading(self) -> None:
+                log("transport resumes")
+
+        reader = aio.StreamReader(limit=4, loop=loop)
+        protocol = aio.StreamReaderProtocol(reader, loop=loop)
+        self.transport = Transport()
+        protocol.connection_made(self.transport)
+
         return {
+            "reader": reader,
+            "protocol": protocol,
+            "writer": aio.StreamWriter(protocol._transport, protocol, reader, loop),
             **{f"f{number}": loop.create_future() for number in range(3)},
             **{f"t{number}": None for number in range(3)},
             **{f"{kind}{number}": None for kind in "hsg" for number in range(2)},

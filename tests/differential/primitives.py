@@ -1,4 +1,4 @@
-"""Random programs around locks, events, conditions, semaphores, barriers and queues: five tasks that meet in few of them.
+"""Random programs around locks, events, conditions, semaphores, barriers, queues and streams: five tasks that meet in few.
 
 What may go wrong there is who is woken, in which turn, and what is left behind by a cancellation while it waits, after it
 was woken and before it runs, or in the same turn as the release. So most statements are of these, several in one line are
@@ -21,6 +21,7 @@ CONDITIONS = ["condition", "shared", "own_condition"]
 BARRIERS = ["barrier", "three", "own_barrier"]
 LOCKS = ["lock", "semaphore", "bounded", "own_lock", *CONDITIONS]
 QUEUES = ["queue", "priority", "lifo", "endless", "own_queue"]
+DATA = [r"b'a'", r"b'ab\n'", r"b'b\nccc'", r"b'xxxxxxxxx'", r"b'aba'", r"b'\n'", "b''", "bytearray(b'ab')"]
 ITEMS = ["1", "2", "(3, 1)"]  # the last cannot be compared with the others, for which a heap asks
 
 # name: what is awaited and what is called of one primitive; a program keeps to few of them, so that its tasks meet.
@@ -40,6 +41,15 @@ AWAITED: dict[str, list[str]] = {
     },
     **{name: [f"{name}.wait()"] * 4 + [f"{name}.reset()", f"{name}.abort()"] for name in BARRIERS},
     **{name: [f"{name}.get()"] * 3 + each(f"{name}.put(?)", ITEMS) + [f"{name}.join()"] for name in QUEUES},
+    "reader": [
+        "reader.readline()",
+        "anext(reader)",
+        *each("reader.read(?)", ["1", "3", "100", "0", "", "-1", "n=2", "None"]),
+        *each("reader.readexactly(?)", ["1", "4", "9", "0", "-1"]),
+        *each("reader.readuntil(?)", [r"b'\n'", "b'ab'", "separator=b'aba'", "b''", "bytearray(b'a')"]),
+        *(each("reader.readuntil((?, ?))", ["b'a'", "b'ab'", "b'ccc'"], ["b'b'", "b'aba'"]) if PY313 else []),
+    ],
+    "writer": ["writer.drain()"] * 4 + ["writer.wait_closed()"],
 }
 CALLED: dict[str, list[str]] = {
     **{name: [f"{name}.release()"] * 3 + [f"{name}.locked()"] for name in LOCKS},
@@ -61,6 +71,32 @@ CALLED: dict[str, list[str]] = {
 }
 for name in CONDITIONS:
     CALLED[name] += [f"{name}.notify()", f"{name}.notify(2)", f"{name}.notify_all()", "event.set()"]
+CALLED["reader"] = [
+    *each("reader.feed_data(?)", DATA),
+    *each("protocol.data_received(?)", DATA[:4]),
+    *each("(reader.feed_data(?), reader.feed_eof())", DATA[:4]),
+    "reader.feed_eof()",
+    "reader.set_exception(Boom(7))",
+    "reader.set_exception(asyncio.IncompleteReadError(b'part', 9))",
+    "reader.at_eof()",
+    "reader.exception()",
+    "reader._buffer.clear()",
+    "reader._buffer.extend(b'ab')",
+    "protocol.connection_lost(None)",
+    "protocol.connection_lost(Boom(8))",
+]
+CALLED["writer"] = [
+    "protocol.pause_writing()",
+    "protocol.resume_writing()",
+    "protocol.connection_lost(None)",
+    "protocol.connection_lost(Boom(8))",
+    "reader.set_exception(Boom(9))",
+    "writer.write(b'ab')",
+    "writer.writelines([b'a', b'b'])",
+    "writer.write(1, 2)",
+    "writer.close()",
+    "writer.is_closing()",
+]
 CALLED["semaphore"] += ["(semaphore.release(), semaphore.release())"]
 LOOKED_AT: dict[str, list[str]] = {
     **{name: [name, f"{name}._waiters", f"{name}._loop is None"] for name in ["event", *LOCKS]},
@@ -71,6 +107,18 @@ LOOKED_AT: dict[str, list[str]] = {
     },
     **{name: [name, f"{name}._cond", f"{name}._count", f"{name}._state"] for name in BARRIERS},
 }
+LOOKED_AT["reader"] = [
+    f"reader.{name}" for name in ("_waiter", "_eof", "_paused", "_exception", "_limit")
+] + [
+    "len(reader._buffer)",
+    "str(reader).replace(str(reader._transport), '')",
+]
+LOOKED_AT["writer"] = [
+    "protocol._paused",
+    "protocol._connection_lost",
+    "writer._complete_fut",
+    "len(protocol._drain_waiters)",
+]
 LOOKED_AT["lock"] += ["lock._locked"]
 LOOKED_AT["event"] += ["event._value"]
 LOOKED_AT["semaphore"] += ["semaphore._value"]

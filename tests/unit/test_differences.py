@@ -74,6 +74,20 @@ def test_state_of_a_lock_is_not_in_its_dict(impl):
     assert ("_queue" in vars(queue)) is not impl.native_names
 
 
+def test_buffer_of_a_stream_is_a_bytearray_while_somebody_looks(impl, loop):
+    reader = impl.StreamReader(loop=loop)
+    reader.feed_data(b"ab")
+    buffer = reader._buffer
+    assert buffer == b"ab" and buffer is reader._buffer
+    buffer.clear()
+    number = id(buffer)
+    del buffer
+    reader.feed_data(b"cd")
+    others = [bytearray(1) for _ in range(1000)]  # one of which is where the other was, if that is gone
+    assert reader._buffer == b"cd" and (id(reader._buffer) == number) is not impl.native_names
+    assert len(others) == 1000
+
+
 @pytest.mark.whole_calls
 def test_write_that_fails_is_known_after_the_step(impl, loop):
     async def main():

@@ -1,6 +1,7 @@
 """import asyncio_c as asyncio: every public name is there, native where there is a native one; run and Runner."""
 
 import asyncio
+import inspect
 import re
 import subprocess
 import sys
@@ -27,6 +28,8 @@ NATIVE = [
     "wait",
     "wait_for",
 ]
+STREAMS = ["StreamReader", "StreamReaderProtocol", "StreamWriter"]
+STREAM_FUNCTIONS = ["open_connection", "open_unix_connection", "start_server", "start_unix_server"]
 PRIMITIVES = [
     "Lock",
     "Event",
@@ -71,6 +74,8 @@ def test_name_of_asyncio(name):
         "TaskGroup",
         *PRIMITIVES,
         "as_completed",
+        *STREAMS,
+        *STREAM_FUNCTIONS,
         "Timeout",
         "eager_task_factory",
         "new_event_loop",
@@ -93,6 +98,24 @@ def test_primitive(name):
 
     assert getattr(asyncio_c, name) is getattr(primitives, name)
     assert issubclass(getattr(asyncio_c, name), getattr(asyncio, name))
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_stream_class(name):
+    from asyncio_c import streams
+
+    ours, stock = getattr(asyncio_c, name), getattr(asyncio, name)
+    assert ours is getattr(streams, name)
+    assert issubclass(ours, stock) and ours.__module__ == stock.__module__ and ours.__name__ == name
+
+
+@pytest.mark.parametrize("name", STREAM_FUNCTIONS)
+def test_stream_function(name):
+    """It is asyncio's own, with our classes."""
+    ours, stock = getattr(asyncio_c, name), getattr(asyncio, name)
+    assert ours.__code__ is stock.__code__ and ours.__kwdefaults__ == stock.__kwdefaults__
+    assert inspect.signature(ours) == inspect.signature(stock) and ours.__doc__ == stock.__doc__
+    assert ours.__globals__["StreamReader"] is asyncio_c.StreamReader
 
 
 def test_submodules_of_asyncio():

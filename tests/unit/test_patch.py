@@ -166,6 +166,8 @@ def test_names_with_a_native_twin(stock):
         assert getattr(asyncio, name) is getattr(asyncio.locks, name) is getattr(asyncio_c, name), name
     for name in ("Queue", "PriorityQueue", "LifoQueue"):
         assert getattr(asyncio, name) is getattr(asyncio.queues, name) is getattr(asyncio_c, name), name
+    for name in ("StreamReader", "StreamReaderProtocol", "StreamWriter"):
+        assert getattr(asyncio, name) is getattr(streams, name) is getattr(asyncio_c, name), name
     assert tasks.Task is asyncio_c.Task
     assert asyncio.futures.Future is asyncio_c.Future
     assert streams.sleep is tasks.sleep is asyncio_c.sleep
