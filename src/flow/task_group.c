@@ -1,70 +1,111 @@
-/* The two methods of asyncio.TaskGroup that run once per task.  Layer: flow.
+/* asyncio.TaskGroup: the type, and what happens for each task.  Layer: flow.
 
-   The class in Python (asyncio_c/taskgroups.py) has this type before asyncio's: entering, leaving, aborting and collecting
-   errors are asyncio's, of that Python.  Here is the way of a task that is made without keywords and returns; whatever is
-   different in the least is passed on to asyncio's method of the same name before anything has happened.
+   Equivalent, where nothing fails:
 
-       def create_task(self, coro):                        def _on_task_done(self, task):
-           task = self._loop.create_task(coro)                 if self._on_completed_fut is not None and len(self._tasks) <= 1:
-           self._tasks.add(task)                                   (asyncio's method)
-           task.add_done_callback(self._on_task_done)          self._tasks.discard(task)
-           return task
+       class TaskGroup:
+           def create_task(self, coro, *, name=None, context=None):
+               task = self._loop.create_task(coro, name=name, context=context)
+               self._tasks.add(task)
+               task.add_done_callback(self._on_task_done)
+               return task
+           def _on_task_done(self, task):
+               self._tasks.discard(task)
+               if self._on_completed_fut is not None and not self._tasks: self._on_completed_fut.set_result(True)
+               if task failed: self._errors.append(task.exception()); self._abort(); self._parent_task.cancel()
+           def _abort(self):
+               self._aborting = True
+               for task in self._tasks: task.cancel()
 
+   The class in Python (asyncio_c/taskgroups.py) has this type before asyncio's.  Each attribute is a field under asyncio's name,
+   and what is different in the least (another loop, a factory of tasks, debug mode, a refused call) is asyncio's method of the
+   same name, on the same attributes, before anything has happened.  So are repr() and, from 3.15 on, cancel().
+
+   In the place of the callback of each task there is a member: an entry of the task that takes its own turn, as the handle would.
    From Python 3.14 on, the task of the group is noted as the one that waits for each of its tasks (core/awaited_by.c). */
-#include "core/task.h"
+#include "flow/task_group.h"
+
+#include "core/handle.h"
+#include "core/registry.h"
+#include "flow/coroutine.h"
 #include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
+#include "py/errors.h"
 
-/* The attribute that asyncio's __init__() or __aenter__() has set, borrowed; NULL where there is none. */
+typedef struct {
+    PyObject_HEAD
+    struct state *state;
+    struct runnable runnable;
+    TaskGroup *group;            /* owned */
+    Task *task;                  /* owned */
+    struct lazy_context context; /* owned; that of whoever has made the task */
+} TaskGroupMember;
+
+/* ---- Whether methods are ours ---- */
+
+/* Whose replacement matters to others; asyncio has not all of them in each version. */
+static const char *const method_names[] = { "_on_task_done", "_abort", "_is_base_error", "_aexit", "cancel" };
+
+/* An attribute of a class, None where there is none.  New reference. */
 static PyObject *
-own_borrow(PyObject *dict, PyObject *name)
+method_of(PyObject *class, const char *name)
 {
-    return PyDict_GetItemWithError(dict, name);
-}
-
-/* Where tasks may be made at once: the group is entered and goes on, and its loop is ours and as we made it. Borrowed. */
-static Loop *
-open_loop_borrow(struct state *state, PyObject *dict)
-{
-    if (own_borrow(dict, state->str__entered) != Py_True || own_borrow(dict, state->str__exiting) != Py_False
-        || own_borrow(dict, state->str__aborting) != Py_False) {
-        return NULL;
+    PyObject *method = PyObject_GetAttrString(class, name);
+    if (method == NULL) {
+        PyErr_Clear();
+        method = Py_NewRef(Py_None);
     }
-    PyObject *object = own_borrow(dict, state->str__loop);
-    Loop *loop = object ? loop_cast(state, object) : NULL;
-    bool plain = loop && loop->fused && !loop->closed && loop->task_factory == Py_None && !loop->create_task_overridden;
-    return plain ? loop : NULL;
+    return method;
 }
 
-/* The task in which the group was entered, where asyncio has call graphs; else NULL.  New reference. */
+/* What each class has under these names: pairs of what our objects have, and what asyncio's class has. */
 static PyObject *
-parent_of(struct state *state, PyObject *dict)
+methods_found(PyObject *ours, PyObject *theirs)
 {
-    PyObject *parent = AC_PY314 ? own_borrow(dict, state->str__parent_task) : NULL;
-    return parent != Py_None ? Py_XNewRef(parent) : NULL;
+    PyObject *found = PyTuple_New(2 * AC_ARRAY_SIZE(method_names));
+    for (size_t i = 0; found != NULL && i < AC_ARRAY_SIZE(method_names); i++) {
+        PyObject *method = method_of(theirs, method_names[i]), *own = method_of(ours, method_names[i]);
+        if (own == Py_None) {
+            Py_SETREF(own, Py_NewRef(method)); /* inherited by the class in Python */
+        }
+        PyTuple_SET_ITEM(found, (Py_ssize_t)(2 * i), own);
+        PyTuple_SET_ITEM(found, (Py_ssize_t)(2 * i + 1), method);
+    }
+    return found;
 }
 
-/* Adds the task to the group, which will hear when it is done.  `parent` may be NULL.  Returns 0 or -1. */
-static int
-join(PyObject *self, PyObject *tasks, Task *task, PyObject *parent)
+/* Asks it of the classes.  An exception that is set stays. */
+static bool
+decide_plain(TaskGroup *self)
 {
-    struct state *state = task->state;
-    if (parent != NULL && awaited_by_add((Future *)task, parent) < 0) {
-        return -1;
+    struct state *state = self->state;
+    PyObject *error = compat_exception_take();
+    PyObject *found = methods_found((PyObject *)Py_TYPE(self), state->asyncio_TaskGroup);
+    bool plain = found != NULL;
+    for (Py_ssize_t i = 0; plain && i < PyTuple_GET_SIZE(found); i++) {
+        plain = PyTuple_GET_ITEM(found, i) == PyTuple_GET_ITEM(state->task_group_methods, i);
     }
-    PyObject *callback = PyObject_GetAttr(self, state->str__on_task_done);
-    int result = callback ? PySet_Add(tasks, (PyObject *)task) : -1;
-    if (result == 0) {
-        result = future_add_callback((Future *)task, callback, NULL);
+    Py_XDECREF(found);
+    PyErr_Clear();
+    if (plain) {
+        state->task_group_version = compat_type_version(Py_TYPE(self)); /* which the search has made */
     }
-    Py_XDECREF(callback);
-    return result;
+    if (error != NULL) {
+        compat_exception_restore_steal(error);
+    }
+    return plain;
 }
 
-/* asyncio's method; the group is the first argument. */
-static PyObject *
-call_asyncio(struct state *state, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+bool
+task_group_is_plain(TaskGroup *self)
+{
+    unsigned version = compat_type_version(Py_TYPE(self));
+    bool known = version != 0 && version == self->state->task_group_version;
+    return !self->touched && (AC_LIKELY(known) || decide_plain(self));
+}
+
+PyObject *
+task_group_call_asyncio(struct state *state, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *function = PyObject_GetAttr(state->asyncio_TaskGroup, name);
     PyObject *result = function ? PyObject_Vectorcall(function, args, (size_t)nargs, kwnames) : NULL;
@@ -72,12 +113,452 @@ call_asyncio(struct state *state, PyObject *name, PyObject *const *args, Py_ssiz
     return result;
 }
 
-/* self._tasks as asyncio made it, or NULL.  New reference. */
-static PyObject *
-tasks_of(struct state *state, PyObject *dict)
+int
+task_group_no_attribute(TaskGroup *self, const char *name)
 {
-    PyObject *tasks = own_borrow(dict, state->str__tasks);
-    return tasks && PySet_CheckExact(tasks) ? Py_NewRef(tasks) : NULL;
+    PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%s'", Py_TYPE(self)->tp_name, name);
+    return -1;
+}
+
+/* ---- Tasks and errors ---- */
+
+/* self._tasks if it is a plain set, or NULL. */
+static PyObject *
+tasks_borrow(TaskGroup *self)
+{
+    return self->tasks != NULL && PySet_CheckExact(self->tasks) ? self->tasks : NULL;
+}
+
+int
+task_group_has_tasks(TaskGroup *self)
+{
+    PyObject *tasks = tasks_borrow(self);
+    if (AC_LIKELY(tasks != NULL)) {
+        return PySet_GET_SIZE(tasks) > 0;
+    }
+    if (self->tasks == NULL) {
+        return task_group_no_attribute(self, "_tasks");
+    }
+    tasks = Py_NewRef(self->tasks);
+    int truth = PyObject_IsTrue(tasks);
+    Py_DECREF(tasks);
+    return truth;
+}
+
+/* The list of errors, made if need be; whatever somebody has put there.  Borrowed, or NULL with an exception. */
+static PyObject *
+errors_borrow(TaskGroup *self)
+{
+    if (self->errors == NULL && self->has_errors) {
+        PyObject *errors = PyList_New(0); /* a collection may have made one meanwhile */
+        if (self->errors == NULL) {
+            self->errors = errors;
+        }
+        else {
+            Py_XDECREF(errors);
+        }
+    }
+    else if (self->errors == NULL) {
+        task_group_no_attribute(self, "_errors");
+    }
+    return self->errors;
+}
+
+int
+task_group_add_error(TaskGroup *self, PyObject *error)
+{
+    PyObject *errors = Py_XNewRef(errors_borrow(self));
+    int result = -1;
+    if (errors != NULL && PyList_CheckExact(errors)) {
+        result = PyList_Append(errors, error);
+    }
+    else if (errors != NULL) {
+        PyObject *done = PyObject_CallMethod(errors, "append", "O", error);
+        result = done ? 0 : -1;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(errors);
+    return result;
+}
+
+void
+task_group_note_base_error(TaskGroup *self, PyObject *error)
+{
+    bool leaves = PyErr_GivenExceptionMatches(error, PyExc_SystemExit)
+                  || PyErr_GivenExceptionMatches(error, PyExc_KeyboardInterrupt);
+    if (leaves && self->base_error == Py_None) {
+        Py_XSETREF(self->base_error, Py_NewRef(error));
+    }
+}
+
+int
+task_group_cancel_task(struct state *state, PyObject *task)
+{
+    /* With a dictionary it may have a cancel() of its own. */
+    if (AC_LIKELY(Py_TYPE(task) == state->Task_type && ((Task *)task)->dict == NULL)) {
+        Py_INCREF(task);
+        int cancelled = task_cancel((Task *)task, NULL);
+        Py_DECREF(task);
+        return cancelled < 0 ? -1 : 0;
+    }
+    PyObject *cancelled = PyObject_CallMethodNoArgs(task, state->str_cancel);
+    Py_XDECREF(cancelled);
+    return cancelled ? 0 : -1;
+}
+
+/* task.done() of any task: 1, 0 or -1. */
+static int
+task_is_done(struct state *state, PyObject *task)
+{
+    if (AC_LIKELY(Py_TYPE(task) == state->Task_type)) {
+        return ((Task *)task)->future_state != FUTURE_PENDING;
+    }
+    PyObject *done = PyObject_CallMethodNoArgs(task, state->str_done);
+    int truth = done ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    return truth;
+}
+
+int
+task_group_abort(TaskGroup *self)
+{
+    struct state *state = self->state;
+    if (AC_UNLIKELY(!task_group_is_plain(self))) {
+        PyObject *done = PyObject_CallMethodNoArgs((PyObject *)self, state->str__abort);
+        Py_XDECREF(done);
+        return done ? 0 : -1;
+    }
+    Py_XSETREF(self->aborting, Py_NewRef(Py_True));
+    if (self->tasks == NULL) {
+        return task_group_no_attribute(self, "_tasks");
+    }
+    PyObject *iterator = PyObject_GetIter(self->tasks), *task;
+    int result = iterator ? 0 : -1;
+    while (result == 0 && (task = PyIter_Next(iterator)) != NULL) {
+        result = task_is_done(state, task);
+        result = result != 0 ? (result < 0 ? -1 : 0) : task_group_cancel_task(state, task);
+        Py_DECREF(task);
+    }
+    Py_XDECREF(iterator);
+    return result < 0 || PyErr_Occurred() ? -1 : 0;
+}
+
+/* ---- A task is done ---- */
+
+/* That the future is waited for no more, as asyncio tells it from 3.14 on. */
+static int
+forget_awaiter(TaskGroup *self, Future *task)
+{
+    PyObject *parent = AC_PY314 ? Py_XNewRef(self->parent_task) : NULL;
+    int result = parent ? awaited_by_discard(task, parent) : 0;
+    Py_XDECREF(parent);
+    return result;
+}
+
+/* Ends the wait at the end of the block, if that has begun and no task is left.  Returns 0 or -1. */
+static int
+wake_if_completed(TaskGroup *self)
+{
+    PyObject *completed = self->on_completed;
+    if (AC_LIKELY(completed == NULL || completed == Py_None || PySet_GET_SIZE(self->tasks) > 0)) {
+        return completed ? 0 : task_group_no_attribute(self, "_on_completed_fut");
+    }
+    if (((Future *)completed)->future_state != FUTURE_PENDING) {
+        return 0;
+    }
+    Py_INCREF(completed);
+    int result = future_set_result((Future *)completed, Py_True);
+    Py_DECREF(completed);
+    return result;
+}
+
+/* loop.call_exception_handler() for an error that nobody will collect. */
+AC_COLD static int
+report_orphan(TaskGroup *self, PyObject *task, PyObject *error)
+{
+    PyObject *message = PyUnicode_FromFormat("Task %R has errored out but its parent task %S is already completed",
+                                             task, self->parent_task);
+    PyObject *context =
+        message ? Py_BuildValue("{sOsOsO}", "message", message, "exception", error, "task", task) : NULL;
+    PyObject *loop = Py_NewRef(self->loop ? self->loop : Py_None);
+    PyObject *done = context ? PyObject_CallMethodOneArg(loop, self->state->str_call_exception_handler, context) : NULL;
+    Py_DECREF(loop);
+    Py_XDECREF(context);
+    Py_XDECREF(message);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* What a task's exception does to the group.  Returns 0 or -1. */
+AC_COLD static int
+collect_error(TaskGroup *self, PyObject *task, PyObject *error)
+{
+    struct state *state = self->state;
+    if (task_group_add_error(self, error) < 0) {
+        return -1;
+    }
+    task_group_note_base_error(self, error);
+    PyObject *parent = Py_NewRef(self->parent_task ? self->parent_task : Py_None);
+    int result = task_is_done(state, parent);
+    if (result > 0) {
+        result = report_orphan(self, task, error);
+    }
+    else if (result == 0 && self->aborting == Py_False && self->parent_cancel_requested == Py_False) {
+        result = task_group_abort(self);
+        if (result == 0) {
+            Py_XSETREF(self->parent_cancel_requested, Py_NewRef(Py_True));
+            result = task_group_cancel_task(state, parent);
+        }
+    }
+    Py_DECREF(parent);
+    return result;
+}
+
+/* Whether what is done for a task can be done here: the group is as we made it. */
+static bool
+is_ours(TaskGroup *self)
+{
+    PyObject *completed = self->on_completed;
+    return tasks_borrow(self) != NULL
+           && (completed == Py_None || (completed && Py_TYPE(completed) == self->state->Future_type));
+}
+
+/* Needs: is_ours().  Returns 0 or -1.  Runs Python if the task has failed. */
+static int
+task_done(TaskGroup *self, Task *task)
+{
+    if (PySet_Discard(self->tasks, (PyObject *)task) < 0 || forget_awaiter(self, (Future *)task) < 0
+        || wake_if_completed(self) < 0) {
+        return -1;
+    }
+    if (task->future_state != FUTURE_FINISHED) {
+        return 0;
+    }
+    task->log_traceback = false;
+    if (AC_LIKELY(task->exception == NULL)) {
+        return 0;
+    }
+    PyObject *error = Py_NewRef(task->exception);
+    int result = collect_error(self, (PyObject *)task, error);
+    Py_DECREF(error);
+    return result;
+}
+
+static PyObject *
+TaskGroup_on_task_done(TaskGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    struct state *state = self->state;
+    if (nargs == 1 && kwnames == NULL && Py_TYPE(args[0]) == state->Task_type
+        && ((Task *)args[0])->future_state != FUTURE_PENDING && task_group_is_plain(self) && is_ours(self)) {
+        return task_done(self, (Task *)args[0]) < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    PyObject *method = PyObject_GetAttr(state->asyncio_TaskGroup, state->str__on_task_done);
+    PyObject *bound = method ? PyMethod_New(method, (PyObject *)self) : NULL;
+    PyObject *result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
+    Py_XDECREF(method);
+    Py_XDECREF(bound);
+    return result;
+}
+
+/* ---- Members ---- */
+
+/* The long way: by the method, in the context of whoever has made the task. */
+static int
+call_on_task_done(TaskGroupMember *self)
+{
+    struct state *state = self->state;
+    PyObject *context = Py_XNewRef(lazy_context_borrow(&self->context, state));
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        return -1;
+    }
+    PyObject *task[] = { (PyObject *)self->task };
+    PyObject *done = TaskGroup_on_task_done(self->group, task, 1, NULL);
+    PyObject *error = done ? NULL : compat_exception_take();
+    int result = PyContext_Exit(context);
+    if (error != NULL) {
+        compat_exception_restore_steal(error);
+        result = -1;
+    }
+    Py_XDECREF(done);
+    Py_DECREF(context);
+    return result;
+}
+
+/* A group that waits for its last task ends with the MemoryError that is set, or would wait for ever.  Returns 0 or -1. */
+AC_COLD static int
+member_without_memory(TaskGroupMember *self)
+{
+    PyObject *completed = self->group->on_completed;
+    if (completed == NULL || Py_TYPE(completed) != self->state->Future_type) {
+        return -1;
+    }
+    Py_INCREF(completed);
+    int result = future_without_memory((Future *)completed);
+    Py_DECREF(completed);
+    return result;
+}
+
+static int
+member_run(struct runnable *runnable, Loop *loop)
+{
+    TaskGroupMember *self = AC_CONTAINER_OF(runnable, TaskGroupMember, runnable);
+    Task *task = self->task;
+    TaskGroup *group = self->group;
+    if (task == NULL || group == NULL) {
+        return 0; /* cleared by the garbage collector */
+    }
+    if (registry_leave(loop) < 0) {
+        return member_without_memory(self);
+    }
+    bool fails = task->future_state == FUTURE_FINISHED && task->exception != NULL;
+    if (AC_LIKELY(!fails && task_group_is_plain(group) && is_ours(group))) {
+        return task_done(group, task);
+    }
+    return call_on_task_done(self);
+}
+
+static PyObject *
+member_as_callback(struct runnable *runnable)
+{
+    TaskGroupMember *self = (TaskGroupMember *)runnable->owner;
+    PyObject *group = Py_NewRef(self->group ? (PyObject *)self->group : Py_None);
+    PyObject *callback = PyObject_GetAttr(group, self->state->str__on_task_done);
+    Py_DECREF(group);
+    return callback;
+}
+
+static PyObject *
+member_context_borrow(struct runnable *runnable)
+{
+    TaskGroupMember *self = (TaskGroupMember *)runnable->owner;
+    return lazy_context_borrow(&self->context, self->state);
+}
+
+static PyObject *
+member_as_handle(struct runnable *runnable, Loop *loop)
+{
+    TaskGroupMember *self = (TaskGroupMember *)runnable->owner;
+    PyObject *callback = member_as_callback(runnable);
+    PyObject *context = callback ? Py_XNewRef(member_context_borrow(runnable)) : NULL;
+    PyObject *task[] = { Py_NewRef(self->task ? (PyObject *)self->task : Py_None) };
+    Handle *handle = context ? handle_new(self->state, (PyObject *)loop, callback, task, 1, context) : NULL;
+    Py_DECREF(task[0]);
+    Py_XDECREF(context);
+    Py_XDECREF(callback);
+    return (PyObject *)handle;
+}
+
+static const struct runnable_ops member_ops = {
+    .run = member_run,
+    .as_handle = member_as_handle,
+    .as_callback = member_as_callback,
+    .context_borrow = member_context_borrow,
+};
+
+static int
+TaskGroupMember_traverse(TaskGroupMember *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->group);
+    Py_VISIT(self->task);
+    return lazy_context_traverse(&self->context, visit, arg);
+}
+
+static int
+TaskGroupMember_clear(TaskGroupMember *self)
+{
+    Py_CLEAR(self->group);
+    Py_CLEAR(self->task);
+    lazy_context_clear(&self->context);
+    return 0;
+}
+
+static void
+TaskGroupMember_dealloc(TaskGroupMember *self)
+{
+    struct state *state = self->state;
+    PyObject_GC_UnTrack(self);
+    TaskGroupMember_clear(self);
+    freelist_free(&state->TaskGroupMember_freelist, state->TaskGroupMember_type, (PyObject *)self);
+}
+
+/* task.add_done_callback(group._on_task_done).  Returns 0 or -1. */
+static int
+add_member(TaskGroup *group, Task *task)
+{
+    struct state *state = group->state;
+    TaskGroupMember *self =
+        (TaskGroupMember *)freelist_new(&state->TaskGroupMember_freelist, state->TaskGroupMember_type);
+    if (self == NULL) {
+        return -1;
+    }
+    self->state = state;
+    self->runnable = (struct runnable){ &member_ops, (PyObject *)self };
+    self->group = (TaskGroup *)Py_NewRef((PyObject *)group);
+    self->task = (Task *)Py_NewRef((PyObject *)task);
+    PyObject_GC_Track((PyObject *)self);
+    int result = lazy_context_init(&self->context, state, NULL);
+    if (result == 0) {
+        result = future_add_native((Future *)task, &self->runnable);
+    }
+    Py_DECREF((PyObject *)self);
+    return result;
+}
+
+/* ---- A task is made ---- */
+
+/* Where tasks may be made at once: the group is entered and goes on, or waits for others, and its loop is ours and as we made it.  Borrowed. */
+static Loop *
+open_loop_borrow(TaskGroup *self)
+{
+    if (self->entered != Py_True || self->aborting != Py_False || !is_ours(self)
+        || (self->exiting != Py_False && (self->exiting != Py_True || PySet_GET_SIZE(self->tasks) == 0))
+        || !task_group_is_plain(self)) {
+        return NULL;
+    }
+    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
+    bool plain = loop && loop->fused && !loop->closed && loop->task_factory == Py_None && !loop->create_task_overridden;
+    return plain ? loop : NULL;
+}
+
+/* Adds the task to the group, which will hear when it is done.  Returns 0 or -1. */
+static int
+join(TaskGroup *self, Task *task)
+{
+    PyObject *parent = AC_PY314 ? self->parent_task : NULL;
+    if (parent != NULL && parent != Py_None) {
+        Py_INCREF(parent);
+        int noted = awaited_by_add((Future *)task, parent);
+        Py_DECREF(parent);
+        if (noted < 0) {
+            return -1;
+        }
+    }
+    PyObject *tasks = Py_XNewRef(tasks_borrow(self)); /* making the task has run whatever a collection runs */
+    int result = tasks ? PySet_Add(tasks, (PyObject *)task) : task_group_has_tasks(self);
+    Py_XDECREF(tasks);
+    return result < 0 ? -1 : add_member(self, task);
+}
+
+/* The keywords that every Python knows.  Returns false where there is another one. */
+static bool
+parse_keywords(struct state *state, PyObject *const *values, PyObject *kwnames, PyObject **name, PyObject **context)
+{
+    Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *value = values[i] == Py_None ? NULL : values[i];
+        if (args_keyword_is(kwnames, i, state->str_name)) {
+            *name = value;
+        }
+        else if (args_keyword_is(kwnames, i, state->str_context)) {
+            *context = value;
+        }
+        else {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* A function with the look of asyncio's, whose first argument is the group. */
@@ -86,72 +567,133 @@ TaskGroup_create_task(PyObject *function, PyObject *const *args, size_t nargsf, 
 {
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    PyObject *self = nargs > 0 ? args[0] : Py_None;
-    PyObject *dict = PyObject_TypeCheck(self, state->TaskGroup_type) ? PyObject_GenericGetDict(self, NULL) : NULL;
-    if (dict == NULL) {
-        return PyErr_Occurred() ? NULL : call_asyncio(state, state->str_create_task, args, nargs, kwnames);
+    PyObject *name = NULL, *context = NULL;
+    Loop *loop = NULL;
+    if (AC_LIKELY(nargs == 2 && PyObject_TypeCheck(args[0], state->TaskGroup_type)
+                  && (PyCoro_CheckExact(args[1]) || coroutine_check(args[1])))) {
+        loop = open_loop_borrow((TaskGroup *)args[0]);
     }
-    PyObject *tasks = tasks_of(state, dict);
-    bool plain = nargs == 2 && kwnames == NULL && PyCoro_CheckExact(args[1]) && tasks != NULL;
-    Loop *loop = plain ? (Loop *)Py_XNewRef((PyObject *)open_loop_borrow(state, dict)) : NULL;
-    PyObject *result = NULL, *parent = loop ? parent_of(state, dict) : NULL;
-    Py_DECREF(dict);
-    if (AC_LIKELY(loop != NULL)) {
-        Task *task = task_new(state, (PyObject *)loop, args[1], NULL, NULL, false);
-        if (task != NULL && join(self, tasks, task, parent) < 0) {
-            Py_CLEAR(task);
-        }
-        result = (PyObject *)task;
+    if (AC_UNLIKELY(loop == NULL || !parse_keywords(state, args + nargs, kwnames, &name, &context))) {
+        return task_group_call_asyncio(state, state->str_create_task, args, nargs, kwnames);
     }
-    else if (!PyErr_Occurred()) {
-        result = call_asyncio(state, state->str_create_task, args, nargs, kwnames);
+    Py_INCREF((PyObject *)loop);
+    Task *task = task_new(state, (PyObject *)loop, args[1], name, context, false);
+    Py_DECREF((PyObject *)loop);
+    if (!AC_PY313 && task != NULL && name != NULL) {
+        state->next_task_number++; /* up to 3.12 asyncio names the task after it has been numbered */
     }
-    Py_XDECREF((PyObject *)loop);
-    Py_XDECREF(parent);
-    Py_XDECREF(tasks);
-    return result;
+    if (task != NULL && join((TaskGroup *)args[0], task) < 0) {
+        Py_CLEAR(task);
+    }
+    return (PyObject *)task;
 }
 
-/* Whether all that is left to do for this task is to forget it.  The group that waits for its last task is asyncio's to
-   wake. */
-static bool
-is_just_forgotten(struct state *state, PyObject *dict, PyObject *tasks, PyObject *object)
+/* ---- Python face ---- */
+
+static PyObject *
+TaskGroup_abort(TaskGroup *self, PyObject *Py_UNUSED(ignored))
 {
-    if (tasks == NULL || Py_TYPE(object) != state->Task_type) {
-        return false;
+    struct state *state = self->state;
+    PyObject *args[] = { (PyObject *)self };
+    if (!task_group_is_plain(self)) {
+        return task_group_call_asyncio(state, state->str__abort, args, 1, NULL);
     }
-    Future *task = (Future *)object;
-    bool is_last = PySet_GET_SIZE(tasks) <= 1 && own_borrow(dict, state->str__on_completed_fut) != Py_None;
-    return task->future_state == FUTURE_FINISHED && task->exception == NULL && !is_last;
+    return task_group_abort(self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
-TaskGroup_on_task_done(PyObject *self, PyTypeObject *class, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+TaskGroup_get_errors(TaskGroup *self, void *Py_UNUSED(closure))
 {
-    struct state *state = *(struct state **)PyType_GetModuleState(class);
-    PyObject *dict = PyObject_GenericGetDict(self, NULL);
-    if (dict == NULL) {
-        return NULL;
+    return Py_XNewRef(errors_borrow(self));
+}
+
+static int
+TaskGroup_set_errors(TaskGroup *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (value == NULL && errors_borrow(self) == NULL) {
+        return -1;
     }
-    PyObject *tasks = tasks_of(state, dict), *result = NULL;
-    bool plain = nargs == 1 && kwnames == NULL && is_just_forgotten(state, dict, tasks, args[0]);
-    PyObject *parent = plain ? parent_of(state, dict) : NULL;
-    Py_DECREF(dict);
-    if (AC_LIKELY(plain)) {
-        bool failed =
-            PySet_Discard(tasks, args[0]) < 0 || (parent != NULL && awaited_by_discard((Future *)args[0], parent) < 0);
-        result = failed ? NULL : Py_NewRef(Py_None);
+    self->has_errors = false;
+    Py_XSETREF(self->errors, Py_XNewRef(value));
+    return 0;
+}
+
+static int
+TaskGroup_setattro(TaskGroup *self, PyObject *name, PyObject *value)
+{
+    for (size_t i = 0; i < AC_ARRAY_SIZE(method_names) && PyUnicode_Check(name); i++) {
+        self->touched = self->touched || PyUnicode_CompareWithASCIIString(name, method_names[i]) == 0;
     }
-    else if (!PyErr_Occurred()) {
-        PyObject *method = PyObject_GetAttr(state->asyncio_TaskGroup, state->str__on_task_done);
-        PyObject *bound = method ? PyMethod_New(method, self) : NULL;
-        result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
-        Py_XDECREF(method);
-        Py_XDECREF(bound);
+    return PyObject_GenericSetAttr((PyObject *)self, name, value);
+}
+
+static PyObject *
+TaskGroup_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    struct state *state = state_of_type(type);
+    TaskGroup *self = state ? (TaskGroup *)freelist_alloc(&state->TaskGroup_freelist, NULL, type) : NULL;
+    if (self != NULL) {
+        self->state = state;
     }
-    Py_XDECREF(parent);
-    Py_XDECREF(tasks);
-    return result;
+    return (PyObject *)self;
+}
+
+static int
+TaskGroup_init(TaskGroup *self, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = { NULL };
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":TaskGroup", keywords)) {
+        return -1;
+    }
+    PyObject *tasks = PySet_New(NULL);
+    if (tasks == NULL) {
+        return -1;
+    }
+    Py_XSETREF(self->entered, Py_NewRef(Py_False));
+    Py_XSETREF(self->exiting, Py_NewRef(Py_False));
+    Py_XSETREF(self->aborting, Py_NewRef(Py_False));
+    Py_XSETREF(self->loop, Py_NewRef(Py_None));
+    Py_XSETREF(self->parent_task, Py_NewRef(Py_None));
+    Py_XSETREF(self->parent_cancel_requested, Py_NewRef(Py_False));
+    Py_XSETREF(self->tasks, tasks);
+    Py_XSETREF(self->base_error, Py_NewRef(Py_None));
+    Py_XSETREF(self->on_completed, Py_NewRef(Py_None));
+    Py_XSETREF(self->cancel_on_enter, Py_NewRef(Py_False));
+    self->has_errors = true;
+    Py_CLEAR(self->errors);
+    return 0;
+}
+
+static int
+TaskGroup_traverse(TaskGroup *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+#define X(field, name) Py_VISIT(self->field);
+    TASK_GROUP_ATTRIBUTES(X)
+#undef X
+    Py_VISIT(self->tasks);
+    Py_VISIT(self->errors);
+    return 0;
+}
+
+static int
+TaskGroup_clear(TaskGroup *self)
+{
+#define X(field, name) Py_CLEAR(self->field);
+    TASK_GROUP_ATTRIBUTES(X)
+#undef X
+    Py_CLEAR(self->tasks);
+    Py_CLEAR(self->errors);
+    return 0;
+}
+
+static void
+TaskGroup_dealloc(TaskGroup *self)
+{
+    struct state *state = self->state;
+    PyObject_GC_UnTrack(self);
+    TaskGroup_clear(self);
+    freelist_free(&state->TaskGroup_freelist, state->TaskGroup_type, (PyObject *)self);
 }
 
 PyDoc_STRVAR(create_task_doc, "Run the coroutine coro as a Task of the group; return the task.\n\n"
@@ -160,39 +702,77 @@ PyDoc_STRVAR(create_task_doc, "Run the coroutine coro as a Task of the group; re
                               "coroutine.\n\n"
                               "asyncio documentation: Coroutines and Tasks, Task Groups.");
 
-PyDoc_STRVAR(TaskGroup_doc, "The native half of asyncio_c.TaskGroup.");
-
-#define METHOD(function) AC_FAST(function), METH_METHOD | METH_FASTCALL | METH_KEYWORDS
+PyDoc_STRVAR(TaskGroup_doc, "TaskGroup()\n--\n\nThe native half of asyncio_c.TaskGroup.");
 
 static PyMethodDef TaskGroup_methods[] = {
-    { "_on_task_done", METHOD(TaskGroup_on_task_done), "_on_task_done($self, task, /)\n--\n\nForget a task." },
+    { "_on_task_done", AC_FAST(TaskGroup_on_task_done), METH_FASTCALL | METH_KEYWORDS,
+      "_on_task_done($self, task, /)\n--\n\nForget a task, and collect its exception." },
+    { "_abort", (PyCFunction)TaskGroup_abort, METH_NOARGS, "_abort($self, /)\n--\n\nCancel all tasks." },
+    { 0 },
+};
+
+static PyMemberDef TaskGroup_members[] = {
+#define X(field, name) { name, T_OBJECT_EX, offsetof(TaskGroup, field), 0, NULL },
+    TASK_GROUP_ATTRIBUTES(X)
+#undef X
+        { "_tasks", T_OBJECT_EX, offsetof(TaskGroup, tasks), 0, NULL },
+    { AC_PY315 ? "_cancel_on_enter" : NULL, T_OBJECT_EX, offsetof(TaskGroup, cancel_on_enter), 0, NULL },
+    { 0 },
+};
+
+static PyGetSetDef TaskGroup_getset[] = {
+    { "_errors", (getter)TaskGroup_get_errors, (setter)TaskGroup_set_errors, NULL, NULL },
     { 0 },
 };
 
 static PyType_Slot TaskGroup_slots[] = {
     { Py_tp_doc, (void *)TaskGroup_doc },
+    { Py_tp_new, TaskGroup_new },
+    { Py_tp_init, TaskGroup_init },
+    { Py_tp_dealloc, TaskGroup_dealloc },
+    { Py_tp_traverse, TaskGroup_traverse },
+    { Py_tp_clear, TaskGroup_clear },
     { Py_tp_methods, TaskGroup_methods },
+    { Py_tp_members, TaskGroup_members },
+    { Py_tp_getset, TaskGroup_getset },
+    { Py_tp_setattro, TaskGroup_setattro },
     { 0, NULL },
 };
 
 static PyType_Spec TaskGroup_spec = {
     .name = "asyncio_c._core.TaskGroup",
-    .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .basicsize = sizeof(TaskGroup),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
     .slots = TaskGroup_slots,
+};
+
+static PyType_Slot TaskGroupMember_slots[] = {
+    { Py_tp_dealloc, TaskGroupMember_dealloc },
+    { Py_tp_traverse, TaskGroupMember_traverse },
+    { Py_tp_clear, TaskGroupMember_clear },
+    { 0, NULL },
+};
+
+static PyType_Spec TaskGroupMember_spec = {
+    .name = "asyncio_c._core.TaskGroupMember",
+    .basicsize = sizeof(TaskGroupMember),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = TaskGroupMember_slots,
 };
 
 int
 task_group_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
-    if (state_add_type(module, &state->TaskGroup_type, &TaskGroup_spec, NULL) < 0) {
+    PyObject *original = state->asyncio_TaskGroup;
+    if (state_add_type(module, &state->TaskGroup_type, &TaskGroup_spec, NULL) < 0
+        || state_add_type(module, &state->TaskGroupMember_type, &TaskGroupMember_spec, NULL) < 0
+        || coroutine_function_add_method(module, state->TaskGroup_type, original, "create_task", TaskGroup_create_task,
+                                         create_task_doc)
+               < 0
+        || task_group_block_register(module) < 0) {
         return -1;
     }
-    if (coroutine_function_add_method(module, state->TaskGroup_type, state->asyncio_TaskGroup, "create_task",
-                                      TaskGroup_create_task, create_task_doc)
-        < 0) {
-        return -1;
-    }
-    return PyModule_AddType(module, state->TaskGroup_type);
+    state->task_group_methods = methods_found((PyObject *)state->TaskGroup_type, original);
+    return state->task_group_methods ? PyModule_AddType(module, state->TaskGroup_type) : -1;
 }

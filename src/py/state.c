@@ -90,6 +90,7 @@ state_traverse(struct state *state, visitproc visit, void *arg)
     Py_VISIT(state->socket_type);
     Py_VISIT(state->socket_names);
     Py_VISIT(state->timeout_class);
+    Py_VISIT(state->task_group_methods);
     Py_VISIT(state->no_variables);
     Py_VISIT(state->spare_context);
     int result = dict_watch_traverse(&state->dict_watch, visit, arg);
@@ -144,6 +145,7 @@ state_clear(struct state *state)
     Py_CLEAR(state->socket_type);
     Py_CLEAR(state->socket_names);
     Py_CLEAR(state->timeout_class);
+    Py_CLEAR(state->task_group_methods);
     Py_CLEAR(state->context_kwnames);
     Py_CLEAR(state->minus_one);
     Py_CLEAR(state->running_key);

@@ -32,6 +32,8 @@
     X(ReadyQueue, 0)            \
     X(TimerQueue, 0)            \
     X(TaskGroup, 0)             \
+    X(TaskGroupCoroutine, 64)   \
+    X(TaskGroupMember, 1024)    \
     X(StreamTransport, 0)       \
     X(DatagramTransport, 0)     \
     X(ReadPipeTransport, 0)     \
@@ -179,15 +181,10 @@
 
 #define STATE_STRINGS(X)        \
     X(_asyncio_future_blocking) \
-    X(_aborting)                \
-    X(_entered)                 \
-    X(_exiting)                 \
+    X(_abort)                   \
     X(_loop)                    \
-    X(_on_completed_fut)        \
-    X(_parent_task)             \
     X(_on_task_done)            \
     X(_on_timeout)              \
-    X(_tasks)                   \
     X(__aenter__)               \
     X(__aexit__)                \
     X(reschedule)               \
@@ -220,6 +217,7 @@
     X(call_soon)                \
     X(call_soon_threadsafe)     \
     X(cancel)                   \
+    X(cancelling)               \
     X(close)                    \
     X(context)                  \
     X(create_future)            \
@@ -320,9 +318,13 @@ struct state {
     PyObject *socket_names;           /* owned; what must not be replaced there */
     unsigned socket_version;          /* of that class, when nothing was */
     PyObject *timeout_class;          /* owned; asyncio_c.timeouts.Timeout, likewise */
-    PyObject *context_kwnames;        /* ("context",) */
-    PyObject *minus_one;              /* get_buffer(-1) */
-    PyObject *running_key;            /* 3.11: compat_running_holder_borrow() */
+    PyObject *task_group_methods;     /* owned; a tuple, as task_group.c says */
+    unsigned task_group_version;      /* of a class that has these methods */
+    bool task_group_clears; /* leaving lets go of the parent and the errors, as asyncio's does from 3.13.1 on */
+    bool task_group_keeps_cancellation; /* as well as of a cancellation that is not its own, from 3.15 on */
+    PyObject *context_kwnames;          /* ("context",) */
+    PyObject *minus_one;                /* get_buffer(-1) */
+    PyObject *running_key;              /* 3.11: compat_running_holder_borrow() */
     PyObject *no_variables;       /* the variables of a new context; NULL: contexts are copied at once (context.h) */
     PyObject *spare_context;      /* or NULL */
     size_t running_offset;        /* of struct compat_running in a thread state; 0: not known (running.h) */
