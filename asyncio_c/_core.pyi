@@ -33,7 +33,10 @@ _T = TypeVar("_T")
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
 
+@disjoint_base
 class TaskGroup:
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, et: object, exc: object, tb: object) -> None: ...
     if sys.version_info >= (3, 14):
         def create_task(
             self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any

@@ -32,6 +32,8 @@ _LOOP: dict[str, _Needs] = {
     "time": ((time, "monotonic"),),
 }
 
+_TASK_GROUP = ("create_task", "_on_task_done", "_abort", "__aenter__", "__aexit__")
+
 # Of these, asyncio's own code, whatever the name is bound to by now, and what it calls: the module, and needs.
 _FUNCTIONS: dict[str, tuple[Any, _Needs]] = {
     "create_task": (tasks, ()),
@@ -49,6 +51,6 @@ def register() -> None:
     """Have what is named here watched."""
     for name, needs in _LOOP.items():
         _core._stand_in(Loop, unix_events.SelectorEventLoop, (name,), needs)
-    _core._stand_in(native_taskgroups.TaskGroup, taskgroups.TaskGroup, ("create_task", "_on_task_done"), ())
+    _core._stand_in(native_taskgroups.TaskGroup, taskgroups.TaskGroup, _TASK_GROUP, ())
     for name, (module, needs) in _FUNCTIONS.items():
         _core._stand_in_function(getattr(_core, name), ((module, name, ...), *needs))

@@ -1,4 +1,4 @@
-"""TaskGroup: asyncio's, with the work for each task in C."""
+"""TaskGroup: asyncio's, with its tasks, entering and leaving in C."""
 
 from __future__ import annotations
 

@@ -344,20 +344,16 @@ task_done(TaskGroup *self, Task *task)
     return result;
 }
 
+/* self._on_task_done(task), whose first argument is the group. */
 static PyObject *
-TaskGroup_on_task_done(TaskGroup *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+on_task_done(struct state *state, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    struct state *state = self->state;
-    if (nargs == 1 && kwnames == NULL && Py_TYPE(args[0]) == state->Task_type
-        && ((Task *)args[0])->future_state != FUTURE_PENDING && task_group_is_plain(self) && is_ours(self)) {
-        return task_done(self, (Task *)args[0]) < 0 ? NULL : Py_NewRef(Py_None);
+    bool plain = nargs == 2 && kwnames == NULL && PyObject_TypeCheck(args[0], state->TaskGroup_type)
+                 && Py_TYPE(args[1]) == state->Task_type && ((Task *)args[1])->future_state != FUTURE_PENDING;
+    if (plain && task_group_is_plain((TaskGroup *)args[0]) && is_ours((TaskGroup *)args[0])) {
+        return task_done((TaskGroup *)args[0], (Task *)args[1]) < 0 ? NULL : Py_NewRef(Py_None);
     }
-    PyObject *method = PyObject_GetAttr(state->asyncio_TaskGroup, state->str__on_task_done);
-    PyObject *bound = method ? PyMethod_New(method, (PyObject *)self) : NULL;
-    PyObject *result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(method);
-    Py_XDECREF(bound);
-    return result;
+    return task_group_call_asyncio(state, state->str__on_task_done, args, nargs, kwnames);
 }
 
 /* ---- Members ---- */
@@ -372,8 +368,8 @@ call_on_task_done(TaskGroupMember *self)
         Py_XDECREF(context);
         return -1;
     }
-    PyObject *task[] = { (PyObject *)self->task };
-    PyObject *done = TaskGroup_on_task_done(self->group, task, 1, NULL);
+    PyObject *args[] = { (PyObject *)self->group, (PyObject *)self->task };
+    PyObject *done = on_task_done(state, args, 2, NULL);
     PyObject *error = done ? NULL : compat_exception_take();
     int result = PyContext_Exit(context);
     if (error != NULL) {
@@ -591,14 +587,21 @@ TaskGroup_create_task(PyObject *function, PyObject *const *args, size_t nargsf, 
 /* ---- Python face ---- */
 
 static PyObject *
-TaskGroup_abort(TaskGroup *self, PyObject *Py_UNUSED(ignored))
+TaskGroup_on_task_done(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct state *state = self->state;
-    PyObject *args[] = { (PyObject *)self };
-    if (!task_group_is_plain(self)) {
-        return task_group_call_asyncio(state, state->str__abort, args, 1, NULL);
+    return on_task_done(coroutine_function_state(function), args, PyVectorcall_NARGS(nargsf), kwnames);
+}
+
+static PyObject *
+TaskGroup_abort(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    struct state *state = coroutine_function_state(function);
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    bool plain = nargs == 1 && kwnames == NULL && PyObject_TypeCheck(args[0], state->TaskGroup_type);
+    if (!plain || !task_group_is_plain((TaskGroup *)args[0])) {
+        return task_group_call_asyncio(state, state->str__abort, args, nargs, kwnames);
     }
-    return task_group_abort(self) < 0 ? NULL : Py_NewRef(Py_None);
+    return task_group_abort((TaskGroup *)args[0]) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
@@ -704,12 +707,8 @@ PyDoc_STRVAR(create_task_doc, "Run the coroutine coro as a Task of the group; re
 
 PyDoc_STRVAR(TaskGroup_doc, "TaskGroup()\n--\n\nThe native half of asyncio_c.TaskGroup.");
 
-static PyMethodDef TaskGroup_methods[] = {
-    { "_on_task_done", AC_FAST(TaskGroup_on_task_done), METH_FASTCALL | METH_KEYWORDS,
-      "_on_task_done($self, task, /)\n--\n\nForget a task, and collect its exception." },
-    { "_abort", (PyCFunction)TaskGroup_abort, METH_NOARGS, "_abort($self, /)\n--\n\nCancel all tasks." },
-    { 0 },
-};
+PyDoc_STRVAR(on_task_done_doc, "Forget a task, and collect its exception.");
+PyDoc_STRVAR(abort_doc, "Cancel all tasks.");
 
 static PyMemberDef TaskGroup_members[] = {
 #define X(field, name) { name, T_OBJECT_EX, offsetof(TaskGroup, field), 0, NULL },
@@ -726,17 +725,11 @@ static PyGetSetDef TaskGroup_getset[] = {
 };
 
 static PyType_Slot TaskGroup_slots[] = {
-    { Py_tp_doc, (void *)TaskGroup_doc },
-    { Py_tp_new, TaskGroup_new },
-    { Py_tp_init, TaskGroup_init },
-    { Py_tp_dealloc, TaskGroup_dealloc },
-    { Py_tp_traverse, TaskGroup_traverse },
-    { Py_tp_clear, TaskGroup_clear },
-    { Py_tp_methods, TaskGroup_methods },
-    { Py_tp_members, TaskGroup_members },
-    { Py_tp_getset, TaskGroup_getset },
-    { Py_tp_setattro, TaskGroup_setattro },
-    { 0, NULL },
+    { Py_tp_doc, (void *)TaskGroup_doc },   { Py_tp_new, TaskGroup_new },
+    { Py_tp_init, TaskGroup_init },         { Py_tp_dealloc, TaskGroup_dealloc },
+    { Py_tp_traverse, TaskGroup_traverse }, { Py_tp_clear, TaskGroup_clear },
+    { Py_tp_members, TaskGroup_members },   { Py_tp_getset, TaskGroup_getset },
+    { Py_tp_setattro, TaskGroup_setattro }, { 0, NULL },
 };
 
 static PyType_Spec TaskGroup_spec = {
@@ -763,15 +756,28 @@ static PyType_Spec TaskGroupMember_spec = {
 int
 task_group_register(PyObject *module)
 {
+    const struct {
+        const char *name;
+        vectorcallfunc call;
+        const char *doc;
+    } methods[] = {
+        { "create_task", TaskGroup_create_task, create_task_doc },
+        { "_on_task_done", TaskGroup_on_task_done, on_task_done_doc },
+        { "_abort", TaskGroup_abort, abort_doc },
+    };
     struct state *state = state_of_module(module);
     PyObject *original = state->asyncio_TaskGroup;
     if (state_add_type(module, &state->TaskGroup_type, &TaskGroup_spec, NULL) < 0
         || state_add_type(module, &state->TaskGroupMember_type, &TaskGroupMember_spec, NULL) < 0
-        || coroutine_function_add_method(module, state->TaskGroup_type, original, "create_task", TaskGroup_create_task,
-                                         create_task_doc)
-               < 0
         || task_group_block_register(module) < 0) {
         return -1;
+    }
+    for (size_t i = 0; i < AC_ARRAY_SIZE(methods); i++) {
+        if (coroutine_function_add_method(module, state->TaskGroup_type, original, methods[i].name, methods[i].call,
+                                          methods[i].doc)
+            < 0) {
+            return -1;
+        }
     }
     state->task_group_methods = methods_found((PyObject *)state->TaskGroup_type, original);
     return state->task_group_methods ? PyModule_AddType(module, state->TaskGroup_type) : -1;

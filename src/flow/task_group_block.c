@@ -177,8 +177,9 @@ static PySendResult
 exit_finish(TaskGroupCoroutine *self, PyObject **result)
 {
     TaskGroup *group = self->group;
-    if (group->base_error != Py_None && group->base_error != NULL) {
-        return raise_error(group->base_error);
+    if (AC_UNLIKELY(group->base_error != Py_None)) {
+        return group->base_error ? raise_error(group->base_error)
+                                 : (task_group_no_attribute(group, "_base_error"), PYGEN_ERROR);
     }
     if (AC_PY313 && uncancel_parent(self) < 0) {
         return PYGEN_ERROR;
