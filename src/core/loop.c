@@ -17,6 +17,7 @@
 #include "core/handle.h"
 #include "core/registry.h"
 #include "core/selector.h"
+#include "io/memory.h"
 #include "py/errors.h"
 #include "py/running.h"
 
@@ -662,9 +663,13 @@ enum { SCRATCH_ALIGNMENT = 64 };
 char *
 loop_scratch(Loop *loop)
 {
-    if (loop->scratch == NULL && (loop->scratch = PyMem_Malloc(LOOP_SCRATCH_SIZE + SCRATCH_ALIGNMENT)) == NULL) {
-        PyErr_NoMemory();
-        return NULL;
+    if (AC_UNLIKELY(loop->scratch == NULL)) {
+        loop->scratch = PyMem_Malloc(LOOP_SCRATCH_SIZE + SCRATCH_ALIGNMENT);
+        if (loop->scratch == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        memory_keep_freed(); /* what is received will be as large */
     }
     return loop->scratch + SCRATCH_ALIGNMENT - (uintptr_t)loop->scratch % SCRATCH_ALIGNMENT;
 }

@@ -1,4 +1,4 @@
-/* Looking at memory that may not be there.  Layer: io.
+/* Looking at memory that may not be there, and what malloc() does with large blocks.  Layer: io.
 
    The kernel refuses to write to a pipe what is not there, with an error and without a signal.  process_vm_readv() would be one
    call for four, but sandboxes forbid it. */
@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 int
@@ -28,4 +29,12 @@ memory_peek(void *to, const void *from, size_t size)
     close(ends[0]);
     close(ends[1]);
     return -error;
+}
+
+void
+memory_keep_freed(void)
+{
+    void *volatile block =
+        malloc(MEMORY_KEPT_BYTES / 2); /* volatile: or the compiler would make nothing of both calls */
+    free(block);
 }

@@ -490,9 +490,9 @@ def streams(impl, loop):
         writer.close()
 
     async def main():
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await impl.start_server(serve, "127.0.0.1", 0)
         try:
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            reader, writer = await impl.open_connection(*server.sockets[0].getsockname())
             try:
                 writer.write(b"line\n")
                 await writer.drain()

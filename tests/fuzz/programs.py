@@ -89,6 +89,7 @@ class Program:
         ] + [asyncio_c.Loop, asyncio_c.Task, asyncio_c.Future]
         self.types += [asyncio_c.Lock, asyncio_c.Event, asyncio_c.Semaphore, asyncio_c.BoundedSemaphore]
         self.types += [asyncio_c.Queue, asyncio_c.PriorityQueue, asyncio_c.LifoQueue]
+        self.types += [asyncio_c.StreamReader, asyncio_c.StreamReaderProtocol, asyncio_c.StreamWriter]
         self.types += [queue_views.ReadyQueue, queue_views.TimerQueue]
         self.functions = [
             asyncio_c.sleep,

@@ -641,7 +641,7 @@ def streams(impl, loop):
     ours, theirs = socket.socketpair()
 
     async def main():
-        reader, writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await impl.open_connection(sock=ours)
         writer.write(b"x")
         await writer.drain()
         theirs.send(b"line\n")
@@ -652,6 +652,34 @@ def streams(impl, loop):
     with ours, theirs:
         yield lambda: drive(loop, main(), strict=False)
         abort_all(loop)
+
+
+@operation
+def stream_reads(impl, loop):
+    """Whatever fails, what was fed is read by somebody, or an exception says that it was not taken."""
+    reader = impl.StreamReader(limit=64, loop=loop)
+    taken = []
+
+    async def read():
+        for call in (
+            lambda: reader.readline(),
+            lambda: reader.readexactly(5),
+            lambda: reader.readuntil(b"--"),
+            lambda: reader.read(3),
+        ):
+            taken.append(await call())
+        return taken
+
+    def steps():
+        task = loop.create_task(read())
+        turns(loop, 1)
+        for data in (b"ab", b"\ncde", b"fg", bytes(2000), b"-", b"-xyz"):
+            reader.feed_data(data)
+            turns(loop, 1)
+        task.cancel()
+        turns(loop, 1)
+
+    yield steps
 
 
 class BufferedRecorder(asyncio.BufferedProtocol, Recorder):

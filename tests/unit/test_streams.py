@@ -6,13 +6,18 @@ That the events come in asyncio's order is the affair of tests/differential; CPy
 import asyncio
 import gc
 import inspect
+import os
+import platform
 import socket
+import subprocess
+import sys
 import tracemalloc
 import warnings
 import weakref
 from unittest import mock
 
 import pytest
+from same_output import ROOT
 
 from . import support
 from .support import PY313
@@ -774,6 +779,38 @@ def test_connection_reset(impl, loop):
         theirs.close()
 
     loop.run_until_complete(main())
+
+
+# What a server that passes large messages on does to the heap, after its loop has received something.
+LARGE_MESSAGES = """
+import asyncio, asyncio_c, resource, socket
+async def main():
+    ours, theirs = socket.socketpair()
+    theirs.send(b"x")
+    reader, writer = await asyncio.open_connection(sock=ours)
+    await reader.read(1)
+    writer.close()
+    theirs.close()
+loop = asyncio_c.new_event_loop()
+loop.run_until_complete(main())
+faults = []
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    messages = [bytes(100_000) for _ in range(10)]
+    del messages
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sum(faults[10:]))
+"""
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="about the malloc() of glibc")
+@pytest.mark.parametrize("threshold", [None, "131072"])
+def test_large_messages_do_not_fault_their_pages_anew(threshold):
+    """10 messages of 100 kB are 240 pages. What the user has set is left alone."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "LD_"))}
+    env |= {"MALLOC_TRIM_THRESHOLD_": threshold} if threshold else {}
+    output = subprocess.check_output([sys.executable, "-c", LARGE_MESSAGES], env=env, cwd=ROOT)
+    assert (int(output) < 240) is (threshold is None)
 
 
 def test_garbage_cycles(impl, loop):
