@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import socket
 import threading
 from typing import Any
 
-from .registry import LIFECYCLE, MEMORY, NATIVE, OTHER, operation
+from .registry import GROWTH, LIFECYCLE, MEMORY, NATIVE, OTHER, operation
 from .targets import Target
 
 FAR = 3600.0  # seconds; a deadline that never comes
@@ -421,3 +423,61 @@ async def sleeping_tasks(n: int) -> tuple[int, int]:
     grown = resident_bytes() - before
     sleeping = min(started, sum(not task.done() for task in tasks), len(asyncio.all_tasks()) - 1)
     return grown, sleeping
+
+
+# ---- Growth: a few and many, of which the time for each is to be compared ----
+
+
+async def write_behind(pieces: int, n: int) -> tuple[bool, int]:
+    loop = asyncio.get_running_loop()
+    kept = 0
+    for _ in range(n):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+            transport.write(bytes(100_000))  # more than the socket takes
+            before = transport.get_write_buffer_size()
+            for _ in range(pieces):
+                transport.write(b"x")
+            kept = transport.get_write_buffer_size() - before
+            transport.abort()
+            await asyncio.sleep(0)
+    return before > 0, kept
+
+
+@operation("write() behind up to 500 others", GROWTH, per=500, expect=lambda n: (True, 500))
+async def write_behind_500(n: int) -> tuple[bool, int]:
+    """Write a byte to a socket that takes no more, 500 times; reported per write."""
+    return await write_behind(500, n)
+
+
+@operation("write() behind up to 16,000 others", GROWTH, per=16_000, expect=lambda n: (True, 16_000))
+async def write_behind_16000(n: int) -> tuple[bool, int]:
+    """The same 16,000 times."""
+    return await write_behind(16_000, n)
+
+
+async def cancel_among(count: int, n: int) -> tuple[int, list[int]]:
+    loop = asyncio.get_running_loop()
+    chance = random.Random(1)
+    ran: list[int] = []
+    for _ in range(n):
+        handles = [loop.call_later(FAR + chance.random(), ran.append, i) for i in range(count)]
+        chance.shuffle(handles)
+        for handle in handles:
+            handle.cancel()
+        await asyncio.sleep(0)  # gives the loop the occasion to drop what was cancelled
+    return sum(handle.cancelled() for handle in handles), ran
+
+
+@operation("cancel among 500 timers", GROWTH, per=500, expect=lambda n: (500, []))
+async def cancel_among_500(n: int) -> tuple[int, list[int]]:
+    """Set 500 timers, and cancel them in random order; reported per timer."""
+    return await cancel_among(500, n)
+
+
+@operation("cancel among 20,000 timers", GROWTH, per=20_000, expect=lambda n: (20_000, []))
+async def cancel_among_20000(n: int) -> tuple[int, list[int]]:
+    """The same with 20,000."""
+    return await cancel_among(20_000, n)

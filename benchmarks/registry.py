@@ -17,12 +17,14 @@ NATIVE = "native"
 OTHER = "other"
 LIFECYCLE = "lifecycle"
 MEMORY = "memory"
+GROWTH = "growth"
 
 GROUP_TITLES = {
     NATIVE: "tasks, callbacks, timers: native in asyncio_c",
     OTHER: "asyncio's own Python code on top of them",
     LIFECYCLE: "life cycle of a loop",
     MEMORY: "memory",
+    GROWTH: "what must not cost more where there is more of it",
 }
 
 

@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import Any
 
-from .registry import GROUP_TITLES, LIFECYCLE, MEMORY, NATIVE, OTHER
+from .registry import GROUP_TITLES, GROWTH, LIFECYCLE, MEMORY, NATIVE, OTHER
 
 OURS = ("patched", "loop-only")
 
@@ -17,12 +17,14 @@ EACH = {
         OTHER: ("uvloop", 1.0),
         LIFECYCLE: ("asyncio", 1.0),
         MEMORY: ("asyncio", 1 / 0.7),
+        GROWTH: ("asyncio", 1.0),
     },
     "loop-only": {
         NATIVE: ("uvloop", 1.0),
         OTHER: ("uvloop", 1.0),
         LIFECYCLE: ("asyncio", 1.0),
         MEMORY: ("asyncio", 1 / 0.7),
+        GROWTH: ("asyncio", 1.0),
     },
 }
 
@@ -123,6 +125,23 @@ def failures(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def growth_lines(result: dict[str, Any]) -> list[str]:
+    """Return what many cost each, as a multiple of what few do: of each two operations of that group that follow each other."""
+    entries = [
+        entry["targets"] | {"": entry["title"]} for entry in result["operations"] if entry["group"] == GROWTH
+    ]
+    lines = []
+    for few, many in zip(entries[::2], entries[1::2]):
+        both = [
+            name
+            for name in usable_targets(result)
+            if "median" in few.get(name, {}) and "median" in many.get(name, {})
+        ]
+        cells = [f"{name} {many[name]['median'] / few[name]['median']:.2f}x" for name in both]
+        lines.append(f"{many['']}, each to each of {few['']}: {', '.join(cells)}")
+    return lines
+
+
 def usable_targets(result: dict[str, Any]) -> list[str]:
     return [name for name, about in result["targets"].items() if "error" not in about]
 
@@ -174,7 +193,7 @@ def table(result: dict[str, Any]) -> str:
             if any(value for value, _ in means):
                 cells = [f"{value:.2f}x" if value else "-" for value, _ in means]
                 rows.append(["  " + title, *[""] * len(targets), *cells, *[""] * len(ours)])
-    lines = [*about_lines(result), "", *aligned(rows), "", *judgement(result)]
+    lines = [*about_lines(result), "", *aligned(rows), "", *growth_lines(result), *judgement(result)]
     return "\n".join(lines)
 
 
