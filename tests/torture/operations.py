@@ -15,9 +15,30 @@ import sys
 import tempfile
 
 from .harness import LostWakeUpError
-from .programs import accept_and_connect, exchange_datagrams, listener_and_client, udp_pair
+from .programs import (
+    ENGINES,
+    accept_and_connect,
+    connect_tls,
+    exchange_datagrams,
+    listener_and_client,
+    tls_contexts,
+    tls_pair,
+    udp_pair,
+)
 
 OPERATIONS = {}
+
+
+def for_each_engine(function):
+    """Register an operation of `(impl, loop, engine)` once for each of our ways to do TLS."""
+    for engine in ENGINES:
+
+        def one(impl, loop, engine=engine):
+            return function(impl, loop, engine)
+
+        one.__name__ = f"{function.__name__}_{engine}"
+        operation(one)
+    return function
 
 
 def operation(function=None, *, may_leak=None):
@@ -1187,3 +1208,94 @@ def task_methods(impl, loop):
     task.cancel()
     turns(loop, 3)
     assert task.cancelled()
+
+
+# ---- TLS ----
+
+
+def check_tls(loop, protocol, other, sent):
+    """All has come that was sent, or the connection is lost and it is the beginning of that."""
+    turns(loop, 30)
+    lost = protocol.losses or other.losses or protocol.transport.is_closing() or other.transport.is_closing()
+    assert protocol.received == sent if not lost else sent.startswith(protocol.received)
+
+
+@for_each_engine
+def tls_echo(impl, loop, engine):
+    with tls_pair(loop, engine) as (client, server):
+        yield
+        client.transport.write(b"head")
+        client.transport.write(b"body")
+        turns(loop, 3)
+        server.transport.write(b"answer")
+        turns(loop, 3)
+        yield
+        check_tls(loop, server, client, b"headbody")
+        check_tls(loop, client, server, b"answer")
+
+
+@for_each_engine
+def tls_much(impl, loop, engine):
+    """More than a socket takes, and than the transport below wants."""
+    data = os.urandom(1_500_000)
+    with tls_pair(loop, engine) as (client, server):
+        yield
+        for at in range(0, len(data), 300_000):
+            client.transport.write(data[at : at + 300_000])
+        client.transport.get_write_buffer_size()
+        turns(loop, 20)
+        yield
+        check_tls(loop, server, client, data)
+
+
+@for_each_engine
+def tls_paused(impl, loop, engine):
+    data = os.urandom(400_000)
+    with tls_pair(loop, engine) as (client, server):
+        server.transport.pause_reading()
+        yield
+        client.transport.write(data)
+        turns(loop, 10)
+        server.transport.resume_reading()
+        turns(loop, 10)
+        yield
+        server.transport.pause_reading()
+        server.transport.resume_reading()
+        check_tls(loop, server, client, data)
+
+
+@for_each_engine
+def tls_close(impl, loop, engine):
+    with tls_pair(loop, engine, strict=False) as (client, server):
+        yield
+        client.transport.write(b"last")
+        client.transport.close()
+        turns(loop, 10)
+        yield
+        check_tls(loop, server, client, b"last")
+
+
+@for_each_engine
+def tls_handshake(impl, loop, engine):
+    loop._tls_engine = engine
+    tls_contexts()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        yield lambda: drive(loop, connect_tls(loop, ours, theirs), strict=False)
+        abort_all(loop)
+
+
+@for_each_engine
+def start_tls(impl, loop, engine):
+    """From plain text to TLS, over a connection that lives."""
+    loop._tls_engine = engine
+    of_server, of_client = tls_contexts()
+    with connected(loop) as (transport, protocol, theirs):
+        yield lambda: drive(
+            loop,
+            asyncio.wait_for(loop.start_tls(transport, protocol, of_server, server_side=True), 0.001),
+            strict=False,
+        )
+        abort_all(loop)

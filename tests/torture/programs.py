@@ -1,7 +1,14 @@
 """What both is tortured and meets failing system calls: sockets, and coroutines that use them and know what has to come of it."""
 
+import asyncio
 import contextlib
+import functools
+import pathlib
 import socket
+import ssl
+
+PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
+ENGINES = ("object", "openssl")
 
 
 @contextlib.contextmanager
@@ -39,3 +46,67 @@ async def accept_and_connect(loop, listener, client):
     accepting = loop.create_task(loop.sock_accept(listener))
     await loop.sock_connect(client, listener.getsockname())
     (await accepting)[0].close()
+
+
+class Recorder(asyncio.Protocol):
+    """Knows what has come, and counts the ends."""
+
+    transport = None
+
+    def __init__(self):
+        self.received = bytearray()
+        self.losses = 0
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.received += data
+
+    def connection_lost(self, exc):
+        self.losses += 1
+
+
+@functools.cache
+def tls_contexts():
+    """Contexts of a server and of a client, of which one knows the other."""
+    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    of_server.load_cert_chain(PEM)
+    return of_server, ssl.create_default_context(cafile=PEM)
+
+
+async def connect_tls(loop, ours, theirs):
+    """TLS between two connected sockets. Returns the protocols of the client and the server."""
+    of_server, of_client = tls_contexts()
+    serving = loop.create_task(loop.connect_accepted_socket(Recorder, theirs, ssl=of_server))
+    try:
+        _, client = await loop.create_connection(
+            Recorder, sock=ours, ssl=of_client, server_hostname="localhost"
+        )
+        return client, (await serving)[1]
+    finally:
+        serving.cancel()
+
+
+@contextlib.contextmanager
+def tls_pair(loop, engine, strict=True):
+    """A connection between two TLS transports of `loop`, by one of our engines: the protocols of its ends.
+
+    Each of them is told of its end once; with `strict` false the code that does that, which is asyncio's, may lack memory.
+    """
+    loop._tls_engine = engine
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        ends = loop.run_until_complete(connect_tls(loop, ours, theirs))
+        try:
+            yield ends
+        finally:
+            for protocol in ends:
+                protocol.transport.abort()
+            for _ in range(10):
+                loop.stop()
+                loop.run_forever()
+            losses = [protocol.losses for protocol in ends]
+            assert losses == [1, 1] if strict else max(losses) <= 1
