@@ -16,7 +16,14 @@ import sys
 import tempfile
 
 from tests.torture.harness import LostWakeUpError
-from tests.torture.programs import accept_and_connect, exchange_datagrams, listener_and_client, udp_pair
+from tests.torture.programs import (
+    ENGINES,
+    accept_and_connect,
+    exchange_datagrams,
+    listener_and_client,
+    tls_pair,
+    udp_pair,
+)
 
 OPERATIONS = {}
 PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
@@ -510,7 +517,24 @@ def streams(impl, loop):
     turns(loop, 5)
 
 
-@operation()
+def for_each_engine(*never):
+    """Register an operation of `(impl, loop, engine)` once for each way to do TLS."""
+
+    def register(function):
+        for engine in ("asyncio", *ENGINES):
+
+            def one(impl, loop, engine=engine):
+                loop._tls_engine = engine
+                return function(impl, loop)
+
+            one.__name__ = f"{function.__name__}_{engine}"
+            operation(*never)(one)
+        return function
+
+    return register
+
+
+@for_each_engine()
 def tls(impl, loop):
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(PEM)
@@ -545,6 +569,24 @@ def tls(impl, loop):
         for transport in list(loop._transports.values()):
             transport.abort()
         turns(loop, 5)
+
+
+@for_each_engine()
+def tls_much(impl, loop):
+    """What arrives is the beginning of what was written, and all of it where the connection lives."""
+    data = os.urandom(700_000)
+    with tls_pair(loop, loop._tls_engine, strict=False) as (client, server):
+
+        async def main():
+            for at in range(0, len(data), 100_000):
+                client.transport.write(data[at : at + 100_000])
+            while len(server.received) < len(data) and not server.losses:
+                await impl.sleep(0)
+
+        yield lambda: drive(loop, main())
+        turns(loop, 20)
+        lost = client.losses or server.losses or client.transport.is_closing()
+        assert data.startswith(server.received) if lost else server.received == data
 
 
 @operation()
