@@ -23,6 +23,7 @@ from . import (  # noqa: F401
     in_queues,
     in_tasks,
     in_the_middle,
+    over_tls,
     with_numbers,
 )
 from .table import CASES
