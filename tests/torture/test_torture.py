@@ -9,6 +9,7 @@ OPERATIONS = (
     "removal_keeps_the_waiters",
     "sleep",
     "watched_process",
+    "tls_echo_openssl",
 )
 
 
