@@ -26,6 +26,7 @@ def pytest_configure(config):
         "markers",
         "whole_calls: it says how much a system call moves or when, which the stress build leaves alone here",
     )
+    config.addinivalue_line("markers", "over_tls: it runs on each engine of TLS")
 
 
 @pytest.fixture(autouse=True)

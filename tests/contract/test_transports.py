@@ -62,6 +62,15 @@ def nothing_reported(loop):
     assert reports == []
 
 
+@pytest.fixture(params=("asyncio", "object", "openssl"))
+def over_tls(request, loop):
+    """What encrypts on our loop; on asyncio's there is one."""
+    if hasattr(loop, "_tls_engine"):
+        loop._tls_engine = request.param
+    elif request.param != "asyncio":
+        pytest.skip("of our loop")
+
+
 def test_types(loop, pair):
     """aiohttp's connector and tests ask for asyncio.Transport; sendfile() for _FlowControlMixin."""
 
@@ -342,7 +351,7 @@ def test_server(loop):
     loop.run_until_complete(main())
 
 
-def test_tls_transport(loop):
+def test_tls_transport(loop, over_tls):
     """aiosmtpd knows STARTTLS by isinstance(transport, _SSLProtocolTransport); ssl_object is what ssl made."""
 
     async def main():
@@ -373,7 +382,7 @@ def test_tls_transport(loop):
     loop.run_until_complete(main())
 
 
-def test_eof_over_tls(loop):
+def test_eof_over_tls(loop, over_tls):
     """TLS has no half-close: what eof_received() returns is ignored, and asyncio says so."""
 
     class StaysOpen(Recorder):
@@ -402,7 +411,7 @@ def test_eof_over_tls(loop):
     assert [message for _, message, _ in logs] == [text]
 
 
-def test_starttls_of_mail_servers(loop):
+def test_starttls_of_mail_servers(loop, over_tls):
     """aiosmtpd, by hand: a protocol with streams is given to start_tls(), and then its new transport is put in place."""
 
     async def serve(reader, writer):

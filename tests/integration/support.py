@@ -30,6 +30,8 @@ MODES = {
     "loop_only": (("-m", "asyncio_c", "--loop-only"), "asyncio_c", "asyncio"),
     "patched": (("-m", "asyncio_c"), "asyncio_c", "asyncio_c"),
 }
+# The same for what encrypts, beside the default.
+TLS_MODES = {f"loop_only-{engine}": engine for engine in ("asyncio", "object", "openssl")}
 
 
 def needs(*packages):
@@ -74,9 +76,10 @@ def run_program(name, mode, *arguments):
 
     Returns its standard output.
     """
-    options, loop, task = MODES[mode]
+    options, loop, task = MODES[mode.partition("-")[0]]
+    more = {"ASYNCIO_C_TLS": TLS_MODES[mode]} if mode in TLS_MODES else {}
     command = [sys.executable, "-W", "always::ResourceWarning", *options, PROGRAMS / f"{name}.py", *arguments]
-    with Process(command, env=environment(EXPECTED_LOOP=loop, EXPECTED_TASK=task)) as process:
+    with Process(command, env=environment(EXPECTED_LOOP=loop, EXPECTED_TASK=task, **more)) as process:
         status, output = process.finish()
         assert (status, process.errors()) == (0, ""), process.report()
     return output

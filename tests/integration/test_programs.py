@@ -15,6 +15,11 @@ def mode(request):
     return request.param
 
 
+@pytest.fixture(params=(*support.MODES, *support.TLS_MODES))
+def tls_mode(request):
+    return request.param
+
+
 def check(name, mode, *arguments):
     assert support.run_program(name, mode, *arguments) == "passed\n"
 
@@ -29,13 +34,13 @@ def test_starlette_on_uvicorn(mode):
 
 
 @support.needs("aiohttp", "trustme")
-def test_aiohttp_with_tls(mode):
-    check("aiohttp_tls", mode)
+def test_aiohttp_with_tls(tls_mode):
+    check("aiohttp_tls", tls_mode)
 
 
 @support.needs("websockets", "trustme")
-def test_websockets_both_ways(mode):
-    check("websockets_both_ways", mode)
+def test_websockets_both_ways(tls_mode):
+    check("websockets_both_ways", tls_mode)
 
 
 @support.needs("redis")
@@ -44,8 +49,8 @@ def test_redis(mode, redis_server):
 
 
 @support.needs("asyncpg", "trustme")
-def test_postgres(mode, postgres_server):
-    check("postgres_client", mode, *map(str, postgres_server))
+def test_postgres(tls_mode, postgres_server):
+    check("postgres_client", tls_mode, *map(str, postgres_server))
 
 
 @support.needs("pytest_socket")
@@ -64,8 +69,8 @@ def test_tornado(mode):
 
 
 @support.needs("anyio", "trustme")
-def test_anyio(mode):
-    check("anyio_tools", mode)
+def test_anyio(tls_mode):
+    check("anyio_tools", tls_mode)
 
 
 @support.needs("looptime", "aiotools")

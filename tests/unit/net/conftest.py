@@ -6,7 +6,8 @@ A test is a coroutine function and runs on the fixture `loop`, or a plain functi
     epoll     our loop
     poll      our loop on poll(2)
 
-and, in a module that says OVER_TLS, on each of our ways to do TLS (ASYNCIO_C_TLS): epoll-asyncio, epoll-object, epoll-openssl.
+and, in a module that says OVER_TLS or marked over_tls, on each of our ways to do TLS (ASYNCIO_C_TLS): epoll-asyncio,
+epoll-object, epoll-openssl.
 
 Whatever the loop reports to its exception handler, or logs as a warning, has to be taken from `reports` and `logged` by the
 test that expects it. Warnings are errors.
@@ -54,7 +55,8 @@ def pytest_pyfunc_call(pyfuncitem):
 def pytest_generate_tests(metafunc):
     chosen = any(mark.args[0] == "impl" for mark in metafunc.definition.iter_markers("parametrize"))
     if "impl" in metafunc.fixturenames and not chosen:
-        over_tls = getattr(metafunc.module, "OVER_TLS", False)
+        marked = any(metafunc.definition.iter_markers("over_tls"))
+        over_tls = marked or getattr(metafunc.module, "OVER_TLS", False)
         metafunc.parametrize("impl", TLS_IMPLEMENTATIONS if over_tls else IMPLEMENTATIONS, indirect=True)
 
 

@@ -169,6 +169,7 @@ async def test_other_errors_are_reported_as_of_a_callback(loop, stack, reports):
 # ---- Factories that do harm ----
 
 
+@pytest.mark.over_tls
 @pytest.mark.whole_calls
 async def test_task_factory_that_closes_the_listener(loop, stack, reports):
     """The listener's number is another listener's then, of whose connections none is taken."""

@@ -348,6 +348,7 @@ async def test_transport_that_ends_while_sendfile_runs(loop, impl, connect_small
         assert await second.lost() is None
 
 
+@pytest.mark.over_tls
 async def test_sendfile_over_tls(loop, file):
     """There is only the fallback."""
     pem = peers.certificate()

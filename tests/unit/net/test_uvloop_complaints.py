@@ -253,6 +253,7 @@ def shake_hands(tls, incoming, outgoing, peer):
             incoming.write(peer.recv(1 << 16))
 
 
+@pytest.mark.over_tls
 @pytest.mark.parametrize("server_side", [True, False], ids=["server", "client"])
 async def test_no_bytes_are_lost_at_start_tls(connect, loop, server_side):
     """The other end's last handshake message and its first data come in one packet."""
