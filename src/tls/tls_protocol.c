@@ -391,6 +391,10 @@ refuse_write(TLSProtocol *self)
 static int
 append_data(TLSProtocol *self, PyObject *data)
 {
+    if (!PyObject_CheckBuffer(data)) {
+        PyErr_Format(PyExc_TypeError, "a bytes-like object is required, not '%.100s'", Py_TYPE(data)->tp_name);
+        return -1;
+    }
     return chunks_append_steal(&self->backlog, chunk_new(data));
 }
 
@@ -553,7 +557,8 @@ get_view(TLSProtocol *self, Py_buffer *view)
     PyObject *buffer = size ? PyObject_CallOneArg(get_buffer, size) : NULL;
     Py_DECREF(get_buffer);
     Py_XDECREF(size);
-    if (buffer == NULL) {
+    if (buffer == NULL || PyObject_Size(buffer) < 0) {
+        Py_XDECREF(buffer);
         return -1;
     }
     int result = PyObject_GetBuffer(buffer, view, PyBUF_WRITABLE);

@@ -1,0 +1,1487 @@
+"""TLS as asyncio does it: each scenario is run on asyncio's loop and on ours, and leaves the same trace on both.
+
+A trace has what the protocol is told, in its order and with its arguments; what the peer hears; the texts of exceptions; what
+the loop reports to its exception handler, with the keys of the context; and what asyncio logs. The peer is TLS by
+hand, in the same thread, over a socket whose other end is ours, so that nothing depends on time.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import re
+import socket
+import ssl
+import sys
+import warnings
+import weakref
+
+import pytest
+
+from .. import support
+from . import peers
+
+OURS = ("epoll-asyncio", "epoll-object", "epoll-openssl")
+SCENARIOS = {}
+# What a step of one side needs of turns until all of its consequences have come about.
+TURNS = 12
+
+
+@pytest.fixture
+def loop():
+    """Each run has its own."""
+
+
+def scenario(function):
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+def text_of(exc):
+    """The type and the text of an exception, of which nothing else remains."""
+    return None if exc is None else f"{type(exc).__name__}: {exc}"
+
+
+class Trace:
+    """What happens in a scenario, as a list of lines, and what scenarios are made of."""
+
+    def __init__(self, loop):
+        self.loop = loop
+        self.lines = []
+        self.stack = contextlib.ExitStack()
+        self.transports = []
+
+    def note(self, *words):
+        """Add a line, in which numbers that the kernel gives and the class of the socket's transport are hidden."""
+        line = " ".join(map(str, words)).replace("_SelectorSocketTransport", "StreamTransport")
+        line = re.sub(r"fd=\d+", "fd=N", line)
+        self.lines.append(re.sub(r"\('127.0.0.1', \d+\)", "(address)", line))
+
+    @contextlib.contextmanager
+    def noted(self, what):
+        """Note the exception that ends the block."""
+        try:
+            yield
+        except Exception as exc:
+            self.note(what, "raises", text_of(exc))
+        else:
+            self.note(what, "is done")
+
+    def report(self, loop, context):
+        keys = " ".join(sorted(context.keys() - {"message", "exception"}))
+        self.note("reported:", context["message"], "|", text_of(context.get("exception")), "|", keys)
+
+    async def settle(self):
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+    def sockets(self, family="tcp"):
+        ours, theirs = peers.socket_pair(family)
+        theirs.setblocking(False)
+        self.stack.enter_context(theirs)
+        return ours, theirs
+
+    async def connect(self, protocol=None, *, server_side=True, of_server=None, of_client=None, **keywords):
+        """Open a connection whose end `protocol` is told of, and return it with its transport and the other end."""
+        await self.end()
+        other, opening = self.begin(
+            protocol, server_side=server_side, of_server=of_server, of_client=of_client, **keywords
+        )
+        await other.handshake()
+        transport, protocol = await opening
+        self.transports.append(transport)
+        await self.settle()
+        return transport, protocol, other
+
+    async def end(self):
+        """Break off what connect() has opened, lest it is in the way of what comes."""
+        while self.transports:
+            self.transports.pop().abort()
+        await self.settle()
+
+    def begin(
+        self,
+        protocol=None,
+        *,
+        server_side=True,
+        of_server=None,
+        of_client=None,
+        family="tcp",
+        name="localhost",
+        **keywords,
+    ):
+        """The same with the handshake yet to be made."""
+        ours, theirs = self.sockets(family)
+        protocol = protocol or Told(self)
+        of_server, of_client = of_server or server_context(), of_client or client_context()
+        other = Other(self, theirs, of_client if server_side else of_server, not server_side)
+        if server_side:
+            opening = self.loop.connect_accepted_socket(lambda: protocol, ours, ssl=of_server, **keywords)
+        else:
+            opening = self.loop.create_connection(
+                lambda: protocol, sock=ours, ssl=of_client, server_hostname=name, **keywords
+            )
+        return other, asyncio.ensure_future(opening)
+
+    async def opened(self, opening, what="opening"):
+        """Note what becomes of what begin() has begun."""
+        with self.noted(what):
+            await opening
+        await self.settle()
+
+
+class Other:
+    """The other end of a connection."""
+
+    def __init__(self, trace, sock, context, server_side):
+        self.trace = trace
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(
+            self.incoming,
+            self.outgoing,
+            server_side=server_side,
+            server_hostname=None if server_side else "localhost",
+        )
+
+    def flush(self):
+        data = self.outgoing.read()
+        if data:
+            self.sock.sendall(data)
+
+    def pull(self):
+        """Take what has come; returns whether the connection has ended, which the session is told as well."""
+        with contextlib.suppress(BlockingIOError):
+            while data := self.sock.recv(1 << 18):
+                self.incoming.write(data)
+            self.incoming.write_eof()
+            return True
+        return False
+
+    async def attempt(self, function, *args):
+        while True:
+            self.pull()
+            try:
+                result = function(*args)
+            except ssl.SSLWantReadError:
+                self.flush()
+                await self.trace.settle()
+            else:
+                self.flush()
+                await self.trace.settle()
+                return result
+
+    async def handshake(self):
+        await self.attempt(self.tls.do_handshake)
+
+    def seal(self, data):
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    async def say(self, data):
+        self.sock.sendall(self.seal(data))
+        await self.trace.settle()
+
+    async def send(self, data):
+        self.sock.sendall(data)
+        await self.trace.settle()
+
+    def goodbye(self):
+        with contextlib.suppress(ssl.SSLError):  # it waits for an answer, or is broken
+            self.tls.unwrap()
+        return self.outgoing.read()
+
+    async def hang_up(self, how=socket.SHUT_WR):
+        self.sock.shutdown(how)
+        await self.trace.settle()
+
+    async def reset(self):
+        peers.reset_on_close(self.sock)
+        self.sock.close()
+        await self.trace.settle()
+
+    async def hear(self):
+        """Note what has been said by now."""
+        await self.trace.settle()
+        heard = bytearray()
+        try:
+            ended = self.pull()
+        except OSError as exc:
+            self.trace.note("the peer has", text_of(exc))
+            return
+        end = "and the end of the connection" if ended else ""
+        try:
+            while data := self.tls.read(1 << 16):
+                heard += data
+            end = "and goodbye " + end
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as exc:
+            end = f"and {text_of(exc)} {end}"
+        said = bytes(heard) if len(heard) < 100 else peers.digest(heard)
+        self.trace.note("the peer hears", said, end)
+
+
+class _Telling:
+    """Notes what it is told, and then does what the scenario says: `actions` as peers.Recorder has them."""
+
+    def __init__(self, trace, name="", **actions):
+        self.trace = trace
+        self.name = name
+        self.actions = actions
+        self.transport = None
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def told(self, what, *args):
+        self.trace.note(self.name + what, *[text_of(a) if isinstance(a, Exception) else a for a in args])
+
+    def act(self, what, *args):
+        return self.actions[what](self, *args) if what in self.actions else None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.told("made", transport.is_closing(), transport.get_extra_info("cipher") is not None)
+        self.act("made", transport)
+
+    def connection_lost(self, exc):
+        self.told("lost", exc)
+        self.lost.set_result(None)
+        self.act("lost", exc)
+
+    def eof_received(self):
+        self.told("eof")
+        return self.act("eof")
+
+    def pause_writing(self):
+        self.told("pause")
+        self.act("pause")
+
+    def resume_writing(self):
+        self.told("resume")
+        self.act("resume")
+
+
+class Told(_Telling, asyncio.Protocol):
+    def data_received(self, data):
+        self.told("data", type(data).__name__, data if len(data) < 100 else len(data))
+        self.act("data", data)
+
+
+class ToldBuffered(_Telling, asyncio.BufferedProtocol):
+    def __init__(self, trace, name="", size=8, **actions):
+        super().__init__(trace, name, **actions)
+        self.buffer = memoryview(
+            bytearray(size)
+        )  # of a bytearray asyncio fills a copy, from the second record on
+
+    def get_buffer(self, sizehint):
+        if "get_buffer" in self.actions:
+            return self.act("get_buffer", sizehint)
+        return self.buffer
+
+    def buffer_updated(self, nbytes):
+        self.told("updated", nbytes, bytes(self.buffer[:nbytes]))
+        self.act("updated", nbytes)
+
+
+def server_context(**attributes):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(peers.certificate())
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    return context
+
+
+def client_context(**attributes):
+    context = ssl.create_default_context(cafile=peers.certificate())
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    return context
+
+
+def fail(*args):
+    raise ZeroDivisionError("the protocol's")
+
+
+def run(new_event_loop, function):
+    """Return the trace of a scenario on a fresh loop."""
+    loop = new_event_loop()
+    trace = Trace(loop)
+    loop.set_exception_handler(trace.report)
+    logger = logging.getLogger("asyncio")
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: trace.note("logged:", record.levelname, record.getMessage())
+    logger.addHandler(handler)
+
+    async def guarded():
+        async with asyncio.timeout(peers.GUARD_SECONDS):
+            with trace.stack:
+                await function(trace)
+                await trace.end()
+            await trace.settle()
+
+    try:
+        with support.closing(loop), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            loop.run_until_complete(guarded())
+            support.run_until_idle(loop)
+            support.collect()
+        for warning in caught:
+            trace.note("warned:", warning.category.__name__, warning.message)
+    finally:
+        logger.removeHandler(handler)
+    return trace.lines
+
+
+# ---- The beginning ----
+
+
+@scenario
+async def both_sides(t):
+    for server_side in (True, False):
+        for family in ("tcp", "unix"):
+            transport, protocol, other = await t.connect(server_side=server_side, family=family)
+            transport.write(b"question")
+            await other.hear()
+            await other.say(b"answer")
+            transport.close()
+            await other.hear()
+            await other.send(other.goodbye())
+            await other.hear()
+
+
+@scenario
+async def names(t):
+    for name in (None, "", "localhost", "127.0.0.1", "other.invalid", "x" * 300, "a\0b", "ä.invalid"):
+        t.note("name", repr(name))
+        with t.noted("connecting"):
+            other, opening = t.begin(server_side=False, name=name)
+            await t.settle()
+            with contextlib.suppress(ssl.SSLError):
+                if not opening.done():
+                    await other.handshake()
+            other.flush()
+            await t.settle()
+            other.sock.close()
+            transport, protocol = await opening
+            transport.abort()
+        await t.settle()
+    support.collect()
+
+
+@scenario
+async def certificate_of_nobody(t):
+    other, opening = t.begin(server_side=False, of_client=ssl.create_default_context())
+    with t.noted("the peer's handshake"):
+        await other.handshake()
+        other.pull()
+        other.tls.read(1)
+    await t.opened(opening)
+
+
+@scenario
+async def certificate_that_the_client_refuses(t):
+    other, opening = t.begin(of_client=ssl.create_default_context())
+    with t.noted("the peer's handshake"):
+        await other.handshake()
+    other.flush()
+    await t.opened(opening)
+    await other.hear()
+
+
+@scenario
+async def certificate_that_is_asked_for(t):
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        for has in (True, False):
+            t.note(version.name, has)
+            of_server = server_context(verify_mode=ssl.CERT_REQUIRED, maximum_version=version)
+            of_server.load_verify_locations(peers.certificate())
+            of_client = client_context()
+            if has:
+                of_client.load_cert_chain(peers.certificate())
+            other, opening = t.begin(of_server=of_server, of_client=of_client)
+            with t.noted("the peer's handshake"):
+                await other.handshake()
+                await other.hear()
+            await t.opened(opening)
+            if not opening.exception():
+                transport, _ = opening.result()
+                t.note(transport.get_extra_info("peercert")["subject"])
+                transport.abort()
+
+
+@scenario
+async def no_common_version(t):
+    old, new = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    for server_side in (True, False):
+        other, opening = t.begin(
+            server_side=server_side,
+            of_server=server_context(minimum_version=new),
+            of_client=client_context(maximum_version=old),
+        )
+        with t.noted("the peer's handshake"):
+            with contextlib.suppress(ConnectionError):
+                await other.handshake()
+        with contextlib.suppress(ConnectionError):
+            other.flush()
+        await t.opened(opening)
+
+
+@scenario
+async def no_common_cipher(t):
+    of_server = server_context(maximum_version=ssl.TLSVersion.TLSv1_2)
+    of_server.set_ciphers("ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384")
+    of_client = client_context(maximum_version=ssl.TLSVersion.TLSv1_2)
+    of_client.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
+    for server_side in (True, False):
+        other, opening = t.begin(server_side=server_side, of_server=of_server, of_client=of_client)
+        with t.noted("the peer's handshake"):
+            await other.handshake()
+        other.flush()
+        await t.opened(opening)
+
+
+@scenario
+async def no_tls_at_all(t):
+    for data in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"220 smtp.invalid\r\n",
+        b"\0" * 100,
+        b"\x16\x03\x01\xff\xff" + b"x" * 100,
+    ):
+        for server_side in (True, False):
+            t.note(data[:10], server_side)
+            other, opening = t.begin(server_side=server_side)
+            await t.settle()
+            await other.send(data)
+            other.sock.shutdown(socket.SHUT_WR)
+            await t.opened(opening)
+            with contextlib.suppress(ConnectionError):
+                t.note("the peer is sent", server_side and other.sock.recv(100))
+
+
+@scenario
+async def alert_in_the_handshake(t):
+    for server_side in (True, False):
+        for number in (0, 10, 40, 42, 48, 70, 80, 90, 112):
+            other, opening = t.begin(server_side=server_side)
+            await t.settle()
+            await other.send(b"\x15\x03\x03\x00\x02" + bytes((2, number)))
+            await t.opened(opening, f"alert {number}")
+
+
+@scenario
+async def hang_up_in_the_handshake(t):
+    for server_side in (True, False):
+        for sent in (0, 1, 5, 20, 100):
+            other, opening = t.begin(server_side=server_side)
+            await t.settle()
+            other.pull()
+            with contextlib.suppress(ssl.SSLWantReadError):
+                other.tls.do_handshake()
+            await other.send(other.outgoing.read()[:sent])
+            await other.hang_up()
+            await t.opened(opening)
+
+
+@scenario
+async def reset_in_the_handshake(t):
+    for server_side in (True, False):
+        other, opening = t.begin(server_side=server_side)
+        await t.settle()
+        other.pull()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            other.tls.do_handshake()
+        await other.send(other.outgoing.read())
+        await other.reset()
+        await t.opened(opening)
+
+
+@scenario
+async def handshake_that_takes_too_long(t):
+    for server_side in (True, False):
+        other, opening = t.begin(server_side=server_side, ssl_handshake_timeout=0.01)
+        await t.opened(opening)
+        await other.hang_up()
+
+
+@scenario
+async def timeouts_that_are_none(t):
+    for name in ("ssl_handshake_timeout", "ssl_shutdown_timeout"):
+        for value in (0, -1, "x"):
+            other, opening = t.begin(**{name: value})
+            await t.opened(opening, f"{name} {value!r}")
+            support.collect()
+
+
+@scenario
+async def cancelled_in_the_handshake(t):
+    for server_side in (True, False):
+        other, opening = t.begin(server_side=server_side)
+        await t.settle()
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await opening
+            t.note("not cancelled")
+        await t.settle()
+        with contextlib.suppress(ConnectionError):
+            t.note("the end:", other.pull())
+
+
+@scenario
+async def exception_in_connection_made(t):
+    for server_side in (True, False):
+        other, opening = t.begin(Told(t, made=fail), server_side=server_side)
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await other.handshake()
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(0.05):
+                await t.opened(opening)
+        opening.cancel()
+        await t.settle()
+        with contextlib.suppress(ConnectionError):
+            await other.hear()
+        support.collect()
+
+
+@scenario
+async def closed_by_connection_made(t):
+    for how in ("close", "abort"):
+        other, opening = t.begin(Told(t, made=lambda self, transport, how=how: getattr(transport, how)()))
+        with t.noted("the peer's handshake"):
+            await other.handshake()
+        await t.opened(opening)
+        with t.noted("hearing"):
+            await other.hear()
+
+
+@scenario
+async def written_by_connection_made(t):
+    transport, protocol, other = await t.connect(
+        Told(t, made=lambda self, transport: (transport.write(b"1"), transport.writelines([b"2", b"3"])))
+    )
+    await other.hear()
+    transport.abort()
+
+
+@scenario
+async def paused_by_connection_made(t):
+    transport, protocol, other = await t.connect(
+        Told(t, made=lambda self, transport: transport.pause_reading())
+    )
+    await other.say(b"wait")
+    t.note(transport.is_reading())
+    transport.resume_reading()
+    t.note(transport.is_reading())
+    await t.settle()
+    transport.abort()
+
+
+@scenario
+async def data_with_the_end_of_the_handshake(t):
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        other, opening = t.begin(of_client=client_context(maximum_version=version))
+        while True:
+            try:
+                other.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                other.flush()
+                await t.settle()
+                other.pull()
+            else:
+                break
+        last = other.outgoing.read()
+        try:
+            await other.send(last + other.seal(b"first words") + other.goodbye())
+        except ssl.SSLError:
+            await other.send(last)
+        await t.opened(opening)
+
+
+# ---- The end ----
+
+
+@scenario
+async def closing(t):
+    for first in ("close", "abort"):
+        for second in ("close", "abort", None):
+            t.note(first, second)
+            transport, protocol, other = await t.connect()
+            transport.write(b"last")
+            getattr(transport, first)()
+            t.note(transport.is_closing())
+            if second:
+                with t.noted(second):
+                    getattr(transport, second)()
+            await other.hear()
+            with contextlib.suppress(ConnectionError):
+                await other.send(other.goodbye())
+            await other.hear()
+
+
+@scenario
+async def methods_after_the_end(t):
+    for how in ("close", "abort", "close close"):
+        t.note(how)
+        transport, protocol, other = await t.connect()
+        for method in how.split():
+            getattr(transport, method)()
+        for moment in ("at once", "later"):
+            for name, *args in METHODS:
+                with t.noted(f"{moment} {name}"):
+                    result = getattr(transport, name)(*args)
+                    t.note(
+                        result
+                        if isinstance(result, (bool, int, tuple, type(None)))
+                        else type(result).__name__
+                    )
+            with contextlib.suppress(ConnectionError):
+                await other.send(other.goodbye())
+            await other.hear()
+
+
+METHODS = [
+    ("is_closing",),
+    ("is_reading",),
+    ("pause_reading",),
+    ("resume_reading",),
+    ("write", b"late"),
+    ("write", b""),
+    ("writelines", [b"late"]),
+    ("get_write_buffer_size",),
+    ("get_write_buffer_limits",),
+    ("set_write_buffer_limits", 10),
+    ("get_read_buffer_size",),
+    ("get_read_buffer_limits",),
+    ("set_read_buffer_limits", 10),
+    ("can_write_eof",),
+    ("write_eof",),
+    ("get_extra_info", "cipher"),
+    ("get_extra_info", "peername"),
+    ("get_extra_info", "sslcontext"),
+    ("get_extra_info", "nothing", 1),
+    ("get_protocol",),
+    ("set_protocol", None),
+    ("close",),
+    ("abort",),
+]
+
+
+@scenario
+async def peer_says_goodbye(t):
+    for data in (b"", b"last words"):
+        for hangs_up in (False, True):
+            transport, protocol, other = await t.connect()
+            sealed = other.seal(data) if data else b""
+            other.sock.sendall(sealed + other.goodbye())
+            if hangs_up:
+                other.sock.shutdown(socket.SHUT_WR)
+            await t.settle()
+            await other.hear()
+            t.note(transport.is_closing())
+
+
+@scenario
+async def peer_hangs_up(t):
+    """Without a goodbye, after nothing, whole records, and a part of one."""
+    for part in (0, 1, 5, 10, -1, None):
+        for paused in (False, True):
+            t.note("part", part, paused)
+            transport, protocol, other = await t.connect()
+            if paused:
+                transport.pause_reading()
+            other.sock.sendall(other.seal(b"one") + other.seal(b"two")[:part])
+            other.sock.shutdown(socket.SHUT_WR)
+            await t.settle()
+            t.note(transport.is_closing())
+            transport.resume_reading()
+            await t.settle()
+            await other.hear()
+            transport.abort()
+            await t.settle()
+
+
+@scenario
+async def peer_says_goodbye_to_who_is_paused(t):
+    for hangs_up in (False, True):
+        transport, protocol, other = await t.connect()
+        transport.pause_reading()
+        other.sock.sendall(other.seal(b"one") + other.goodbye())
+        if hangs_up:
+            other.sock.shutdown(socket.SHUT_WR)
+        await t.settle()
+        transport.write(b"still here")
+        await other.hear()
+        transport.resume_reading()
+        await other.hear()
+        transport.abort()
+
+
+@scenario
+async def paused_who_closes(t):
+    transport, protocol, other = await t.connect()
+    transport.pause_reading()
+    await other.say(b"unread")
+    transport.close()
+    await other.hear()
+    await other.send(other.goodbye())
+    await other.hear()
+    transport.abort()
+
+
+@scenario
+async def peer_resets(t):
+    for server_side in (True, False):
+        for how in ("nothing", "pause_reading", "write"):
+            t.note(how)
+            transport, protocol, other = await t.connect(server_side=server_side)
+            if how == "pause_reading":
+                transport.pause_reading()
+            await other.reset()
+            if how == "write":
+                transport.write(b"late")
+            elif how == "pause_reading":
+                transport.resume_reading()
+            await t.settle()
+            t.note(transport.is_closing())
+            transport.abort()
+
+
+@scenario
+async def peer_resets_who_closes(t):
+    transport, protocol, other = await t.connect()
+    transport.close()
+    await t.settle()
+    await other.reset()
+    await protocol.lost
+
+
+@scenario
+async def shutdown_that_takes_too_long(t):
+    transport, protocol, other = await t.connect(ssl_shutdown_timeout=0.01)
+    transport.close()
+    await protocol.lost
+    await other.hear()
+
+
+@scenario
+async def data_after_close(t):
+    """What comes while the goodbye is awaited is for nobody."""
+    transport, protocol, other = await t.connect()
+    transport.close()
+    await t.settle()
+    await other.say(b"not heard")
+    await other.hear()
+
+
+@scenario
+async def data_after_goodbye(t):
+    transport, protocol, other = await t.connect()
+    sealed = other.seal(b"late")
+    await other.send(other.goodbye() + sealed)
+    await other.hear()
+
+
+@scenario
+async def writes_after_the_end(t):
+    transport, protocol, other = await t.connect()
+    transport.close()
+    for _ in range(8):
+        transport.write(b"late")
+    for _ in range(2):
+        transport.writelines([b"late", b"later"])
+    await other.hear()
+    await other.send(other.goodbye())
+    for _ in range(8):
+        transport.write(b"late")
+
+
+@scenario
+async def written_and_closed(t):
+    transport, protocol, other = await t.connect()
+    transport.write(b"1")
+    transport.writelines((b"2", bytearray(b"3"), memoryview(b"4")))
+    transport.close()
+    await other.hear()
+    await other.hang_up()
+    await other.hear()
+
+
+@scenario
+async def forgotten(t):
+    transport, protocol, other = await t.connect()
+    protocol.transport = None
+    ssl_protocol = weakref.ref(transport._ssl_protocol)
+    below = transport._ssl_protocol._transport
+    t.transports.clear()
+    del transport
+    below.abort()
+    await t.settle()
+    del below, protocol
+    await t.settle()
+    support.collect()
+    t.note("remains:", ssl_protocol())
+
+
+@scenario
+async def unclosed(t):
+    """The warning names asyncio's class, whoever made the transport."""
+    transport, protocol, other = await t.connect()
+    type(transport).__del__(transport)
+    t.note(transport.is_closing())
+    transport.abort()
+
+
+# ---- What protocols raise ----
+
+
+@scenario
+async def exceptions_of_the_protocol(t):
+    for action in ("data", "eof", "lost", "pause", "resume"):
+        t.note(action)
+        transport, protocol, other = await t.connect(Told(t, **{action: fail}))
+        transport.set_write_buffer_limits(100)
+        await other.say(b"data")
+        with t.noted("writing"):
+            transport.write(bytes(1000))
+        await other.hear()
+        with contextlib.suppress(ConnectionError):
+            await other.send(other.goodbye())
+        await other.hear()
+        support.collect()
+
+
+@scenario
+async def exceptions_of_the_buffered_protocol(t):
+    for actions in (
+        {"updated": fail},
+        {"get_buffer": fail},
+        {"get_buffer": lambda self, size: b"read only"},
+        {"get_buffer": lambda self, size: bytearray()},
+        {"get_buffer": lambda self, size: None},
+        {"get_buffer": lambda self, size: "text"},
+    ):
+        t.note(*actions)
+        transport, protocol, other = await t.connect(ToldBuffered(t, **actions))
+        with contextlib.suppress(ConnectionError):
+            await other.say(b"data")
+        await other.hear()
+        transport.abort()
+        await t.settle()
+        support.collect()
+
+
+@scenario
+async def eof_received_that_is_true(t):
+    transport, protocol, other = await t.connect(Told(t, eof=lambda self: True))
+    await other.send(other.goodbye())
+    await other.hear()
+
+
+@scenario
+async def acts_in_data_received(t):
+    for names in (
+        "close",
+        "abort",
+        "pause_reading",
+        "close close",
+        "pause_reading resume_reading",
+        "pause_reading close",
+    ):
+
+        def act(self, data, names=names):
+            for name in names.split():
+                getattr(self.transport, name)()
+            self.transport.write(b"x")
+
+        for buffered in (False, True):
+            t.note(names, buffered)
+            told = ToldBuffered(t, updated=act) if buffered else Told(t, data=act)
+            transport, protocol, other = await t.connect(told)
+            other.sock.sendall(other.seal(b"one") + other.seal(b"two"))
+            await t.settle()
+            await other.hear()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await other.say(b"three")
+            transport.abort()
+            await t.settle()
+
+
+@scenario
+async def another_protocol(t):
+    kinds = (Told, ToldBuffered)
+    for first in kinds:
+        for second in kinds:
+            following = second(t, "second ")
+
+            def switch(self, data, following=following):
+                self.transport.set_protocol(following)
+                following.transport = self.transport
+
+            transport, protocol, other = await t.connect(first(t, data=switch, updated=switch))
+            await other.say(b"one")
+            t.note(transport.get_protocol() is following)
+            await other.say(b"two")
+            other.sock.sendall(other.seal(b"three") + other.goodbye())
+            await t.settle()
+
+
+@scenario
+async def buffered(t):
+    for size in (1, 3, 8, 1000):
+        transport, protocol, other = await t.connect(ToldBuffered(t, size=size))
+        other.sock.sendall(other.seal(b"twelve bytes") + other.seal(b"and") + other.seal(b"more"))
+        await t.settle()
+        await other.send(other.goodbye())
+        await other.hear()
+        transport.abort()
+
+
+# ---- Writing ----
+
+
+@scenario
+async def what_cannot_be_written(t):
+    transport, protocol, other = await t.connect()
+    for data in ("text", None, 1, [b"x"], object):
+        with t.noted("write"):
+            transport.write(data)
+    for data in (None, 1, object):
+        with t.noted("writelines"):
+            transport.writelines(data)
+    with t.noted("write_eof"):
+        transport.write_eof()
+    t.note(transport.can_write_eof())
+    transport.write(b"fine")
+    await other.hear()
+    transport.abort()
+
+
+@scenario
+async def lines_that_cannot_be_written(t):
+    for lines in (["text"], [1], [b"1", None], "text", ["text", b"1"]):
+        t.note(lines)
+        transport, protocol, other = await t.connect()
+        with t.noted("writelines"):
+            transport.writelines(lines)
+        await t.settle()
+        await other.hear()
+        transport.abort()
+        await t.settle()
+
+
+@scenario
+async def limits(t):
+    transport, protocol, other = await t.connect()
+    for of in ("write", "read"):
+        t.note(getattr(transport, f"get_{of}_buffer_limits")())
+        for arguments in (
+            {},
+            {"high": 10},
+            {"low": 10},
+            {"high": 0},
+            {"high": 10, "low": 5},
+            {"high": 5, "low": 10},
+            {"low": -1},
+        ):
+            with t.noted(arguments):
+                getattr(transport, f"set_{of}_buffer_limits")(**arguments)
+            t.note(
+                getattr(transport, f"get_{of}_buffer_limits")(), getattr(transport, f"get_{of}_buffer_size")()
+            )
+    transport.abort()
+
+
+@scenario
+async def high_water(t):
+    for limit in (0, 10, 100_000):
+        transport, protocol, other = await t.connect()
+        transport.set_write_buffer_limits(limit)
+        for size in (1, 9, 10, 11, 50_000, 200_000):
+            transport.write(bytes(size))
+            t.note(size, transport.get_write_buffer_size(), transport._protocol_paused)
+            await other.hear()
+        transport.abort()
+        await t.settle()
+
+
+@scenario
+async def peer_that_does_not_read(t):
+    transport, protocol, other = await t.connect()
+    transport.write(bytes(20 << 20))
+    t.note(transport.get_write_buffer_size() > 0)
+    await t.settle()
+    t.note("before the peer reads")
+    heard = 0
+    while heard < 20 << 20:
+        other.pull()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while True:
+                heard += len(other.tls.read(1 << 18))
+        await asyncio.sleep(0)
+    await t.settle()
+    t.note(heard, transport.get_write_buffer_size())
+    transport.abort()
+
+
+# ---- What is in the records ----
+
+
+@scenario
+async def broken_records(t):
+    for server_side in (True, False):
+        transport, protocol, other = await t.connect(server_side=server_side)
+        sealed = bytearray(other.seal(b"bad"))
+        sealed[-1] ^= 1
+        await other.send(sealed)
+        await other.hear()
+        for record in (
+            b"\x17\x03\x03\xff\xff" + bytes(100),
+            b"\x17\x03\x03\x00\x00",
+            b"\x15\x03\x03\x00\x02\x02\x28",
+            b"\x18\x03\x03\x00\x02\x02\x28",
+            b"GET / HTTP/1.1\r\n\r\n",
+        ):
+            transport, protocol, other = await t.connect(server_side=server_side)
+            await other.send(record)
+            await other.hear()
+            transport.abort()
+            await t.settle()
+
+
+@scenario
+async def broken_records_with_much_to_say(t):
+    """What had been said before is heard; the exception comes once."""
+    transport, protocol, other = await t.connect(
+        Told(t, data=lambda self, data: self.transport.write(b"answer"))
+    )
+    other.sock.sendall(other.seal(b"question"))
+    await t.settle()
+    await other.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+    await other.hear()
+
+
+@scenario
+async def information(t):
+    keys = "sslcontext ssl_object peercert cipher compression peername socket sockname nothing pipe".split()
+    for server_side in (True, False):
+        other, opening = t.begin(server_side=server_side)
+        await other.handshake()
+        transport, _ = await opening
+        ssl_object = transport.get_extra_info("ssl_object")
+        for key in keys:
+            value = transport.get_extra_info(key, "default")
+            t.note(
+                key,
+                type(value).__name__.removeprefix("_"),
+                value if key in ("cipher", "compression", "peercert", "nothing") else "",
+            )
+        t.note(
+            type(ssl_object).__name__,
+            ssl_object.version(),
+            ssl_object.server_side,
+            ssl_object.server_hostname,
+        )
+        t.note(ssl_object.context is transport.get_extra_info("sslcontext"), ssl_object.session_reused)
+        t.note(ssl_object.selected_alpn_protocol(), ssl_object.compression(), ssl_object.pending())
+        t.note(
+            ssl_object.getpeercert() == transport.get_extra_info("peercert"),
+            ssl_object.shared_ciphers() is None,
+        )
+        t.note(ssl_object.get_channel_binding("tls-unique") == other.tls.get_channel_binding("tls-unique"))
+        with t.noted("channel binding"):
+            ssl_object.get_channel_binding("nonsense")
+        transport.abort()
+        await t.settle()
+        for key in keys:
+            t.note(key, type(transport.get_extra_info(key, "default")).__name__)
+
+
+@scenario
+async def resumed_session(t):
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        session = None
+
+        class Context(ssl.SSLContext):
+            def wrap_bio(self, *args, **keywords):
+                return super().wrap_bio(*args, **keywords, session=session)
+
+        of_client = Context(ssl.PROTOCOL_TLS_CLIENT)
+        of_client.load_verify_locations(peers.certificate())
+        of_client.maximum_version = version
+        of_server = server_context()
+        for _ in range(2):
+            transport, protocol, other = await t.connect(
+                server_side=False, of_client=of_client, of_server=of_server
+            )
+            await other.say(b"hello")
+            ssl_object = transport.get_extra_info("ssl_object")
+            session = ssl_object.session
+            t.note(version.name, session.has_ticket, ssl_object.session_reused)
+            transport.close()
+            await other.hear()
+            await other.send(other.goodbye())
+            await other.hear()
+
+
+@scenario
+async def names_that_the_server_refuses(t):
+    def refuse(ssl_object, name, context):
+        t.note("asked for", name, type(ssl_object).__name__)
+        return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
+
+    def raise_(ssl_object, name, context):
+        raise ZeroDivisionError
+
+    for callback in (refuse, raise_):
+        of_server = server_context()
+        of_server.sni_callback = callback
+        other, opening = t.begin(of_server=of_server)
+        hook, sys.unraisablehook = (
+            sys.unraisablehook,
+            lambda unraisable: t.note("unraisable", unraisable.exc_type),
+        )
+        try:
+            with t.noted("the peer's handshake"):
+                await other.handshake()
+            await t.opened(opening)
+        finally:
+            sys.unraisablehook = hook
+
+
+def structure(ssl_object):
+    """OpenSSL's structure, as openssl_library.c finds it, and a function that calls its functions."""
+    inside = ssl_object._sslobj
+    address = ctypes.c_size_t.from_address(
+        id(inside) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
+    ).value
+    library = ctypes.CDLL(sys.modules["_ssl"].__file__)
+
+    def call(name, *args):
+        return getattr(library, name)(ctypes.c_void_p(address), *map(ctypes.c_int, args))
+
+    return call
+
+
+needs_openssl = pytest.mark.skipif(
+    not hasattr(sys.modules["_ssl"], "__file__"), reason="OpenSSL is inside of the interpreter"
+)
+
+
+@scenario
+async def new_keys(t):
+    """TLS 1.3's KeyUpdate, with and without a request of the same."""
+    for server_side in (True, False):
+        transport, protocol, other = await t.connect(server_side=server_side)
+        for requested in (1, 0, 1):
+            t.note("update", structure(other.tls)("SSL_key_update", requested))
+            await other.say(b"with new keys")
+            transport.write(b"as you like")
+            await other.hear()
+        transport.close()
+        await other.hear()
+        await other.send(other.goodbye())
+        await other.hear()
+
+
+@scenario
+async def negotiated_again(t):
+    """TLS 1.2's renegotiation, which only a server may ask for."""
+    old = ssl.TLSVersion.TLSv1_2
+    transport, protocol, other = await t.connect(
+        server_side=False, of_client=client_context(maximum_version=old)
+    )
+    for _ in range(2):
+        t.note("renegotiate", structure(other.tls)("SSL_renegotiate"))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            other.tls.do_handshake()
+        other.flush()
+        transport.write(b"meanwhile")  # the greeting has not been read
+        await t.settle()
+        with t.noted("renegotiation"):
+            await other.handshake()
+        transport.write(b"afterwards")
+        await other.say(b"afterwards")
+        await other.hear()
+    transport.abort()
+    await t.settle()
+    t.note("of the client")
+    transport, protocol, other = await t.connect(of_client=client_context(maximum_version=old))
+    structure(other.tls)("SSL_renegotiate")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        other.tls.do_handshake()
+    other.flush()
+    await other.hear()
+    transport.write(b"and on")
+    await other.hear()
+    transport.abort()
+
+
+# ---- start_tls ----
+
+
+class Upgrading(Told):
+    """Puts TLS on its connection as the server when it is told to."""
+
+    def __init__(self, trace, **keywords):
+        super().__init__(trace, "server ")
+        self.keywords = keywords
+        self.upgraded = trace.loop.create_future()
+
+    def data_received(self, data):
+        super().data_received(data)
+        if data == b"STARTTLS\n":
+            self.transport.write(b"go\n")
+            self.upgraded = asyncio.ensure_future(self.upgrade())
+
+    async def upgrade(self):
+        self.transport = await self.trace.loop.start_tls(
+            self.transport, self, server_context(), server_side=True, **self.keywords
+        )
+
+
+async def plain(t, protocol):
+    ours, theirs = t.sockets()
+    transport, _ = await t.loop.create_connection(lambda: protocol, sock=ours)
+    return transport, theirs
+
+
+@scenario
+async def upgraded(t):
+    protocol = Upgrading(t)
+    transport, sock = await plain(t, protocol)
+    other = Other(t, sock, client_context(), False)
+    await other.send(b"STARTTLS\n")
+    t.note(sock.recv(100))
+    await other.handshake()
+    await protocol.upgraded
+    protocol.transport.write(b"secret")
+    await other.hear()
+    await other.say(b"also")
+    t.note(
+        protocol.transport is transport,
+        transport.is_closing(),
+        protocol.transport.get_extra_info("cipher") is not None,
+    )
+    other.sock.sendall(other.goodbye())
+    await t.settle()
+    await other.hear()
+    t.note(transport.is_closing())
+
+
+@scenario
+async def upgrades_that_fail(t):
+    for what in ("hang up", "plain", "name", "timeout", "cancel", "no name", "closed"):
+        t.note(what)
+        protocol = Told(t)
+        transport, sock = await plain(t, protocol)
+        if what == "closed":
+            transport.close()
+        other = Other(t, sock, server_context(), True)
+        upgrading = asyncio.ensure_future(
+            t.loop.start_tls(
+                transport,
+                protocol,
+                client_context(),
+                server_hostname={"name": "other.invalid", "no name": None}.get(what, "localhost"),
+                ssl_handshake_timeout=0.01 if what == "timeout" else 10,
+            )
+        )
+        await t.settle()
+        if what == "cancel":
+            upgrading.cancel()
+        elif what == "hang up":
+            await other.hang_up()
+        elif what == "plain":
+            await other.send(b"no TLS here\r\n")
+        elif what == "name":
+            with contextlib.suppress(ssl.SSLError, ConnectionError):
+                await other.handshake()
+            with contextlib.suppress(ConnectionError):
+                other.flush()
+        with contextlib.suppress(asyncio.CancelledError):
+            await t.opened(upgrading)
+        await t.settle()
+        t.note(transport.is_closing())
+        transport.abort()
+        await t.settle()
+        support.collect()
+
+
+@scenario
+async def upgraded_twice(t):
+    """TLS in TLS, ended from the inside and from the outside."""
+    for how in ("inner close", "outer close", "inner abort", "outer abort", "peer"):
+        t.note(how)
+        protocol = Upgrading(t)
+        outer, _, other = await t.connect(protocol)
+        await other.say(b"STARTTLS\n")
+        await other.hear()
+        inside = Other(t, other.sock, client_context(), False)
+
+        def pull():
+            ended = other.pull()
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while data := other.tls.read(1 << 16):
+                    inside.incoming.write(data)
+            return ended
+
+        def flush():
+            if data := inside.outgoing.read():
+                other.sock.sendall(other.seal(data))
+
+        inside.pull, inside.flush = pull, flush  # through the other session
+        await inside.handshake()
+        await protocol.upgraded
+        inner = protocol.transport
+        inner.write(b"twice secret")
+        await inside.hear()
+        inside.tls.write(b"also")
+        inside.flush()
+        await t.settle()
+        if how == "peer":
+            inside.outgoing.write(inside.goodbye())
+            inside.flush()
+        else:
+            getattr(inner if how.startswith("inner") else outer, how.split()[1])()
+        await inside.hear()
+        t.note(inner.is_closing(), outer.is_closing())
+        outer.abort()
+        await t.settle()
+        inner.abort()
+        support.collect()
+
+
+# ---- Streams ----
+
+
+async def streams(t, **keywords):
+    ours, theirs = t.sockets()
+    other = Other(t, theirs, server_context(), True)
+    opening = asyncio.ensure_future(
+        asyncio.open_connection(sock=ours, ssl=client_context(), server_hostname="localhost", **keywords)
+    )
+    await other.handshake()
+    reader, writer = await opening
+    return reader, writer, other
+
+
+@scenario
+async def streams_both_ways(t):
+    reader, writer, other = await streams(t)
+    writer.write(b"question\n")
+    await writer.drain()
+    await other.hear()
+    await other.say(b"answer\nmore")
+    t.note(await reader.readline(), await reader.readexactly(2))
+    t.note(writer.can_write_eof(), writer.is_closing(), writer.get_extra_info("cipher") is not None)
+    await other.send(other.goodbye())
+    t.note(await reader.read(), reader.at_eof())
+    writer.close()
+    with t.noted("wait_closed"):
+        await writer.wait_closed()
+
+
+@scenario
+async def streams_that_end(t):
+    for how in ("goodbye", "hang up", "cut", "broken", "reset"):
+        t.note(how)
+        reader, writer, other = await streams(t)
+        sealed = other.seal(b"incomplete")
+        if how == "goodbye":
+            await other.send(sealed + other.goodbye())
+        elif how == "broken":
+            await other.send(sealed + b"\x17\x03\x03\x00\x20" + bytes(32))
+        elif how == "reset":
+            await other.send(sealed)
+            await other.reset()
+        else:
+            await other.send(sealed[: -1 if how == "cut" else None])
+            await other.hang_up()
+        with t.noted("readexactly"):
+            t.note(await reader.readexactly(100))
+        with t.noted("drain"):
+            writer.write(b"x")
+            await writer.drain()
+        writer.close()
+        with t.noted("wait_closed"):
+            await writer.wait_closed()
+
+
+@scenario
+async def streams_upgraded(t):
+    """By StreamWriter.start_tls(), with what had been read and written before."""
+    ours, theirs = t.sockets()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    other = Other(t, theirs, server_context(), True)
+    writer.write(b"STARTTLS\n")
+    await writer.drain()
+    t.note(theirs.recv(100))
+    await other.send(b"go\n")
+    t.note(await reader.readline())
+    before = writer.transport
+    writer.write(b"last in plain\n")
+    upgrading = asyncio.ensure_future(writer.start_tls(client_context(), server_hostname="localhost"))
+    await t.settle()
+    t.note(theirs.recv(14))
+    await other.handshake()
+    await upgrading
+    t.note(writer.transport is before, writer.get_extra_info("cipher") is not None)
+    writer.write(b"secret\n")
+    await writer.drain()
+    await other.hear()
+    await other.say(b"answer\n")
+    t.note(await reader.readline())
+    writer.close()
+    await other.hear()
+    await other.send(other.goodbye())
+    with t.noted("wait_closed"):
+        await writer.wait_closed()
+
+
+@scenario
+async def streams_with_much(t):
+    data = peers.payload(3 << 20)
+    reader, writer, other = await streams(t)
+    writer.write(data)
+    draining = asyncio.ensure_future(writer.drain())
+    heard = bytearray()
+    while len(heard) < len(data):
+        other.pull()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while True:
+                heard += other.tls.read(1 << 18)
+        await asyncio.sleep(0)
+    await draining
+    t.note(peers.digest(heard))
+    reading = asyncio.ensure_future(reader.readexactly(len(data)))
+    for start in range(0, len(data), 1 << 14):
+        sealed = memoryview(other.seal(data[start : start + (1 << 14)]))
+        while sealed:
+            with contextlib.suppress(BlockingIOError):
+                sealed = sealed[other.sock.send(sealed) :]
+            await asyncio.sleep(0)
+    t.note(peers.digest(await reading))
+    writer.close()
+    await other.hear()
+    await other.send(other.goodbye())
+    await writer.wait_closed()
+
+
+# ---- Comparing ----
+
+
+@pytest.mark.whole_calls
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=needs_openssl if name in ("new_keys", "negotiated_again") else ())
+        for name in SCENARIOS
+    ],
+)
+@pytest.mark.parametrize("impl", OURS, indirect=True)
+def test_scenario(impl, name):
+    expected = run(support.load("asyncio").new_event_loop, SCENARIOS[name])
+    ours = run(impl.new_event_loop, SCENARIOS[name])
+    assert len(expected) > 3
+    assert ours == expected
