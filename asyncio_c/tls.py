@@ -4,8 +4,8 @@ The C types come first in the order of inheritance, as in the loop and the trans
 write. Handshake, shutdown, timeouts, errors and logs are asyncio's, as this Python does them, on the attributes that the
 C types have under asyncio's names. The SSLObject is what the context's wrap_bio() makes, and answers every question.
 
-ASYNCIO_C_TLS chooses what encrypts: `openssl`, OpenSSL itself where that can be proven to be safe, else as `object`;
-`object`, the methods of the SSLObject; `asyncio`, asyncio's protocol.
+ASYNCIO_C_TLS chooses what encrypts: `openssl`, the default, OpenSSL itself where that can be proven to be safe, else as
+`object`; `object`, the methods of the SSLObject; `asyncio`, asyncio's protocol.
 
 Of `ssl` this module holds no name, for gevent warns of modules that do when it replaces what is in it: asyncio's module has
 it, or None on a Python without OpenSSL.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 ENGINES = ("asyncio", "object", "openssl")
-DEFAULT_ENGINE = "asyncio"
+DEFAULT_ENGINE = "openssl"
 # Taken when we are imported: who replaces it in asyncio wants all protocols to be of another class.
 _ASYNCIO_PROTOCOL = sslproto.SSLProtocol
 

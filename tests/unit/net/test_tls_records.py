@@ -104,6 +104,28 @@ async def test_buffered_protocol(by_hand, size):
     await end(transport, protocol, tls)
 
 
+async def test_buffer_that_is_a_bytearray(by_hand, impl):
+    """asyncio takes a slice of it for the second record, which is a copy."""
+    if not native(impl):
+        pytest.skip("asyncio loses what the second record says")
+    transport, protocol, tls = await by_hand(lambda: BufferedRecorder(100))
+    tls.peer.send(tls.sealed(b"two records", record=4))
+    assert await protocol.bytes(11) == b"two records"
+    await end(transport, protocol, tls)
+
+
+async def test_data_before_a_broken_record(by_hand, impl, reports):
+    if not native(impl):
+        pytest.skip("asyncio drops what it has decrypted in the same turn")
+    transport, protocol, tls = await by_hand()
+    sealed = bytearray(tls.sealed(b"good") + tls.sealed(b"bad"))
+    sealed[-1] ^= 1
+    tls.peer.send(sealed)
+    exc = await protocol.lost()
+    assert protocol.received == b"good" and protocol.events == ["made", "data", "lost"]
+    assert type(exc) is ssl.SSLError and exc.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+
+
 async def test_buffered_protocol_without_a_buffer(by_hand, reports):
     transport, protocol, tls = await by_hand(
         lambda: BufferedRecorder(get_buffer=lambda self, sizehint: memoryview(b"read only"))
@@ -222,6 +244,19 @@ async def test_peer_that_does_not_read(by_hand):
     assert len(await tls.read(written)) == written
     await protocol.until(lambda: "resume" in protocol.events)
     assert transport.get_write_buffer_size() == 0
+    await end(transport, protocol, tls)
+
+
+async def test_one_write_that_does_not_fit(by_hand, impl):
+    """By asyncio it is in the buffer of the socket's transport, of which nobody is told."""
+    if not native(impl):
+        pytest.skip("asyncio does not pause the protocol")
+    transport, protocol, tls = await by_hand(ours_sndbuf=peers.SMALL, theirs_rcvbuf=peers.SMALL)
+    transport.write(bytes(4 << 20))
+    assert protocol.events == ["made", "pause"]
+    assert transport.get_write_buffer_size() > 1 << 20
+    assert len(await tls.read(4 << 20)) == 4 << 20
+    await protocol.until(lambda: "resume" in protocol.events)
     await end(transport, protocol, tls)
 
 
