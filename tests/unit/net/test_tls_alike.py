@@ -1418,6 +1418,7 @@ async def streams_upgraded(t):
     other = Other(t, theirs, server_context(), True)
     writer.write(b"STARTTLS\n")
     await writer.drain()
+    await t.settle()
     t.note(theirs.recv(100))
     await other.send(b"go\n")
     t.note(await reader.readline())
