@@ -8,19 +8,34 @@ src/py/stand_in.c does it.
 from __future__ import annotations
 
 import time
-from asyncio import futures, taskgroups, tasks, timeouts, unix_events
+from asyncio import base_events, events, futures, selector_events, taskgroups, tasks, timeouts, unix_events
 from typing import Any
 
-from . import _core
+from . import _core, transports
 from . import taskgroups as native_taskgroups
 from . import timeouts as native_timeouts
 from .loop import Loop
 
 _Needs = tuple[tuple[Any, ...], ...]
 
+# What is done to each handle, and our handles do by themselves.
+_HANDLE: _Needs = (
+    (events, "Handle"),
+    *((events.Handle, name) for name in ("__init__", "cancel", "cancelled", "_run")),
+)
+_CALL_SOON: _Needs = ((base_events.BaseEventLoop, "_call_soon"), *_HANDLE)
+_THREADSAFE_HANDLE: _Needs = ((events, "_ThreadSafeHandle"),) if hasattr(events, "_ThreadSafeHandle") else ()
+_TIMER_HANDLE: _Needs = (
+    (events, "TimerHandle"),
+    *((events.TimerHandle, name) for name in ("__init__", "cancel", "when")),
+)
+
 # Of these, beside the method itself: (module or class, name, and what may be there as well).
 _LOOP: dict[str, _Needs] = {
+    "call_at": (*_HANDLE, *_TIMER_HANDLE),
     "call_later": (),
+    "call_soon": _CALL_SOON,
+    "call_soon_threadsafe": (*_CALL_SOON, *_THREADSAFE_HANDLE),
     "create_future": ((futures, "Future", _core.Future),),
     "create_task": ((tasks, "Task", _core.Task),),
     "get_debug": (),
@@ -51,6 +66,11 @@ def register() -> None:
     """Have what is named here watched."""
     for name, needs in _LOOP.items():
         _core._stand_in(Loop, unix_events.SelectorEventLoop, (name,), needs)
+    # What is called of the handles that were there before.
+    _core._stand_in(_core.Handle, events.Handle, ("cancel", "cancelled"), ())
+    _core._stand_in(_core.TimerHandle, events.TimerHandle, ("cancel", "cancelled", "when"), ())
+    stream = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    _core._stand_in(transports.StreamTransport, stream, ("get_extra_info",), ())
     _core._stand_in(native_taskgroups.TaskGroup, taskgroups.TaskGroup, _TASK_GROUP, ())
     for name, (module, needs) in _FUNCTIONS.items():
         _core._stand_in_function(getattr(_core, name), ((module, name, ...), *needs))

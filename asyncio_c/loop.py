@@ -87,6 +87,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         """
         self._check_closed()
         self._check_running()
+        self._collect_timers()
         if self._signals_are_the_parents:
             self._close_self_pipe()  # what arrives there is the parent's
         # Both are None, unless this run is nested.
@@ -210,11 +211,25 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         queue = self.__dict__.get("_timer_queue")
         if queue is None:
             queue = self._timer_queue = queue_views.TimerQueue(self)
+        queue.collect()
+        # Who looks may be asyncio's call_at(), and push a timer.
+        if not self._collect_afterwards() and self._thread_id == threading.get_ident():
+            # Between two callbacks, where a signal's handler runs.
+            self._add_callback(events.Handle(queue.collect, (), self))
         return queue
 
     @_scheduled.setter
     def _scheduled(self, handles: Any) -> None:
         self._scheduled.take_over(handles)
+
+    def _collect_timers(self) -> None:
+        """Schedule what asyncio's call_at() has pushed."""
+        queue = self.__dict__.get("_timer_queue")
+        if queue is not None:
+            queue.collect()
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        self._scheduled.cancelled(handle)
 
     # ---- Waiting by a Python selector ----
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import collections
 import itertools
+import weakref
+from asyncio import events
 from collections.abc import Iterable, Iterator, MutableSequence
 from typing import Any
 
@@ -156,10 +158,30 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
             self[place] = handle
 
 
-class TimerQueue(_core.TimerQueue, MutableSequence[Any]):
-    """What waits for its time in a loop: a sorted list, and so a heap, of timer handles, which stays sorted."""
+_SequenceMethods: Any = MutableSequence  # which list is to type checkers, and does not derive from
 
-    __hash__ = None  # type: ignore[assignment]
+
+class TimerQueue(_SequenceMethods, list[Any]):  # type: ignore[misc]
+    """What waits for its time in a loop: a sorted list, and so a heap, of timer handles, which stays sorted.
+
+    heapq's functions go by the list that an object is in C, and asyncio's own call_at() calls heappush(), when a wrapper or a
+    subclass has called that. So the list in C is the letter box: what is pushed there, collect() schedules.
+
+    A timer handle of asyncio's class is carried by one of ours, which runs it.
+    """
+
+    __hash__ = None
+
+    def __init__(self, loop: Any) -> None:
+        self._timers: Any = _core.TimerQueue(loop)
+        self._loop = weakref.ref(loop)
+        self._carriers: dict[int, Any] = {}  # by the identity of what they carry
+        self._cancelled_count = 0  # of what is carried, about
+
+    def collect(self) -> None:
+        """Schedule what was pushed. Raises TypeError for what is no timer handle."""
+        while list.__len__(self):
+            self.append(list.pop(self, 0))
 
     def take_over(self, handles: Any) -> None:
         """Hold these timer handles instead, when somebody assigns loop._scheduled."""
@@ -176,14 +198,21 @@ class TimerQueue(_core.TimerQueue, MutableSequence[Any]):
                 self.extend(before)
                 raise
 
+    def _first(self, limit: int) -> list[Any]:
+        handles = self._timers._sorted(limit)
+        return [handle._args[1] if handle._callback is _run_carried else handle for handle in handles]
+
+    def __len__(self) -> int:
+        self.collect()
+        return len(self._timers)
+
     def __getitem__(self, index: Any) -> Any:
-        first = self._sorted(1) if isinstance(index, int) and index == 0 else self._sorted(len(self))
-        return first[index]
+        return self._first(1 if isinstance(index, int) and index == 0 else len(self))[index]
 
     def __setitem__(self, index: Any, handle: Any) -> None:
         raise TypeError("a timer's place in the queue is that of its time: remove() one, append() another")
 
-    def insert(self, index: int, handle: Any) -> None:
+    def insert(self, index: Any, handle: Any) -> None:
         """Raise TypeError."""
         self[index] = handle
 
@@ -200,21 +229,47 @@ class TimerQueue(_core.TimerQueue, MutableSequence[Any]):
             self._remove(handle)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._sorted(len(self)))
+        return iter(self._first(len(self)))
 
+    # What list has and MutableSequence has not.
     def __eq__(self, other: object) -> bool:
-        return list(self) == list(other) if isinstance(other, (list, TimerQueue)) else NotImplemented
+        return list(self) == list(other) if isinstance(other, list) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __add__(self, other: Any) -> Any:
+        return list(self) + other
 
     def __repr__(self) -> str:
         return repr(list(self))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return list(self).__reduce_ex__(protocol)
 
     def copy(self) -> list[Any]:
         """Return a list of the timer handles, which is not the queue."""
         return list(self)
 
+    def clear(self) -> None:
+        """Forget all timers without running them."""
+        list.clear(self)
+        self._carriers.clear()
+        self._timers.clear()
+
     def append(self, handle: Any) -> None:
-        """Schedule a timer handle, one that was removed, for its time."""
-        self._add(handle)
+        """Schedule a timer handle, one that was removed or is of asyncio's own class, for its time."""
+        loop = self._loop()
+        if type(handle) is _core.TimerHandle or not isinstance(handle, events.TimerHandle) or loop is None:
+            self._timers._add(handle)
+        elif handle._loop is not loop:  # type: ignore[attr-defined]
+            raise TypeError(
+                f"the timers of a loop are what its call_at() and call_later() return, not {handle!r}"
+            )
+        elif id(handle) in self._carriers:
+            raise ValueError(f"{handle!r} is scheduled already")
+        else:
+            self._carriers[id(handle)] = self._timers._carry(handle._when, _run_carried, self, handle)  # type: ignore[attr-defined]
 
     def remove(self, handle: Any) -> None:
         """Remove a timer handle without cancelling it. Raises ValueError if it is not there."""
@@ -222,3 +277,29 @@ class TimerQueue(_core.TimerQueue, MutableSequence[Any]):
         if not equal:
             [].remove(handle)  # which raises, in the words of this Python
         self._remove(handle if any(handle is other for other in equal) else equal[0])
+
+    def _remove(self, handle: Any) -> None:
+        self._timers._remove(self._carriers.pop(id(handle), handle))
+
+    def cancelled(self, handle: Any) -> None:
+        """Take note that asyncio's own TimerHandle.cancel() is about to cancel a handle."""
+        if id(handle) not in self._carriers:
+            self._timers._remove(handle)
+            return
+        # As in asyncio it stays until its time, or until most of them are cancelled.
+        self._cancelled_count += 1
+        if self._cancelled_count > max(50, len(self._carriers) // 2):
+            self._cancelled_count = 0
+            for carrier in list(self._carriers.values()):
+                if carrier._args[1]._cancelled:
+                    carrier._args[1]._scheduled = False
+                    self._remove(carrier._args[1])
+
+
+def _run_carried(queue: TimerQueue, handle: Any) -> None:
+    queue._carriers.pop(id(handle), None)
+    handle._scheduled = False
+    if handle._cancelled:
+        queue._cancelled_count = max(0, queue._cancelled_count - 1)
+    else:
+        handle._run()

@@ -27,6 +27,7 @@
 
 #include "core/registry.h"
 #include "py/errors.h"
+#include "py/stand_in.h"
 
 static void
 handle_drop_callback(Handle *self)
@@ -183,6 +184,19 @@ handle_as_handle(struct runnable *runnable, Loop *Py_UNUSED(loop))
 
 static const struct runnable_ops handle_ops = {
     .run = handle_run,
+    .as_handle = handle_as_handle,
+};
+
+/* One whose `_cancelled` was set: it keeps its callback, and does not call it. */
+static int
+cancelled_run(struct runnable *runnable, Loop *Py_UNUSED(loop))
+{
+    runnable_leaves_queue(runnable->owner);
+    return 0;
+}
+
+static const struct runnable_ops cancelled_ops = {
+    .run = cancelled_run,
     .as_handle = handle_as_handle,
 };
 
@@ -379,9 +393,27 @@ Handle_dealloc(Handle *self)
     }
 }
 
+/* True with the *result of asyncio's own method if that was replaced. */
+static inline bool
+called_aside(Handle *self, PyObject *name, PyObject **result)
+{
+    struct state *state = self->state;
+    PyTypeObject *class = (PyTypeObject *)state->asyncio_TimerHandle; /* it changes with its base */
+    int aside = stand_in_stepped_aside(state, class, &state->handle_version, Py_TYPE(self), name);
+    if (AC_LIKELY(aside == 0)) {
+        return false;
+    }
+    *result = aside > 0 ? PyObject_CallMethodNoArgs((PyObject *)self, name) : NULL;
+    return true;
+}
+
 static PyObject *
 Handle_cancel(Handle *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    if (called_aside(self, self->state->str_cancel, &aside)) {
+        return aside;
+    }
     if (handle_cancel(self) < 0) {
         return NULL;
     }
@@ -391,6 +423,10 @@ Handle_cancel(Handle *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle_cancelled(Handle *self, PyObject *Py_UNUSED(ignored))
 {
+    PyObject *aside;
+    if (called_aside(self, self->state->str_cancelled, &aside)) {
+        return aside;
+    }
     if (handle_wait_while_running(self) < 0) {
         return NULL;
     }
@@ -511,16 +547,87 @@ Handle_get_repr(Handle *self, void *Py_UNUSED(closure))
     return Py_NewRef(self->cancelled_repr ? self->cancelled_repr : Py_None);
 }
 
-static PyObject *
-TimerHandle_when(TimerHandle *self, PyObject *Py_UNUSED(ignored))
+/* ---- What asyncio's own cancel() sets, and tools that wrap a callback ---- */
+
+/* A field is not taken away, only set. */
+static int
+refuse_to_delete(PyObject *value)
 {
-    return self->given_when ? Py_NewRef(self->given_when) : PyFloat_FromDouble(self->when);
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "this attribute of a handle cannot be deleted");
+    }
+    return value ? 0 : -1;
+}
+
+static int
+Handle_set_callback(Handle *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (refuse_to_delete(value) < 0) {
+        return -1;
+    }
+    if (value == Py_None) {
+        handle_drop_callback(self);
+    }
+    else {
+        Py_XSETREF(self->callback, Py_NewRef(value));
+    }
+    return 0;
+}
+
+static int
+Handle_set_args(Handle *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (refuse_to_delete(value) < 0) {
+        return -1;
+    }
+    PyObject *args = value == Py_None ? PyTuple_New(0) : PySequence_Tuple(value);
+    if (args == NULL) {
+        return -1;
+    }
+    PyObject *callback = Py_XNewRef(self->callback);
+    handle_drop_callback(self);
+    Py_XSETREF(self->callback, callback);
+    Py_XSETREF(self->args_tuple, args);
+    self->nargs = (int)PyTuple_GET_SIZE(args);
+    return 0;
+}
+
+static int
+Handle_set_cancelled(Handle *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    int truth = refuse_to_delete(value) < 0 ? -1 : PyObject_IsTrue(value);
+    if (truth < 0 || handle_wait_while_running(self) < 0) {
+        return -1;
+    }
+    self->cancelled = truth;
+    self->runnable.ops = truth ? &cancelled_ops : &handle_ops;
+    return 0;
+}
+
+static int
+Handle_set_repr(Handle *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    if (refuse_to_delete(value) < 0) {
+        return -1;
+    }
+    Py_XSETREF(self->cancelled_repr, value == Py_None ? NULL : Py_NewRef(value));
+    return 0;
 }
 
 static PyObject *
 TimerHandle_get_when(TimerHandle *self, void *Py_UNUSED(closure))
 {
-    return TimerHandle_when(self, NULL);
+    return self->given_when ? Py_NewRef(self->given_when) : PyFloat_FromDouble(self->when);
+}
+
+static PyObject *
+TimerHandle_when(TimerHandle *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *aside;
+    if (called_aside(&self->handle, self->handle.state->str_when, &aside)) {
+        return aside;
+    }
+    return TimerHandle_get_when(self, NULL);
 }
 
 /* asyncio leaves a cancelled timer in its heap until a turn finds it to be the first.  One that was cancelled since the turn began
@@ -549,7 +656,7 @@ TimerHandle_get_scheduled(TimerHandle *self, void *Py_UNUSED(closure))
 static Py_hash_t
 TimerHandle_hash(TimerHandle *self)
 {
-    PyObject *when = TimerHandle_when(self, NULL);
+    PyObject *when = TimerHandle_get_when(self, NULL);
     Py_hash_t hash = when ? PyObject_Hash(when) : -1;
     Py_XDECREF(when);
     return hash;
@@ -602,14 +709,14 @@ PyDoc_STRVAR(repr_info_doc,
 
 #define HANDLE_GETSET                                                                                  \
     { "__class__", (getter)Handle_get_class, NULL, "The class of asyncio that it stands for.", NULL }, \
-        { "_callback", (getter)Handle_get_callback, NULL, NULL, NULL },                                \
-        { "_args", (getter)Handle_get_args, NULL, NULL, NULL },                                        \
-        { "_cancelled", (getter)Handle_get_cancelled, NULL, NULL, NULL },                              \
+        { "_callback", (getter)Handle_get_callback, (setter)Handle_set_callback, NULL, NULL },         \
+        { "_args", (getter)Handle_get_args, (setter)Handle_set_args, NULL, NULL },                     \
+        { "_cancelled", (getter)Handle_get_cancelled, (setter)Handle_set_cancelled, NULL, NULL },      \
         { "_loop", (getter)Handle_get_loop, NULL, NULL, NULL },                                        \
         { "_context", (getter)Handle_get_context_attribute, NULL, NULL, NULL },                        \
         { "_source_traceback", (getter)Handle_get_source_traceback, NULL, NULL, NULL },                \
     {                                                                                                  \
-        "_repr", (getter)Handle_get_repr, NULL, NULL, NULL                                             \
+        "_repr", (getter)Handle_get_repr, (setter)Handle_set_repr, NULL, NULL                          \
     }
 
 static PyMethodDef Handle_methods[] = { HANDLE_METHODS, { 0 } };

@@ -815,6 +815,7 @@ loop_decide_fused(Loop *loop)
     loop->fused = loop->initialized && !any && !loop->debug && !loop->selects;
     loop->undecided = false;
     loop->class_version = Py_TYPE(loop)->tp_version_tag;
+    loop->methods_version = stand_ins_any_aside(state) ? VERSION_UNKNOWN : loop->class_version;
     loop->clock_version = compat_dict_version(state->time_dict);
     loop->tasks_version = compat_dict_version(state->asyncio_tasks_dict);
     loop->futures_version = compat_dict_version(state->asyncio_futures_dict);
@@ -824,7 +825,35 @@ loop_decide_fused(Loop *loop)
 static int
 decide_later(struct deferred *Py_UNUSED(deferred), Loop *loop)
 {
+    if (loop->timers_pushed) {
+        loop->timers_pushed = false;
+        PyObject *collected = PyObject_CallMethod((PyObject *)loop, "_collect_timers", NULL);
+        if (collected == NULL) {
+            return -1;
+        }
+        Py_DECREF(collected);
+    }
     return loop->undecided ? loop_decide_fused(loop) : 0;
+}
+
+/* Returns whether decide_later() will be called. */
+static bool
+defer_decision(Loop *loop)
+{
+    if (!list_linked(&loop->decision.link)) {
+        if (!loop_defer(loop, &loop->decision)) {
+            return false;
+        }
+        Py_INCREF(loop);
+    }
+    return true;
+}
+
+bool
+loop_collect_timers_later(Loop *loop)
+{
+    loop->timers_pushed = true;
+    return defer_decision(loop);
 }
 
 /* Something was replaced that matters to loops.  Nothing can be looked up in the middle of that, so the loops go the long way, as
@@ -837,9 +866,7 @@ stand_ins_changed(struct state *state)
         loop->fused = false;
         loop->undecided = loop->time_overridden = loop->create_task_overridden = true;
         loop->debug_overridden = loop->make_transport_overridden = loop->add_reader_overridden = true;
-        if (!list_linked(&loop->decision.link) && loop_defer(loop, &loop->decision)) {
-            Py_INCREF(loop);
-        }
+        (void)defer_decision(loop);
     }
 }
 

@@ -63,12 +63,13 @@ struct Loop {
     struct loop_watch waker_watch;
     struct list_node deferred; /* struct deferred, each with a reference to its owner */
     struct list_node link;     /* in state->loops */
-    struct deferred decision;  /* about `fused`, as soon as the callback that has changed something ends */
-    char *scratch;             /* or NULL: loop_scratch() aligns it */
+    struct deferred decision; /* as soon as a callback ends: about `fused`, if it is undecided; and to collect timers */
+    char *scratch;            /* or NULL: loop_scratch() aligns it */
 
     /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
        Decided by loop_decide_fused() alone. */
     bool fused;
+    bool timers_pushed;             /* there may be some that asyncio's call_at() has pushed: queue_views.py */
     bool undecided;                 /* something was replaced since: it goes the long way until it is decided again */
     bool time_overridden;           /* time() is somebody else's clock */
     bool create_task_overridden;    /* by a subclass or on the instance */
@@ -93,6 +94,7 @@ struct Loop {
     uint64_t cancelled_in; /* 1 + the turn in which a timer was cancelled last */
     uint64_t fork_generation;
     uint64_t class_version;   /* 3.11: of its class when `fused` was decided, */
+    uint64_t methods_version; /* the same, and that of no class while a method has stepped aside, */
     uint64_t clock_version;   /* and of the modules `time`, */
     uint64_t tasks_version;   /* asyncio.tasks */
     uint64_t futures_version; /* and asyncio.futures */
@@ -121,6 +123,9 @@ int loop_check_closed(Loop *loop);
 
 /* Makes the loop look at its queue, if it sleeps.  Any thread.  Returns 0, or -1 where it selects.  Runs Python there. */
 int loop_wake(Loop *loop);
+
+/* Has loop._collect_timers() called when the callback or step that runs has ended.  False where none runs. */
+bool loop_collect_timers_later(Loop *loop);
 
 /* Nanoseconds of loop.time(), overridden or not.  Returns 0 or -1 with an exception set.  Runs Python. */
 int loop_now(Loop *loop, int64_t *now_ns);
@@ -178,6 +183,7 @@ int loop_decide_fused(Loop *loop);
 
 /* Whether the class of the loop, or a module that it goes by, has changed since, which on 3.11 nobody tells. */
 static inline bool loop_class_changed(Loop *loop);
+static inline bool loop_methods_changed(Loop *loop); /* or a method has stepped aside */
 static inline bool loop_clock_changed(Loop *loop);
 static inline bool loop_tasks_changed(Loop *loop);
 static inline bool loop_futures_changed(Loop *loop);
@@ -232,6 +238,12 @@ static inline bool
 loop_class_changed(Loop *loop)
 {
     return !COMPAT_DICT_WATCHERS && Py_TYPE(loop)->tp_version_tag != loop->class_version;
+}
+
+static inline bool
+loop_methods_changed(Loop *loop)
+{
+    return !COMPAT_DICT_WATCHERS && Py_TYPE(loop)->tp_version_tag != loop->methods_version;
 }
 
 static inline bool

@@ -56,18 +56,16 @@ came_by_keyword(Loop *self, const char *method, const char *const *names, Py_ssi
     return *result != NULL || PyErr_Occurred();
 }
 
-/* 3.11: whoever has found our method may have come before it was known that asyncio's was replaced.  True with the *result of
-   what stands in its place by now. */
+/* 3.11: whoever has found our method has come before it was known that asyncio's was replaced.  True with the *result of what
+   stands in its place by now. */
 AC_COLD static bool
 called_aside(Loop *self, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **result)
 {
-    PyTypeObject *type = Py_TYPE(self);
-    bool before = stand_in_is_aside(self->state, type, name);
     *result = NULL;
     if (loop_decide_fused(self) < 0) {
         return true;
     }
-    if (before || !stand_in_is_aside(self->state, type, name)) {
+    if (!stand_in_is_aside(self->state, Py_TYPE(self), name)) {
         return false;
     }
     PyObject *method = PyObject_GetAttr((PyObject *)self, name);
@@ -83,7 +81,7 @@ static Handle *
 call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *context, *handle_by_keyword, *aside;
-    if (AC_UNLIKELY(loop_class_changed(self))) {
+    if (AC_UNLIKELY(loop_methods_changed(self))) {
         PyObject *str = check_thread ? self->state->str_call_soon : self->state->str_call_soon_threadsafe;
         if (called_aside(self, str, args, nargs, kwnames, &aside)) {
             return (Handle *)aside;
@@ -140,7 +138,7 @@ static PyObject *
 Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *context, *handle_by_keyword, *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self), call_at, args, nargs, kwnames, &aside)) {
+    if (CALLED_ASIDE(self, loop_methods_changed(self), call_at, args, nargs, kwnames, &aside)) {
         return aside;
     }
     if (came_by_keyword(self, "call_at", when_names, 2, args, nargs, kwnames, &handle_by_keyword)) {
@@ -173,7 +171,7 @@ static PyObject *
 Loop_call_later(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *context, *handle_by_keyword, *aside;
-    bool changed = loop_class_changed(self) || loop_clock_changed(self);
+    bool changed = loop_methods_changed(self) || loop_clock_changed(self);
     if (CALLED_ASIDE(self, changed, call_later, args, nargs, kwnames, &aside)) {
         return aside;
     }
@@ -199,7 +197,7 @@ static PyObject *
 Loop_time(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *aside;
-    bool changed = loop_class_changed(self) || loop_clock_changed(self);
+    bool changed = loop_methods_changed(self) || loop_clock_changed(self);
     if (CALLED_ASIDE(self, changed, time, NULL, 0, NULL, &aside)) {
         return aside;
     }
@@ -210,7 +208,7 @@ static PyObject *
 Loop_create_future(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self) || loop_futures_changed(self), create_future, NULL, 0, NULL,
+    if (CALLED_ASIDE(self, loop_methods_changed(self) || loop_futures_changed(self), create_future, NULL, 0, NULL,
                      &aside)) {
         return aside;
     }
@@ -225,7 +223,7 @@ Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
 {
     struct state *state = self->state;
     PyObject *name = NULL, *context = NULL, *eager = NULL, *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self) || loop_tasks_changed(self), create_task, args, nargs, kwnames,
+    if (CALLED_ASIDE(self, loop_methods_changed(self) || loop_tasks_changed(self), create_task, args, nargs, kwnames,
                      &aside)) {
         return aside;
     }
@@ -260,7 +258,7 @@ static PyObject *
 Loop_stop(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self), stop, NULL, 0, NULL, &aside)) {
+    if (CALLED_ASIDE(self, loop_methods_changed(self), stop, NULL, 0, NULL, &aside)) {
         return aside;
     }
     self->stopping = true;
@@ -271,7 +269,7 @@ static PyObject *
 Loop_is_running(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self), is_running, NULL, 0, NULL, &aside)) {
+    if (CALLED_ASIDE(self, loop_methods_changed(self), is_running, NULL, 0, NULL, &aside)) {
         return aside;
     }
     /* A stock task asks this before it starts eagerly.  Up to 3.14 one that fails to start, because its context is wrong,
@@ -286,7 +284,7 @@ static PyObject *
 Loop_is_closed(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self), is_closed, NULL, 0, NULL, &aside)) {
+    if (CALLED_ASIDE(self, loop_methods_changed(self), is_closed, NULL, 0, NULL, &aside)) {
         return aside;
     }
     return PyBool_FromLong(self->closed);
@@ -296,7 +294,7 @@ static PyObject *
 Loop_get_debug(Loop *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *aside;
-    if (CALLED_ASIDE(self, loop_class_changed(self), get_debug, NULL, 0, NULL, &aside)) {
+    if (CALLED_ASIDE(self, loop_methods_changed(self), get_debug, NULL, 0, NULL, &aside)) {
         return aside;
     }
     return PyBool_FromLong(self->debug);
@@ -374,9 +372,9 @@ Loop__own_descriptors(Loop *self, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-Loop__timer_handle_cancelled(Loop *Py_UNUSED(self), PyObject *Py_UNUSED(handle))
+Loop__collect_afterwards(Loop *self, PyObject *Py_UNUSED(ignored))
 {
-    Py_RETURN_NONE;
+    return PyBool_FromLong(loop_collect_timers_later(self));
 }
 
 static PyObject *
@@ -622,8 +620,9 @@ PyDoc_STRVAR(run_deferred_doc, "_run_deferred($self, /)\n--\n\nSend what the cal
 PyDoc_STRVAR(close_doc, "_close($self, /)\n--\n\nDrop what is queued and close the loop's own descriptors.");
 PyDoc_STRVAR(check_closed_doc, "_check_closed($self, /)\n--\n\nRaise RuntimeError if the loop is closed.");
 PyDoc_STRVAR(write_to_self_doc, "_write_to_self($self, /)\n--\n\nWake the loop if it sleeps.");
-PyDoc_STRVAR(timer_handle_cancelled_doc, "_timer_handle_cancelled($self, handle, /)\n--\n\n"
-                                         "Do nothing: a cancelled timer has left the heap already.");
+PyDoc_STRVAR(collect_afterwards_doc,
+             "_collect_afterwards($self, /)\n--\n\n"
+             "Have _collect_timers() called when the callback that runs has ended; return False if none runs.");
 PyDoc_STRVAR(add_callback_doc, "_add_callback($self, handle, /)\n--\n\nQueue a handle that is not cancelled.");
 PyDoc_STRVAR(initialized_doc, "_initialized($self, /)\n--\n\nSay that __init__ is done.");
 
@@ -646,7 +645,7 @@ static PyMethodDef Loop_methods[] = {
     { "_close", (PyCFunction)Loop__close, METH_NOARGS, close_doc },
     { "_check_closed", (PyCFunction)Loop__check_closed, METH_NOARGS, check_closed_doc },
     { "_write_to_self", (PyCFunction)Loop__write_to_self, METH_NOARGS, write_to_self_doc },
-    { "_timer_handle_cancelled", (PyCFunction)Loop__timer_handle_cancelled, METH_O, timer_handle_cancelled_doc },
+    { "_collect_afterwards", (PyCFunction)Loop__collect_afterwards, METH_NOARGS, collect_afterwards_doc },
     { "_add_callback", (PyCFunction)Loop__add_callback, METH_O, add_callback_doc },
     { "_initialized", (PyCFunction)Loop__initialized, METH_NOARGS, initialized_doc },
     { "_add_reader", AC_FAST(Loop__add_reader), METH_FASTCALL | METH_KEYWORDS, _add_reader_doc },

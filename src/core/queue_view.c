@@ -314,6 +314,26 @@ TimerQueue__add(QueueView *self, PyObject *object)
 }
 
 static PyObject *
+TimerQueue__carry(QueueView *self, PyObject *args)
+{
+    PyObject *when, *callback, *callback_args[2];
+    if (!PyArg_ParseTuple(args, "OOOO:_carry", &when, &callback, &callback_args[0], &callback_args[1])) {
+        return NULL;
+    }
+    double seconds = PyFloat_AsDouble(when);
+    Loop *loop = seconds == -1.0 && PyErr_Occurred() ? NULL : view_open_loop(self);
+    PyObject *context = loop ? PyContext_New() : NULL;
+    TimerHandle *handle =
+        context ? timer_handle_new(self->state, (PyObject *)loop, seconds, callback, callback_args, 2, context) : NULL;
+    if (handle != NULL && loop_add_timer(loop, &handle->timer, clock_ns_not_before(seconds)) < 0) {
+        Py_CLEAR(handle);
+    }
+    Py_XDECREF(context);
+    Py_XDECREF(loop);
+    return (PyObject *)handle;
+}
+
+static PyObject *
 TimerQueue__remove(QueueView *self, PyObject *object)
 {
     Loop *loop = view_loop(self);
@@ -400,6 +420,8 @@ PyDoc_STRVAR(clear_doc, "clear($self, /)\n--\n\nDrop what is queued without runn
 PyDoc_STRVAR(_version_doc, "_version($self, /)\n--\n\nReturn something that is another one after each change.");
 PyDoc_STRVAR(_sorted_doc, "_sorted($self, limit, /)\n--\n\nReturn a list of so many timers, the first ones, or all.");
 PyDoc_STRVAR(_add_doc, "_add($self, handle, /)\n--\n\nSchedule a timer handle that was removed.");
+PyDoc_STRVAR(_carry_doc, "_carry($self, when, callback, arg, other, /)\n--\n\n"
+                         "Schedule a timer for callback(arg, other), in an empty context; return its handle.");
 PyDoc_STRVAR(_remove_doc, "_remove($self, handle, /)\n--\n\nRemove a timer handle; return False if it was not there.");
 PyDoc_STRVAR(ReadyQueue_doc, "ReadyQueue(loop)\n--\n\nThe handles that wait for their turn.");
 PyDoc_STRVAR(TimerQueue_doc, "TimerQueue(loop)\n--\n\nThe timer handles that wait for their time.");
@@ -415,6 +437,7 @@ static PyMethodDef TimerQueue_methods[] = {
     { "clear", (PyCFunction)TimerQueue_clear_entries, METH_NOARGS, clear_doc },
     { "_sorted", (PyCFunction)TimerQueue__sorted, METH_O, _sorted_doc },
     { "_add", (PyCFunction)TimerQueue__add, METH_O, _add_doc },
+    { "_carry", (PyCFunction)TimerQueue__carry, METH_VARARGS, _carry_doc },
     { "_remove", (PyCFunction)TimerQueue__remove, METH_O, _remove_doc },
     { 0 },
 };

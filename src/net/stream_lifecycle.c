@@ -13,6 +13,7 @@
 #include "net/plain_socket.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/stand_in.h"
 
 #include <limits.h>
 #include <netinet/in.h>
@@ -122,6 +123,14 @@ StreamTransport_get_extra_info(StreamTransport *self, PyObject *const *args, Py_
     static const char *const names[] = { "name", "default" };
     struct state *state = self->state;
     PyObject *values[AC_ARRAY_SIZE(names)];
+    int aside = stand_in_stepped_aside(state, Py_TYPE(self), &state->transport_version, Py_TYPE(self),
+                                       state->str_get_extra_info);
+    if (AC_UNLIKELY(aside != 0)) {
+        PyObject *method = aside < 0 ? NULL : PyObject_GetAttr((PyObject *)self, state->str_get_extra_info);
+        PyObject *result = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
+        Py_XDECREF(method);
+        return result;
+    }
     if (args_parse("get_extra_info", names, 1, AC_ARRAY_SIZE(names), args, nargs, kwnames, values) < 0) {
         return NULL;
     }

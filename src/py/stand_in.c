@@ -108,7 +108,8 @@ static int
 method_step(struct method *method, PyTypeObject *ours, bool aside)
 {
     PyObject *dict = compat_type_dict_borrow(ours), *now = dict_get_borrow(dict, method->name, NULL);
-    bool by_descriptor = aside || (!COMPAT_DICT_WATCHERS && method->own != NULL);
+    bool in_python = method->own != NULL && !Py_IS_TYPE(method->own, &PyMethodDescr_Type);
+    bool by_descriptor = aside || (!COMPAT_DICT_WATCHERS && in_python);
     PyObject *wanted = by_descriptor ? (PyObject *)method->aside : method->own;
     bool was_aside = method->is_aside;
     bool is_known = now == (PyObject *)method->aside || now == method->own || now == method->stock;
@@ -125,7 +126,7 @@ method_step(struct method *method, PyTypeObject *ours, bool aside)
 
 /* Returns whether anything changed, or -1. */
 static int
-group_settle(struct stand_in *group, const struct change *change)
+group_settle(struct stand_ins *all, struct stand_in *group, const struct change *change)
 {
     bool replaced = false;
     int result = 0;
@@ -140,7 +141,9 @@ group_settle(struct stand_in *group, const struct change *change)
         struct method *method = &group->methods[i];
         PyObject *now = lookup_borrow(group->theirs_mro, method->name, change);
         bool aside = now != NULL && (replaced || now != method->stock || code_of_borrow(now) != method->code);
+        all->settling = true;
         int stepped = method_step(method, (PyTypeObject *)group->ours, aside);
+        all->settling = false;
         result = stepped < 0 ? -1 : result | stepped;
     }
     return result;
@@ -151,11 +154,14 @@ stand_ins_change(struct state *state, const struct change *change)
 {
     struct stand_ins *all = &state->stand_ins;
     bool changed = false;
+    if (all->settling) {
+        return 0;
+    }
     for (size_t i = 0; i < all->count; i++) {
         struct stand_in *group = all->groups[i];
-        /* Of our own class it may be we who change it. */
+        /* Somebody has set an attribute of our own class, which is then theirs. */
         bool is_ours = group->ours && change->dict == compat_type_dict_borrow((PyTypeObject *)group->ours);
-        int settled = is_ours ? 1 : group_settle(group, change);
+        int settled = is_ours ? 1 : group_settle(all, group, change);
         if (settled < 0) {
             return -1;
         }
@@ -175,7 +181,7 @@ stand_ins_look(struct state *state)
     for (size_t i = 0; i < all->count; i++) {
         struct stand_in *group = all->groups[i];
         if (look || count_changed_codes(group) != group->codes_changed) {
-            int settled = group_settle(group, NULL);
+            int settled = group_settle(all, group, NULL);
             if (settled < 0) {
                 return -1;
             }
@@ -211,6 +217,30 @@ stand_in_is_aside(struct state *state, PyTypeObject *type, PyObject *name)
         for (size_t j = 0; j < group->method_count; j++) {
             if (group->methods[j].name == name && PyType_IsSubtype(type, (PyTypeObject *)group->ours)) {
                 return group->methods[j].is_aside;
+            }
+        }
+    }
+    return false;
+}
+
+AC_COLD int
+stand_in_look_at(struct state *state, PyTypeObject *class, uint64_t *version, PyTypeObject *type, PyObject *name)
+{
+    PyObject *found =
+        stand_ins_look(state) < 0 ? NULL : PyObject_GetAttr((PyObject *)class, name); /* gives it a version */
+    *version = class->tp_version_tag != 0 ? class->tp_version_tag : VERSION_UNKNOWN;
+    Py_XDECREF(found);
+    return found ? stand_in_is_aside(state, type, name) : -1;
+}
+
+bool
+stand_ins_any_aside(struct state *state)
+{
+    for (size_t i = 0; i < state->stand_ins.count; i++) {
+        struct stand_in *group = state->stand_ins.groups[i];
+        for (size_t j = 0; j < group->method_count; j++) {
+            if (group->methods[j].is_aside) {
+                return true;
             }
         }
     }
@@ -438,7 +468,7 @@ group_add_steal(struct state *state, struct stand_in *group, int ready)
     }
     all->groups = groups;
     all->groups[all->count++] = group;
-    return group_settle(group, NULL) < 0 ? -1 : 0;
+    return group_settle(all, group, NULL) < 0 ? -1 : 0;
 }
 
 int
@@ -488,6 +518,7 @@ int
 stand_in_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
+    state->handle_version = state->transport_version = VERSION_UNKNOWN;
     return state_add_type(module, &state->Aside_type, &Aside_spec, NULL) < 0 ? -1
                                                                              : PyModule_AddFunctions(module, functions);
 }

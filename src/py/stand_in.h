@@ -2,12 +2,16 @@
 #ifndef AC_PY_STAND_IN_H
 #define AC_PY_STAND_IN_H
 
+#include "base/macros.h"
 #include "py/dict_watch.h"
+
+#define VERSION_UNKNOWN UINT64_MAX /* no type has it */
 
 /* The groups of methods, and who wants to hear of a change. */
 struct stand_ins {
     struct stand_in **groups; /* private */
     size_t count;
+    bool settling; /* our own classes are changed, of which we hear as well: private */
     /* Called after a change, in the middle of it as a watcher's callback: takes the shortcuts back until they are decided upon
        again.  Runs no Python. */
     void (*changed)(struct state *state);
@@ -29,8 +33,26 @@ bool stand_in_is_stock(struct state *state, PyObject *name, PyObject *value);
 /* Whether that method of the class `type`, or of one of ours from which it derives, has stepped aside. */
 bool stand_in_is_aside(struct state *state, PyTypeObject *type, PyObject *name);
 
+/* The same, of a method in C that has been called: on 3.11, where nobody tells, it looks whether `class`, by which asyncio's method
+   is found, has changed since `version`, which is VERSION_UNKNOWN at first.  1, 0 or -1 with an exception set. */
+static inline int stand_in_stepped_aside(struct state *state, PyTypeObject *class, uint64_t *version,
+                                         PyTypeObject *type, PyObject *name);
+
+/* Whether any method has. */
+bool stand_ins_any_aside(struct state *state);
+
 int stand_ins_traverse(struct stand_ins *stand_ins, visitproc visit, void *arg);
 void stand_ins_clear(struct stand_ins *stand_ins);
 int stand_in_register(PyObject *module);
+
+/* private */
+int stand_in_look_at(struct state *state, PyTypeObject *class, uint64_t *version, PyTypeObject *type, PyObject *name);
+
+static inline int
+stand_in_stepped_aside(struct state *state, PyTypeObject *class, uint64_t *version, PyTypeObject *type, PyObject *name)
+{
+    bool unchanged = COMPAT_DICT_WATCHERS || class->tp_version_tag == *version;
+    return AC_LIKELY(unchanged) ? 0 : stand_in_look_at(state, class, version, type, name);
+}
 
 #endif

@@ -253,6 +253,8 @@
     X(stop)                     \
     X(throw)                    \
     X(time)                     \
+    X(when)                     \
+    X(get_extra_info)           \
     X(timeout)                  \
     X(cr_suspended)             \
     X(type)                     \
@@ -335,8 +337,10 @@ struct state {
     struct openssl_library *openssl_library; /* owned; NULL until TLS is used: tls/openssl_library.h */
     struct list_node tasks;                  /* every native task that is not done: registry.h */
     int debug_loops;                         /* how many native loops are in debug mode and open */
-    uint64_t next_task_number;               /* for the names */
-    uint64_t fork_generation;                /* how many forks made this process, as far as the loops need to know */
+    uint64_t handle_version;    /* 3.11: of asyncio.TimerHandle, when it was last looked for replaced methods */
+    uint64_t transport_version; /* 3.11: likewise, of the class of a stream's transport */
+    uint64_t next_task_number;  /* for the names */
+    uint64_t fork_generation;   /* how many forks made this process, as far as the loops need to know */
 };
 
 extern struct PyModuleDef module_def;

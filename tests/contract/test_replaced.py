@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import socket
 import sys
 import threading
 import time
@@ -50,6 +51,9 @@ USES = {
     "create_task": lambda impl, loop: loop.create_task(nothing()),
     "create_future": lambda impl, loop: loop.create_future(),
     "call_later": lambda impl, loop: loop.call_later(0, int),
+    "call_at": lambda impl, loop: loop.call_at(loop.time(), int),
+    "call_soon": lambda impl, loop: loop.call_soon(int),
+    "call_soon_threadsafe": lambda impl, loop: loop.call_soon_threadsafe(int),
     "time": lambda impl, loop: loop.time(),
     "get_debug": lambda impl, loop: loop.get_debug(),
     "is_running": lambda impl, loop: loop.is_running(),
@@ -80,7 +84,19 @@ def test_method_replaced(impl, name, when):
         loop.run_until_complete(nothing())
 
 
-@pytest.mark.parametrize("name", ["create_task", "create_future", "call_later", "time", "is_running"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "create_task",
+        "create_future",
+        "call_later",
+        "call_at",
+        "call_soon",
+        "call_soon_threadsafe",
+        "time",
+        "is_running",
+    ],
+)
 def test_method_replaced_while_the_loop_runs(impl, loop, name):
     """A mock within a coroutine sees the next call, and none after its end."""
     calls = []
@@ -122,6 +138,114 @@ def test_what_the_library_calls_itself(impl, loop):
     calls.clear()
     loop.run_until_complete(main())
     assert calls == []
+
+
+HANDLE_USES = {
+    (asyncio.Handle, "cancel"): lambda loop, handle, timer: handle.cancel(),
+    (asyncio.Handle, "cancelled"): lambda loop, handle, timer: handle.cancelled(),
+    (asyncio.TimerHandle, "cancel"): lambda loop, handle, timer: timer.cancel(),
+    (asyncio.TimerHandle, "when"): lambda loop, handle, timer: timer.when(),
+}
+
+
+@pytest.mark.parametrize("owner, name", HANDLE_USES)
+@pytest.mark.parametrize("made", ["before", "after"])
+@pytest.mark.parametrize("debug", [False, True])
+def test_method_of_handles_replaced(impl, loop, owner, name, made, debug):
+    """Also of those that were there before; and what was cancelled by a wrapper is cancelled."""
+    loop.set_debug(debug)
+    calls, ran = [], []
+
+    def make():
+        return loop.call_soon(ran.append, 1), loop.call_later(0, ran.append, 2)
+
+    async def main():
+        if made == "before":
+            handle, timer = make()
+        with replaced(owner, name, noted(calls)):
+            if made == "after":
+                handle, timer = make()
+                calls.clear()
+            HANDLE_USES[owner, name](loop, handle, timer)
+            assert calls == [name]
+            cancelled = [handle.cancelled(), timer.cancelled()]
+            assert cancelled == [
+                name == "cancel" and owner is kind for kind in (asyncio.Handle, asyncio.TimerHandle)
+            ]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert ran == [number for number, was in enumerate(cancelled, 1) if not was]
+        calls.clear()
+        HANDLE_USES[owner, name](loop, *make())
+        assert calls == []
+
+    loop.run_until_complete(main())
+
+
+def test_making_of_handles_replaced(impl, loop):
+    """On Python 3.11 it is noticed when the loop runs next."""
+    calls = []
+    with replaced(asyncio.Handle, "__init__", noted(calls)):
+        support.run_once(loop)
+        calls.clear()
+        handles = [
+            loop.call_soon(int),
+            loop.call_soon_threadsafe(int),
+            loop.call_at(0, int),
+            loop.call_later(0, int),
+        ]
+        assert calls == ["__init__"] * 4
+        assert [type(handle).__module__ for handle in handles] == ["asyncio.events"] * 4
+        with replaced(asyncio.TimerHandle, "__init__", noted(calls)):
+            support.run_once(loop)
+            calls.clear()
+            loop.call_later(0, int)
+            assert calls == ["__init__"] * 2
+    support.run_once(loop)
+    calls.clear()
+    loop.call_soon(int)
+    loop.call_later(0, int)
+    assert calls == []
+
+
+def test_run_of_handles_replaced(impl, loop):
+    """aiodebug and others see all that the loop runs by asyncio.Handle._run."""
+    seen, ran = [], []
+
+    async def main():
+        loop.call_soon(ran.append, 1)
+        loop.call_soon_threadsafe(ran.append, 2)
+        loop.call_later(0, ran.append, 3)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    def make(stock):
+        def _run(self):
+            seen.append(self._callback)
+            return stock(self)
+
+        return _run
+
+    with replaced(asyncio.Handle, "_run", make):
+        loop.run_until_complete(main())
+        assert seen.count(ran.append) == 3 and ran == [1, 2, 3]
+        assert len(seen) >= 7
+    seen.clear()
+    loop.run_until_complete(main())
+    assert seen == []
+
+
+def test_callback_of_a_handle_replaced(impl, loop):
+    """A handle's fields can be set, as asyncio's cancel() does, and tools that wrap callbacks."""
+    ran = []
+    handles = [loop.call_soon(print, 1), loop.call_soon(ran.append, 2), loop.call_later(0, ran.append, 3)]
+    handles[0]._callback = ran.append
+    handles[1]._args = ("other",)
+    handles[2]._cancelled = True
+    assert handles[0]._callback == ran.append and handles[1]._args == ("other",) and handles[2].cancelled()
+    for _ in range(3):
+        support.run_once(loop)
+    assert ran == [1, "other"]
 
 
 def test_mock_patch_object(impl, loop):
@@ -238,6 +362,44 @@ def test_replaced_by_another_thread_while_the_loop_waits(impl, loop):
         woken = asyncio.Event()
         loop.run_until_complete(main())
         assert "create_future" in calls
+
+
+@pytest.mark.parametrize("owner", [asyncio.Transport, asyncio.BaseTransport])
+def test_get_extra_info_replaced(impl, loop, owner):
+    """A tracer's wrapper in asyncio.Transport stands before what that inherits."""
+    calls = []
+    stock = owner.get_extra_info
+    is_own = "get_extra_info" in vars(owner)
+
+    def get_extra_info(self, name, default=None):
+        calls.append(name)
+        return "answer" if name == "question" else stock(self, name, default)
+
+    async def main():
+        ends = socket.socketpair()
+        streams = [await loop.create_connection(asyncio.Protocol, sock=end) for end in ends]
+        transports = [transport for transport, _ in streams]
+        for _ in range(2):
+            owner.get_extra_info = get_extra_info
+            try:
+                for transport in transports:
+                    assert transport.get_extra_info("question") == "answer"
+                    assert transport.get_extra_info("socket").fileno() >= 0
+                    assert transport.get_extra_info("nothing", default=7) == 7
+                assert calls == ["question", "socket", "nothing"] * 2
+            finally:
+                if is_own:
+                    owner.get_extra_info = stock
+                else:
+                    del owner.get_extra_info
+            calls.clear()
+            assert [transport.get_extra_info("question") for transport in transports] == [None, None]
+            assert calls == []
+        for transport in transports:
+            transport.close()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
 
 
 # ---- The time ----

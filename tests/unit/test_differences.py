@@ -139,12 +139,27 @@ def test_tracebacks_have_no_frames_of_what_is_native(impl, loop):
     assert names == (["fails"] if impl.native_loop else ["_run", "fails"])
 
 
-def test_steps_and_callbacks_do_not_pass_through_handle_run(impl, loop, monkeypatch):
-    calls = []
+def test_reading_of_a_transport_does_not_pass_through_handle_run(impl, loop, monkeypatch):
+    callbacks = []
     run = asyncio.Handle._run
-    monkeypatch.setattr(asyncio.Handle, "_run", lambda handle: (calls.append(handle), run(handle))[1])
-    loop.run_until_complete(asyncio.sleep(0))
-    assert bool(calls) != impl.native_loop
+    monkeypatch.setattr(
+        asyncio.Handle, "_run", lambda handle: (callbacks.append(repr(handle)), run(handle))[1]
+    )
+
+    async def main():
+        mine, peers = socket.socketpair()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=mine)
+        callbacks.clear()
+        peers.send(b"data")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        transport.close()
+        peers.close()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(main())
+    assert callbacks
+    assert any("read_ready" in callback for callback in callbacks) != impl.native_loop
 
 
 def test_run_once_is_not_what_runs(impl):

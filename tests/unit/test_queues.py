@@ -5,7 +5,9 @@ import collections
 import contextvars
 import copy
 import gc
+import heapq
 import random
+import signal
 import weakref
 
 import pytest
@@ -535,22 +537,92 @@ def test_timer_of_a_sleep(impl, loop):
 
 
 def test_what_a_native_queue_of_timers_cannot_do_is_refused(ours):
-    import heapq
-
     with support.closing(ours.new_event_loop()) as loop, support.closing(ours.new_event_loop()) as other:
         timer, others = loop.call_later(1000, print), other.call_later(1000, print)
-        with pytest.raises(TypeError, match="must be"):
-            heapq.heappush(loop._scheduled, timer)
+        heapq.heappush(loop._scheduled, timer)
+        with pytest.raises(ValueError, match="is scheduled already"):
+            len(loop._scheduled)
         with pytest.raises(ValueError, match="is scheduled already"):
             loop._scheduled.append(timer)
-        for wrong in (others, loop.call_soon(int), 1, asyncio.TimerHandle(0, print, (), loop)):
+        for wrong in (others, loop.call_soon(int), 1, asyncio.TimerHandle(0, print, (), other)):
             with pytest.raises(TypeError, match="the timers of a loop are what its call_at"):
                 loop._scheduled.append(wrong)
         for attempt in (lambda: loop._scheduled.insert(0, timer), loop._scheduled.reverse):
             with pytest.raises(TypeError, match="a timer's place in the queue is that of its time"):
                 attempt()
+        with pytest.raises(IndexError):
+            heapq.heappop(loop._scheduled)
         loop._scheduled.remove(timer)
         loop._scheduled.append(timer)
         assert list(loop._scheduled) == [timer]
         timer.cancel()
         others.cancel()
+
+
+def stock_timer(loop, delay, callback, *args):
+    """Do what asyncio's own call_at() does, of which a wrapper or an override may be what calls it."""
+    return asyncio.BaseEventLoop.call_at(loop, loop.time() + delay, callback, *args)
+
+
+def test_timers_that_asyncio_pushes(loop):
+    """They are due among the others, and seen, cancelled and removed as they are in asyncio's list."""
+    ran = []
+    first = stock_timer(loop, 1000, ran.append, "first")
+    second = loop.call_later(2000, ran.append, "second")
+    third = stock_timer(loop, 3000, ran.append, "third")
+    assert sorted(loop._scheduled) == [first, second, third] and loop._scheduled[0] is first
+    assert type(first) is type(third) is asyncio.TimerHandle and first._scheduled is True
+    assert isinstance(loop._scheduled, list) and len(loop._scheduled) == 3 and third in loop._scheduled
+    loop._scheduled.remove(third)
+    assert list(loop._scheduled) == [first, second]
+    due = [stock_timer(loop, delay, ran.append, delay) for delay in (0, -1)]
+    due[1].cancel()
+    for _ in range(3):
+        support.run_once(loop)
+    assert ran == [0] and due[0]._scheduled is False
+    first.cancel()
+    second.cancel()
+    third._scheduled = False
+
+
+def test_timer_that_asyncio_pushes_while_the_loop_runs(loop):
+    """The loop does not sleep past it."""
+
+    async def main():
+        future = loop.create_future()
+        stock_timer(loop, 0.001, future.set_result, "woken")
+        return await future
+
+    assert loop.run_until_complete(main()) == "woken"
+
+
+def test_timer_that_asyncio_pushes_between_two_callbacks(loop):
+    """A handler of a signal runs where no callback does."""
+    future = loop.create_future()
+
+    def handler(*_):
+        stock_timer(loop, 0.001, future.set_result, "woken")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    loop.call_later(
+        0.1, int
+    )  # Python waits on after a signal, so that asyncio's loop, too, sees the timer in its next turn only
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        assert loop.run_until_complete(future) == "woken"
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_storms_of_cancelled_timers_of_asyncio_are_forgotten(loop):
+    """Most of them are gone long before their time, as on asyncio."""
+    alive = weakref.WeakSet()
+    for _ in range(1000):
+        timer = stock_timer(loop, 1000, print)
+        alive.add(timer)
+        timer.cancel()
+    del timer
+    support.run_once(loop)
+    support.run_once(loop)
+    assert len(alive) < 150
+    loop._scheduled.clear()

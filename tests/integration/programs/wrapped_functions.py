@@ -8,7 +8,15 @@ import common
 import wrapt
 
 FUNCTIONS = ["sleep", "wait_for", "wait", "gather", "shield", "create_task", "timeout"]
-METHODS = ["create_task", "create_future", "call_later", "time"]
+METHODS = [
+    "create_task",
+    "create_future",
+    "call_later",
+    "call_at",
+    "call_soon",
+    "call_soon_threadsafe",
+    "time",
+]
 OF_CLASSES = [
     (asyncio.Lock, "acquire"),
     (asyncio.Queue, "put"),
@@ -32,6 +40,7 @@ async def use_everything():
     await queue.put(1)
     event.set()
     await event.wait()
+    loop.call_at(loop.time(), int).cancel()
     loop.call_at(loop.time(), int).cancel()
 
 
