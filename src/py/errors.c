@@ -89,6 +89,10 @@ stop_iteration_take_value(void)
         return NULL;
     }
     PyObject *stop = compat_exception_take();
+    if (!PyErr_GivenExceptionMatches(stop, PyExc_StopIteration)) {
+        compat_exception_restore_steal(stop); /* on 3.11 the instance is made here, or a MemoryError instead */
+        return NULL;
+    }
     PyObject *value = Py_NewRef(((PyStopIterationObject *)stop)->value);
     Py_DECREF(stop);
     return value;

@@ -633,3 +633,90 @@ def collection(impl, action):
         ours.close()
         theirs.close()
     os._exit(0)
+
+
+def vandal(group, what):
+    """Do something to a group that waits for its tasks."""
+    names = [name for name in vars(asyncio.TaskGroup()) if name.startswith("_")]
+    if what == "anew":
+        group.__init__()
+    elif what == "lost":
+        for name in names:
+            attempt(delattr, group, name)
+    elif what == "nonsense":
+        for name in names:
+            attempt(setattr, group, name, 17)
+    elif what == "swapped":
+        group._tasks, group._errors = [], set()
+    elif what == "woken":
+        group._on_completed_fut.set_result(None)
+    elif what == "left":
+        leaving = group.__aexit__(None, None, None)
+        attempt(leaving.send, None)
+        attempt(leaving.throw, asyncio.CancelledError())
+        attempt(leaving.close)
+
+
+@cases(
+    "group_is_vandalised", {what: what for what in ["anew", "lost", "nonsense", "swapped", "woken", "left"]}
+)
+def group_is_vandalised(impl, what):
+    with new_loop(impl) as loop:
+
+        async def child(group, fails):
+            await impl.sleep(0)
+            vandal(group, what)
+            gc.collect()
+            if fails:
+                raise ValueError
+            await impl.sleep(0)
+
+        async def main(fails):
+            async with impl.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(child(group, fails))
+
+        tasks = [loop.create_task(main(fails)) for fails in (False, True)]
+        turns(loop, 20)
+        for task in tasks:
+            task.cancel()
+        turns(loop, 20)
+
+
+@case
+def group_is_freed_by_its_own_tasks(impl):
+    with new_loop(impl) as loop:
+        groups = []
+
+        async def child():
+            groups.clear()
+            gc.collect()
+
+        async def main():
+            groups.append(impl.TaskGroup())
+            await groups[0].__aenter__()
+            for _ in range(3):
+                groups[0].create_task(child())
+            await impl.sleep(0)
+            gc.collect()
+
+        loop.create_task(main())
+        turns(loop, 10)
+
+
+@case
+def group_aborts_tasks_that_change_its_set(impl):
+    with new_loop(impl) as loop:
+
+        async def main():
+            async with impl.TaskGroup() as group:
+                task = loop.create_future()
+                task.cancel = lambda: group._tasks.clear()
+                group._tasks.add(task)
+                group.create_task(impl.sleep(3600))
+                raise ValueError
+
+        task = loop.create_task(main())
+        turns(loop, 10)
+        task.cancel()
+        turns(loop, 10)
