@@ -5,8 +5,8 @@
 #include <string.h>
 
 enum {
-    SMALL = 1024,                         /* what is smaller is copied, if it is not the only one */
-    OWN_SIZE = AC_STRESS_OR(7, 8 * 1024), /* of the chunks that it is copied to */
+    SMALL = 1024,                          /* what is smaller is copied, if it is not the only one */
+    OWN_SIZE = AC_STRESS_OR(64, 8 * 1024), /* of the chunks that it is copied to */
 };
 
 /* A part of a chunk. */
