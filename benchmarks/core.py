@@ -290,6 +290,95 @@ async def event_ping_pong(n: int) -> int:
     return rounds
 
 
+@operation("Condition ping-pong", OTHER, expect=lambda n: n)
+async def condition_ping_pong(n: int) -> int:
+    """Two tasks take turns under a condition: notify, and wait to be notified; reported per round trip."""
+    condition = asyncio.Condition()
+    rounds = 0
+
+    async def echo() -> None:
+        nonlocal rounds
+        async with condition:
+            while rounds < n:
+                rounds += 1
+                condition.notify()
+                await condition.wait()
+
+    task = asyncio.create_task(echo())
+    await asyncio.sleep(0)
+    async with condition:
+        for _ in range(n - 1):
+            condition.notify()
+            await condition.wait()
+        condition.notify()
+    await task
+    return rounds
+
+
+@operation("Lock, nobody waits", OTHER, expect=lambda n: False)
+async def lock_uncontended(n: int) -> bool:
+    """`async with lock` of what is free."""
+    lock = asyncio.Lock()
+    for _ in range(n):
+        async with lock:
+            pass
+    return lock.locked()
+
+
+@operation("Condition, nobody waits", OTHER, expect=lambda n: False)
+async def condition_uncontended(n: int) -> bool:
+    """`async with condition` of what is free, and a notification that nobody waits for."""
+    condition = asyncio.Condition()
+    for _ in range(n):
+        async with condition:
+            condition.notify()
+    return condition.locked()
+
+
+@operation("Queue, nobody waits", OTHER, expect=lambda n: n - 1)
+async def queue_uncontended(n: int) -> int:
+    """`put()` and `get()` of a queue that has room, and then an item."""
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    item = -1
+    for i in range(n):
+        await queue.put(i)
+        item = await queue.get()
+    return item
+
+
+@operation("PriorityQueue, 100 items", OTHER, per=100, expect=lambda n: list(range(100)))
+async def priority_queue(n: int) -> list[int]:
+    """Put a hundred items in, in descending order, and take them out; reported per item."""
+    queue: asyncio.PriorityQueue[int] = asyncio.PriorityQueue()
+    items: list[int] = []
+    for _ in range(n):
+        for item in range(99, -1, -1):
+            await queue.put(item)
+        items = [await queue.get() for _ in range(100)]
+    return items
+
+
+@operation("Barrier of 10", OTHER, per=10, expect=lambda n: sorted([*range(10)] * n))
+async def barrier(n: int) -> list[int]:
+    """Ten tasks meet at a barrier again and again; reported per task and meeting."""
+    barrier = asyncio.Barrier(10)
+
+    async def meet() -> list[int]:
+        return [await barrier.wait() for _ in range(n)]
+
+    tasks = [asyncio.create_task(meet()) for _ in range(10)]
+    return sorted(place for task in tasks for place in await task)
+
+
+@operation("as_completed of 100", OTHER, per=100, expect=lambda n: list(range(100)))
+async def as_completed(n: int) -> list[int]:
+    """`asyncio.as_completed` of a hundred coroutines that return at once; reported per coroutine."""
+    results: list[int] = []
+    for _ in range(n):
+        results = [await awaitable for awaitable in asyncio.as_completed([value(i) for i in range(100)])]
+    return sorted(results)
+
+
 async def contend(gate: Any, tasks: int, n: int) -> tuple[int, int]:
     """Have `tasks` tasks enter `gate` `n` times each; return how often it was entered and how many were inside."""
     entered = inside = 0
@@ -375,6 +464,15 @@ async def run_in_executor(n: int) -> Any:
 
 
 # ---- Life cycle ----
+
+
+@operation("to_thread", OTHER, expect=lambda n: n - 1)
+async def to_thread(n: int) -> int:
+    """Await one trivial call by `asyncio.to_thread` at a time."""
+    result = -1
+    for i in range(n):
+        result = await asyncio.to_thread(abs, -i)
+    return result
 
 
 @operation("loop open + close", LIFECYCLE, expect=lambda n: (False, True))

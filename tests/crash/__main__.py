@@ -18,6 +18,7 @@ from tests.unit import support
 from . import (  # noqa: F401
     in_callbacks,
     in_endpoints,
+    in_primitives,
     in_processes,
     in_protocols,
     in_queues,

@@ -276,6 +276,18 @@ def everything_with_a_collection_at_each_allocation(impl):
             for n in range(2):
                 await queue.put(n)
             await asyncio.wait_for(queue.get(), 1)
+            condition, barrier, met = impl.Condition(), impl.Barrier(3), []
+
+            async def meet(n):
+                async with condition:
+                    met.append(n)
+                    condition.notify_all()
+                    await condition.wait_for(lambda: len(met) == 3)
+                return await barrier.wait()
+
+            for awaitable in impl.as_completed([meet(n) for n in range(3)], timeout=60):
+                await awaitable
+            await impl.to_thread(int, "5", base=10)
             with open("/dev/null") as file:
                 await loop.run_in_executor(None, file.read)
             async with asyncio.timeout(1):

@@ -88,6 +88,7 @@ class Program:
             if isinstance(value, type) and not issubclass(value, BaseException)
         ] + [asyncio_c.Loop, asyncio_c.Task, asyncio_c.Future]
         self.types += [asyncio_c.Lock, asyncio_c.Event, asyncio_c.Semaphore, asyncio_c.BoundedSemaphore]
+        self.types += [asyncio_c.Condition, asyncio_c.Barrier]
         self.types += [asyncio_c.Queue, asyncio_c.PriorityQueue, asyncio_c.LifoQueue]
         self.types += [asyncio_c.StreamReader, asyncio_c.StreamReaderProtocol, asyncio_c.StreamWriter]
         self.types += [queue_views.ReadyQueue, queue_views.TimerQueue]
@@ -103,6 +104,7 @@ class Program:
             asyncio.wait_for,
             asyncio.ensure_future,
             asyncio.timeout,
+            asyncio_c.as_completed,
             iterator,
             repr,
             hash,
@@ -142,6 +144,7 @@ class Program:
             loop._make_write_pipe_transport(open(write_end, "wb", 0), Protocol(self)),
             *(pair[1], others[1], udp[1]),
             *(loop._ready, loop._scheduled, loop._selector),
+            *(asyncio_c.Lock(), asyncio_c.Condition(), asyncio_c.Barrier(2), asyncio_c.Queue(1)),
             *(Hostile(self), Protocol(self), contextvars.copy_context(), bytearray(100), memoryview(b"abc")),
         ]
 

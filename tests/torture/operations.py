@@ -1143,6 +1143,86 @@ def event(impl, loop):
     assert not event._waiters
 
 
+@operation
+def condition(impl, loop):
+    """Three tasks that wait under a lock, one of which is cancelled: it is free in the end, and nobody waits."""
+    condition, ready = impl.Condition(), []
+
+    async def wait(number):
+        async with condition:
+            await (condition.wait_for(lambda: ready) if number else condition.wait())
+
+    async def tell():
+        async with condition:
+            condition.notify_all()
+
+    tasks = []
+    yield
+    with contextlib.suppress(MemoryError):
+        start(loop, tasks, map(wait, range(3)))
+        turns(loop, 3)
+        drive(loop, tell(), strict=False)
+        tasks[1].cancel()
+        ready.append(1)
+        drive(loop, tell(), strict=False)
+        turns(loop, 10)
+    yield
+    ready.append(1)
+    for _ in range(4):
+        for task in filter(None, tasks):
+            task.cancel()
+        turns(loop, 5)
+        if condition.locked():
+            condition.release()  # in place of one for which memory was lacking
+        condition._lock._wake_up_first()
+    turns(loop, 10)
+    assert all(task is None or task.done() for task in tasks)
+    assert not [waiter for waiter in condition._waiters if not waiter.done()]
+
+
+@operation
+def barrier(impl, loop):
+    barrier = impl.Barrier(2)
+
+    async def wait():
+        with contextlib.suppress(asyncio.BrokenBarrierError):
+            await barrier.wait()
+
+    tasks = []
+    yield
+    with contextlib.suppress(MemoryError):
+        start(loop, tasks, (wait() for _ in range(3)))
+        turns(loop, 5)
+        tasks[2].cancel()
+        turns(loop, 5)
+    yield
+    for _ in range(4):
+        for task in filter(None, tasks):
+            task.cancel()
+        turns(loop, 5)
+        if barrier._cond.locked():
+            barrier._cond.release()  # as above
+        barrier._cond._lock._wake_up_first()
+    turns(loop, 10)
+    assert all(task is None or task.done() for task in tasks)
+
+
+@operation
+def as_completed(impl, loop):
+    """What comes is one of the results, or is late."""
+    futures = [loop.create_future() for _ in range(3)]
+
+    async def main():
+        for awaitable in impl.as_completed([*futures, impl.sleep(0, 3)], timeout=0.001):
+            with contextlib.suppress(TimeoutError):
+                assert await awaitable in range(4)
+
+    yield
+    for number, future in enumerate(futures[1:]):
+        loop.call_soon(future.set_result, number)
+    drive(loop, main(), strict=False)
+
+
 def handed_over(impl, loop, make):
     """A producer and a consumer.  What was put in is taken out, or still there."""
     queue, put, got = make(1), [], []
