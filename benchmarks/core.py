@@ -367,7 +367,10 @@ async def barrier(n: int) -> list[int]:
         return [await barrier.wait() for _ in range(n)]
 
     tasks = [asyncio.create_task(meet()) for _ in range(10)]
-    return sorted(place for task in tasks for place in await task)
+    places: list[int] = []
+    for task in tasks:
+        places += await task
+    return sorted(places)
 
 
 @operation("as_completed of 100", OTHER, per=100, expect=lambda n: list(range(100)))
