@@ -50,7 +50,7 @@ add_held(PyObject *set, PyObject *awaiter)
 PyObject *
 awaited_by_get(Future *self)
 {
-    PyObject *told = Py_XNewRef(self->awaited_by);
+    PyObject *told = Py_XNewRef(FUTURE_RARE(self, awaited_by));
     bool several = told != NULL && PySet_CheckExact(told);
     PyObject *set = PySet_New(several ? told : NULL);
     int result = set == NULL ? -1 : several ? 0 : add_held(set, told);
@@ -61,8 +61,8 @@ awaited_by_get(Future *self)
     if (result == 0 && self->has_first) {
         result = add_held(set, entry_awaiter_borrow(&self->first));
     }
-    for (unsigned i = 0; i < self->rest_count && result == 0; i++) {
-        result = add_held(set, entry_awaiter_borrow(&self->rest[i]));
+    for (unsigned i = 0; self->rest != NULL && i < self->rest->count && result == 0; i++) {
+        result = add_held(set, entry_awaiter_borrow(&self->rest->entries[i]));
     }
     PyObject *frozen = NULL;
     if (result == 0) {
@@ -77,9 +77,13 @@ awaited_by_get(Future *self)
 int
 awaited_by_add(Future *self, PyObject *waiter)
 {
-    PyObject *told = self->awaited_by;
+    struct future_rare *rare = future_rare(self);
+    if (rare == NULL) {
+        return -1;
+    }
+    PyObject *told = rare->awaited_by;
     if (told == NULL) {
-        self->awaited_by = Py_NewRef(waiter);
+        rare->awaited_by = Py_NewRef(waiter);
         return 0;
     }
     if (told == waiter) {
@@ -96,16 +100,21 @@ awaited_by_add(Future *self, PyObject *waiter)
         Py_XDECREF(set);
         return -1;
     }
-    Py_XSETREF(self->awaited_by, set);
+    rare = future_rare(self); /* again: hashing may have made the future anew */
+    if (rare == NULL) {
+        Py_DECREF(set);
+        return -1;
+    }
+    Py_XSETREF(rare->awaited_by, set);
     return 0;
 }
 
 int
 awaited_by_discard(Future *self, PyObject *waiter)
 {
-    PyObject *told = self->awaited_by;
-    if (told == waiter) {
-        Py_CLEAR(self->awaited_by);
+    PyObject *told = FUTURE_RARE(self, awaited_by);
+    if (told == waiter && told != NULL) {
+        Py_CLEAR(self->rare->awaited_by);
         return 0;
     }
     if (told == NULL || !PySet_CheckExact(told)) {

@@ -45,14 +45,25 @@ future_get_loop(struct state *state, PyObject *future)
     return loop;
 }
 
+AC_COLD struct future_rare *
+future_rare(Future *self)
+{
+    if (self->rare == NULL && (self->rare = PyMem_Calloc(1, sizeof(*self->rare))) == NULL) {
+        PyErr_NoMemory();
+    }
+    return self->rare;
+}
+
 AC_COLD static int
 remember_origin(Future *self)
 {
     PyObject *traceback = PyObject_CallNoArgs(self->state->extract_stack);
-    if (traceback == NULL) {
+    struct future_rare *rare = traceback ? future_rare(self) : NULL;
+    if (rare == NULL) {
+        Py_XDECREF(traceback);
         return -1;
     }
-    Py_XSETREF(self->source_traceback, traceback);
+    Py_XSETREF(rare->source_traceback, traceback);
     return 0;
 }
 
@@ -97,12 +108,29 @@ future_traverse(Future *self, visitproc visit, void *arg)
     Py_VISIT(self->loop);
     Py_VISIT(self->result);
     Py_VISIT(self->exception);
-    Py_VISIT(self->exception_traceback);
-    Py_VISIT(self->source_traceback);
-    Py_VISIT(self->cancel_message);
-    Py_VISIT(self->cancelled_error);
-    Py_VISIT(self->awaited_by);
+    if (self->rare != NULL) {
+        Py_VISIT(self->rare->exception_traceback);
+        Py_VISIT(self->rare->source_traceback);
+        Py_VISIT(self->rare->cancel_message);
+        Py_VISIT(self->rare->cancelled_error);
+        Py_VISIT(self->rare->awaited_by);
+    }
     return future_traverse_entries(self, visit, arg);
+}
+
+static void
+rare_clear(Future *self)
+{
+    struct future_rare *rare = self->rare;
+    if (rare != NULL) {
+        self->rare = NULL; /* first: what dies may look at the future */
+        Py_XDECREF(rare->exception_traceback);
+        Py_XDECREF(rare->source_traceback);
+        Py_XDECREF(rare->cancel_message);
+        Py_XDECREF(rare->cancelled_error);
+        Py_XDECREF(rare->awaited_by);
+        PyMem_Free(rare);
+    }
 }
 
 void
@@ -119,11 +147,7 @@ future_reset(Future *self)
     Py_CLEAR(self->loop);
     Py_CLEAR(self->result);
     Py_CLEAR(self->exception);
-    Py_CLEAR(self->exception_traceback);
-    Py_CLEAR(self->source_traceback);
-    Py_CLEAR(self->cancel_message);
-    Py_CLEAR(self->cancelled_error);
-    Py_CLEAR(self->awaited_by);
+    rare_clear(self);
     future_drop_entries(self);
 }
 
@@ -198,6 +222,20 @@ prepare_exception(PyObject *exception)
     return wrapped;
 }
 
+/* Takes `traceback`, which may be NULL.  Without memory it is forgotten: that the future ends matters more. */
+static void
+remember_traceback(Future *self, PyObject *traceback)
+{
+    struct future_rare *rare = traceback ? future_rare(self) : self->rare;
+    if (rare != NULL) {
+        Py_XSETREF(rare->exception_traceback, traceback);
+    }
+    else if (traceback != NULL) {
+        PyErr_Clear();
+        Py_DECREF(traceback);
+    }
+}
+
 int
 future_set_exception(Future *self, PyObject *exception)
 {
@@ -212,7 +250,7 @@ future_set_exception(Future *self, PyObject *exception)
         Py_DECREF(instance);
         return -1;
     }
-    Py_XSETREF(self->exception_traceback, PyException_GetTraceback(instance));
+    remember_traceback(self, PyException_GetTraceback(instance));
     Py_XSETREF(self->exception, instance);
     self->future_state = FUTURE_FINISHED;
     if (future_queue_entries(self) < 0) {
@@ -235,31 +273,48 @@ future_without_memory(Future *self)
 }
 
 int
+future_set_cancel_message(Future *self, PyObject *message)
+{
+    bool is_set = FUTURE_RARE(self, cancel_message) != NULL;
+    if (!is_set && (message == NULL || message == Py_None)) {
+        return 0; /* None is what is read where there is none */
+    }
+    struct future_rare *rare = future_rare(self);
+    if (rare == NULL) {
+        return -1;
+    }
+    Py_XSETREF(rare->cancel_message, Py_XNewRef(message));
+    return 0;
+}
+
+int
 future_cancel(Future *self, PyObject *message)
 {
     self->log_traceback = false;
     if (self->future_state != FUTURE_PENDING) {
         return 0;
     }
+    if (future_set_cancel_message(self, message) < 0) {
+        return -1;
+    }
     self->future_state = FUTURE_CANCELLED;
-    Py_XSETREF(self->cancel_message, Py_XNewRef(message));
     return future_queue_entries(self) < 0 ? -1 : 1;
 }
 
 PyObject *
 future_make_cancelled_error(Future *self)
 {
-    if (self->cancelled_error != NULL) {
-        PyObject *error = self->cancelled_error;
-        self->cancelled_error = NULL;
+    PyObject *error = FUTURE_RARE(self, cancelled_error), *message = FUTURE_RARE(self, cancel_message);
+    if (error != NULL) {
+        self->rare->cancelled_error = NULL;
         return error;
     }
     PyObject *class = self->state->CancelledError;
-    if (self->cancel_message == NULL || self->cancel_message == Py_None) {
+    if (message == NULL || message == Py_None) {
         return PyObject_CallNoArgs(class);
     }
-    PyObject *message = Py_NewRef(self->cancel_message); /* which a collection may change while the error is made */
-    PyObject *error = PyObject_CallOneArg(class, message);
+    Py_INCREF(message); /* which a collection may change while the error is made */
+    error = PyObject_CallOneArg(class, message);
     Py_DECREF(message);
     return error;
 }
@@ -276,8 +331,10 @@ future_take_exception(Future *self)
     }
     /* Each retrieval starts from the traceback as it was set, or it would grow with every await. */
     PyObject *exception = Py_NewRef(self->exception);
-    PyObject *traceback = self->exception_traceback;
-    self->exception_traceback = NULL;
+    PyObject *traceback = FUTURE_RARE(self, exception_traceback);
+    if (traceback != NULL) {
+        self->rare->exception_traceback = NULL;
+    }
     int result = PyException_SetTraceback(exception, traceback ? traceback : Py_None);
     Py_XDECREF(traceback);
     if (result < 0) {
@@ -305,12 +362,11 @@ void
 future_call_exception_handler(Future *self, PyObject *message, const char *name, PyObject *exception)
 {
     struct state *state = self->state;
-    PyObject *context = PyDict_New();
+    PyObject *context = PyDict_New(), *origin = FUTURE_RARE(self, source_traceback);
     if (context == NULL || message == NULL || PyDict_SetItem(context, state->str_message, message) < 0
         || (exception != NULL && PyDict_SetItem(context, state->str_exception, exception) < 0)
         || PyDict_SetItemString(context, name, (PyObject *)self) < 0
-        || (self->source_traceback != NULL
-            && PyDict_SetItem(context, state->str_source_traceback, self->source_traceback) < 0)) {
+        || (origin != NULL && PyDict_SetItem(context, state->str_source_traceback, origin) < 0)) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
     else {

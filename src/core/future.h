@@ -19,27 +19,37 @@ struct future_entry {
     };
 };
 
-#define FUTURE_HEAD                                                                    \
-    PyObject_HEAD                                                                      \
-    struct state *state;                                                               \
-    PyObject *dict;                                                                    \
-    PyObject *weakreflist;                                                             \
-    PyObject *loop;    /* owned; NULL: __init__ was not called */                      \
-    Loop *native_loop; /* borrowed: `loop`, if it is a native one */                   \
-    PyObject *result;  /* owned; set if finished without an exception */               \
-    PyObject *exception;                                                               \
-    PyObject *exception_traceback; /* owned; as it was when the exception was set */   \
-    PyObject *source_traceback;    /* owned; debug mode */                             \
-    PyObject *cancel_message;                                                          \
-    PyObject *cancelled_error; /* owned; the CancelledError that ended a task, once */ \
-    PyObject *awaited_by;      /* owned; who said so: NULL, one, or a set of them */   \
-    struct future_entry first; /* who asked first */                                   \
-    struct future_entry *rest; /* the others, in order */                              \
-    unsigned rest_count;                                                               \
-    unsigned rest_size;                                                                \
-    unsigned char future_state;                                                        \
-    bool has_first;                                                                    \
-    bool blocking;                                                                     \
+/* Those who asked after the first one, in order. */
+struct future_rest {
+    unsigned count;
+    unsigned size;
+    struct future_entry entries[];
+};
+
+/* What few futures have, out of the way of the many: 100,000 of them may be pending. */
+struct future_rare {
+    PyObject *exception_traceback; /* owned; as it was when the exception was set */
+    PyObject *source_traceback;    /* owned; debug mode */
+    PyObject *cancel_message;      /* owned */
+    PyObject *cancelled_error;     /* owned; the CancelledError that ended a task, once */
+    PyObject *awaited_by;          /* owned; who said so: NULL, one, or a set of them */
+};
+
+#define FUTURE_HEAD                                                      \
+    PyObject_HEAD                                                        \
+    struct state *state;                                                 \
+    PyObject *dict;                                                      \
+    PyObject *weakreflist;                                               \
+    PyObject *loop;    /* owned; NULL: __init__ was not called */        \
+    Loop *native_loop; /* borrowed: `loop`, if it is a native one */     \
+    PyObject *result;  /* owned; set if finished without an exception */ \
+    PyObject *exception;                                                 \
+    struct future_rare *rare;  /* owned; NULL: it has none of that */    \
+    struct future_entry first; /* who asked first */                     \
+    struct future_rest *rest;  /* owned; NULL: nobody else */            \
+    unsigned char future_state;                                          \
+    bool has_first;                                                      \
+    bool blocking;                                                       \
     bool log_traceback;
 
 typedef struct {
@@ -55,6 +65,11 @@ int future_traverse(Future *self, visitproc visit, void *arg);
 void future_clear(Future *self);
 /* The same for a second __init__: what others have set in __dict__ stays. */
 void future_reset(Future *self);
+
+/* A field of struct future_rare, or NULL.  Borrowed. */
+#define FUTURE_RARE(self, field) ((self)->rare != NULL ? (self)->rare->field : NULL)
+/* Where these fields can be set.  NULL with MemoryError set. */
+struct future_rare *future_rare(Future *self);
 
 /* True for objects whose type is exactly one of ours, so that no subclass can have overridden anything. */
 static inline bool
@@ -79,6 +94,8 @@ int future_set_exception(Future *self, PyObject *exception);
 /* Where the code that would have finished a future has failed: ends it with the exception that is set if that is a
    MemoryError, for otherwise it would wait for ever.  Any other exception stays.  Returns 0 or -1. */
 int future_without_memory(Future *self);
+/* What cancel() was told; NULL: nothing.  Returns 0 or -1. */
+int future_set_cancel_message(Future *self, PyObject *message);
 /* Returns 1, 0 if it was done already, or -1.  `message` may be NULL. */
 int future_cancel(Future *self, PyObject *message);
 

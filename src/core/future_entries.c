@@ -50,26 +50,40 @@ entry_visit(struct future_entry *entry, visitproc visit, void *arg)
     return 0;
 }
 
+static inline unsigned
+rest_count(const struct future_rest *rest)
+{
+    return rest ? rest->count : 0;
+}
+
+static inline size_t
+rest_bytes(size_t size)
+{
+    return sizeof(struct future_rest) + size * sizeof(struct future_entry);
+}
+
 /* Takes over the references of `entry`; on failure they stay the caller's. */
 static int
 entry_append(Future *self, struct future_entry entry)
 {
-    if (!self->has_first && self->rest_count == 0) {
+    struct future_rest *rest = self->rest;
+    if (!self->has_first && rest_count(rest) == 0) {
         self->first = entry;
         self->has_first = true;
         return 0;
     }
-    if (self->rest_count == self->rest_size) {
-        unsigned size = self->rest_size ? self->rest_size * 2 : 4; /* 0: more than can be counted */
-        struct future_entry *rest = size ? PyMem_Realloc(self->rest, size * sizeof(*rest)) : NULL;
+    if (rest == NULL || rest->count == rest->size) {
+        unsigned count = rest_count(rest), size = rest ? rest->size * 2 : 4; /* 0: more than can be counted */
+        rest = size ? PyMem_Realloc(rest, rest_bytes(size)) : NULL;
         if (rest == NULL) {
             PyErr_NoMemory();
             return -1;
         }
+        rest->count = count;
+        rest->size = size;
         self->rest = rest;
-        self->rest_size = size;
     }
-    self->rest[self->rest_count++] = entry;
+    rest->entries[rest->count++] = entry;
     return 0;
 }
 
@@ -124,18 +138,16 @@ entry_queue_steal(Future *self, struct future_entry *entry)
 
 struct detached {
     struct future_entry first;
-    struct future_entry *rest;
-    unsigned rest_count;
+    struct future_rest *rest;
     bool has_first;
 };
 
 static struct detached
 entries_detach(Future *self)
 {
-    struct detached entries = { self->first, self->rest, self->rest_count, self->has_first };
+    struct detached entries = { self->first, self->rest, self->has_first };
     self->has_first = false;
     self->rest = NULL;
-    self->rest_count = self->rest_size = 0;
     return entries;
 }
 
@@ -146,8 +158,8 @@ future_drop_entries(Future *self)
     if (entries.has_first) {
         entry_release(&entries.first);
     }
-    for (unsigned i = 0; i < entries.rest_count; i++) {
-        entry_release(&entries.rest[i]);
+    for (unsigned i = 0; i < rest_count(entries.rest); i++) {
+        entry_release(&entries.rest->entries[i]);
     }
     PyMem_Free(entries.rest);
 }
@@ -156,8 +168,8 @@ int
 future_traverse_entries(Future *self, visitproc visit, void *arg)
 {
     int result = self->has_first ? entry_visit(&self->first, visit, arg) : 0;
-    for (unsigned i = 0; i < self->rest_count && result == 0; i++) {
-        result = entry_visit(&self->rest[i], visit, arg);
+    for (unsigned i = 0; i < rest_count(self->rest) && result == 0; i++) {
+        result = entry_visit(&self->rest->entries[i], visit, arg);
     }
     return result;
 }
@@ -177,7 +189,7 @@ goes_on_without_memory(PyObject **error)
 int
 future_queue_entries(Future *self)
 {
-    if (!self->has_first && self->rest_count == 0) {
+    if (!self->has_first && rest_count(self->rest) == 0) {
         return 0;
     }
     struct detached entries = entries_detach(self);
@@ -187,11 +199,11 @@ future_queue_entries(Future *self)
     if (entries.has_first && entry_queue_steal(self, &entries.first) < 0) {
         going = goes_on_without_memory(&error);
     }
-    for (unsigned i = 0; i < entries.rest_count; i++) {
+    for (unsigned i = 0; i < rest_count(entries.rest); i++) {
         if (!going) {
-            entry_release(&entries.rest[i]);
+            entry_release(&entries.rest->entries[i]);
         }
-        else if (entry_queue_steal(self, &entries.rest[i]) < 0) {
+        else if (entry_queue_steal(self, &entries.rest->entries[i]) < 0) {
             going = goes_on_without_memory(&error);
         }
     }
@@ -228,10 +240,11 @@ future_remove_native(Future *self, struct runnable *runnable)
         Py_DECREF(runnable->owner);
         return;
     }
-    for (unsigned i = 0; i < self->rest_count; i++) {
-        if (self->rest[i].callback == NULL && self->rest[i].native == runnable) {
-            memmove(&self->rest[i], &self->rest[i + 1], (self->rest_count - i - 1) * sizeof(*self->rest));
-            self->rest_count--;
+    struct future_rest *rest = self->rest;
+    for (unsigned i = 0; i < rest_count(rest); i++) {
+        if (rest->entries[i].callback == NULL && rest->entries[i].native == runnable) {
+            memmove(&rest->entries[i], &rest->entries[i + 1], (rest->count - i - 1) * sizeof(*rest->entries));
+            rest->count--;
             Py_DECREF(runnable->owner);
             return;
         }
@@ -267,26 +280,26 @@ entry_equals(struct future_entry *entry, PyObject *callback)
     return equal;
 }
 
-/* Gives back what entries_detach() took, in an array that has room for `size` of them and becomes the future's, before what
-   was added since.  Who waits for what has been finished meanwhile is told, as they would have been.  Returns 0 or -1. */
+/* Gives back what entries_detach() took, of which there are `count` in `rest`, which becomes the future's, before what was added
+   since.  Who waits for what has been finished meanwhile is told, as they would have been.  Returns 0 or -1. */
 static int
-entries_put_back_steal(Future *self, struct future_entry *entries, unsigned count, unsigned size)
+entries_put_back_steal(Future *self, struct future_rest *rest, unsigned count)
 {
     struct detached added = entries_detach(self);
     int result = 0;
     if (count == 0) {
-        PyMem_Free(entries);
+        PyMem_Free(rest);
     }
     else {
-        self->first = entries[0];
+        self->first = rest->entries[0];
         self->has_first = true;
-        memmove(entries, entries + 1, (count - 1) * sizeof(*entries));
-        self->rest = entries;
-        self->rest_count = count - 1;
-        self->rest_size = size;
+        rest->count = count - 1;
+        memmove(rest->entries, rest->entries + 1, rest->count * sizeof(*rest->entries));
+        self->rest = rest;
     }
-    for (unsigned i = 0; i < added.rest_count + added.has_first; i++) {
-        struct future_entry *entry = i == 0 && added.has_first ? &added.first : &added.rest[i - added.has_first];
+    for (unsigned i = 0; i < rest_count(added.rest) + added.has_first; i++) {
+        struct future_entry *entry =
+            i == 0 && added.has_first ? &added.first : &added.rest->entries[i - added.has_first];
         if (entry_append(self, *entry) < 0) {
             entry_release(entry);
             result = -1;
@@ -304,19 +317,21 @@ entries_put_back_steal(Future *self, struct future_entry *entries, unsigned coun
 Py_ssize_t
 future_remove_callback(Future *self, PyObject *callback)
 {
-    unsigned total = self->rest_count + self->has_first, kept = 0;
-    struct future_entry *entries = PyMem_Malloc(((size_t)total + 1) * sizeof(*entries));
+    unsigned total = rest_count(self->rest) + self->has_first, kept = 0;
+    struct future_rest *rest = PyMem_Malloc(rest_bytes((size_t)total + 1));
     bool *equals = PyMem_Calloc((size_t)total + 1, sizeof(*equals));
-    if (entries == NULL || equals == NULL) {
-        PyMem_Free(entries);
+    if (rest == NULL || equals == NULL) {
+        PyMem_Free(rest);
         PyMem_Free(equals);
         PyErr_NoMemory();
         return -1;
     }
+    rest->size = total + 1;
+    struct future_entry *entries = rest->entries;
     struct detached detached = entries_detach(self);
     entries[0] = detached.first;
-    if (detached.rest_count > 0) {
-        memcpy(entries + detached.has_first, detached.rest, detached.rest_count * sizeof(*entries));
+    if (rest_count(detached.rest) > 0) {
+        memcpy(entries + detached.has_first, detached.rest->entries, detached.rest->count * sizeof(*entries));
     }
     PyMem_Free(detached.rest);
 
@@ -335,7 +350,7 @@ future_remove_callback(Future *self, PyObject *callback)
         }
     }
     PyMem_Free(equals);
-    int result = entries_put_back_steal(self, entries, kept, total + 1);
+    int result = entries_put_back_steal(self, rest, kept);
     if (error != NULL) {
         compat_exception_restore_steal(error);
         result = -1;
@@ -363,7 +378,7 @@ append_entry(PyObject *list, struct future_entry entry)
 PyObject *
 future_callbacks_list(Future *self)
 {
-    if (!self->has_first && self->rest_count == 0) {
+    if (!self->has_first && rest_count(self->rest) == 0) {
         Py_RETURN_NONE;
     }
     PyObject *list = PyList_New(0);
@@ -371,8 +386,8 @@ future_callbacks_list(Future *self)
         return NULL;
     }
     int result = self->has_first ? append_entry(list, self->first) : 0;
-    for (unsigned i = 0; i < self->rest_count && result == 0; i++) {
-        result = append_entry(list, self->rest[i]);
+    for (unsigned i = 0; i < rest_count(self->rest) && result == 0; i++) {
+        result = append_entry(list, self->rest->entries[i]);
     }
     if (result < 0) {
         Py_CLEAR(list);

@@ -317,14 +317,27 @@ Future_set_log_traceback(Future *self, PyObject *value, void *Py_UNUSED(closure)
     return 0;
 }
 
+static PyObject *
+Future_get_cancel_message(Future *self, void *Py_UNUSED(closure))
+{
+    PyObject *message = FUTURE_RARE(self, cancel_message);
+    return Py_NewRef(message ? message : Py_None);
+}
+
+static PyObject *
+Future_get_source_traceback(Future *self, void *Py_UNUSED(closure))
+{
+    PyObject *traceback = FUTURE_RARE(self, source_traceback);
+    return Py_NewRef(traceback ? traceback : Py_None);
+}
+
 static int
 Future_set_cancel_message(Future *self, PyObject *value, void *Py_UNUSED(closure))
 {
     if (refuse_delete(value, "_cancel_message", "Future") < 0) {
         return -1;
     }
-    Py_XSETREF(self->cancel_message, Py_NewRef(value));
-    return 0;
+    return future_set_cancel_message(self, value);
 }
 
 static PyObject *
@@ -402,14 +415,13 @@ static PyGetSetDef Future_getset[] = {
     { "_asyncio_future_blocking", (getter)Future_get_blocking, (setter)Future_set_blocking, NULL, NULL },
     { "_log_traceback", (getter)Future_get_log_traceback, (setter)Future_set_log_traceback, NULL, NULL },
     { "_callbacks", (getter)Future_get_callbacks, NULL, NULL, NULL },
-    { "_cancel_message", (getter)Future_get_object, (setter)Future_set_cancel_message, NULL,
-      (void *)offsetof(Future, cancel_message) },
+    { "_cancel_message", (getter)Future_get_cancel_message, (setter)Future_set_cancel_message, NULL, NULL },
     { "_asyncio_awaited_by", (getter)Future_get_awaited_by, NULL, "The tasks and futures that wait for it, or None.",
       NULL },
     OBJECT_PROPERTY("_loop", loop),
     { "_result", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, result) },
     { "_exception", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, exception) },
-    OBJECT_PROPERTY("_source_traceback", source_traceback),
+    { "_source_traceback", (getter)Future_get_source_traceback, NULL, NULL, NULL },
     { "__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL },
     { 0 },
 };

@@ -220,8 +220,7 @@ task_cancel(Task *self, PyObject *message)
         }
     }
     self->must_cancel = true;
-    Py_XSETREF(self->cancel_message, Py_XNewRef(message));
-    return 1;
+    return future_set_cancel_message((Future *)self, message) < 0 ? -1 : 1;
 }
 
 void

@@ -19,7 +19,7 @@ task_wait_for(Task *self, PyObject *future)
 {
     Py_XSETREF(self->fut_waiter, Py_NewRef(future));
     if (self->must_cancel) {
-        PyObject *message = Py_XNewRef(self->cancel_message); /* another may be set meanwhile */
+        PyObject *message = Py_XNewRef(FUTURE_RARE(self, cancel_message)); /* another may be set meanwhile */
         int cancelled = task_cancel_any(self->state, future, message);
         Py_XDECREF(message);
         if (cancelled < 0) {
@@ -143,7 +143,13 @@ task_handle_exception(Task *self)
     int result = 0;
     task_finish(self);
     if (PyErr_GivenExceptionMatches(error, self->state->CancelledError)) {
-        Py_XSETREF(self->cancelled_error, Py_NewRef(error));
+        struct future_rare *rare = future_rare((Future *)self);
+        if (rare != NULL) {
+            Py_XSETREF(rare->cancelled_error, Py_NewRef(error));
+        }
+        else {
+            PyErr_Clear(); /* who awaits the task gets another one */
+        }
         /* The error has the message; the task itself, as with asyncio, has none. */
         result = future_cancel((Future *)self, NULL) < 0 ? -1 : 0;
         Py_DECREF(error);
@@ -169,7 +175,7 @@ task_handle_return_steal(Task *self, PyObject *value)
     if (AC_UNLIKELY(self->must_cancel)) {
         /* Cancelled in its last step. */
         self->must_cancel = false;
-        result = future_cancel((Future *)self, self->cancel_message) < 0 ? -1 : 0;
+        result = future_cancel((Future *)self, FUTURE_RARE(self, cancel_message)) < 0 ? -1 : 0;
     }
     else {
         result = future_set_result((Future *)self, value);

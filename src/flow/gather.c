@@ -53,7 +53,7 @@ static PyObject *
 child_outcome(Future *child)
 {
     if (child->future_state == FUTURE_CANCELLED) {
-        PyObject *message = child->cancel_message;
+        PyObject *message = FUTURE_RARE(child, cancel_message);
         if (message == NULL || message == Py_None) {
             return PyObject_CallFunction(child->state->CancelledError, "s", "");
         }
