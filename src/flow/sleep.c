@@ -25,8 +25,10 @@ typedef struct {
     Coroutine base;
     struct runnable runnable; /* what the timer runs */
     struct timer timer;
-    PyObject *loop;   /* owned; set while it waits for the timer */
-    PyObject *delay;  /* owned */
+    union {
+        PyObject *delay; /* owned; until it sets the timer */
+        PyObject *loop;  /* owned; from then on */
+    };
     PyObject *result; /* owned */
 } SleepCoroutine;
 
@@ -124,7 +126,7 @@ sleep_start(Coroutine *base, PyObject **result)
     if (loop == NULL) {
         return PyErr_Occurred() ? PYGEN_ERROR : delegate_to_asyncio(self);
     }
-    self->loop = (PyObject *)loop;
+    Py_XSETREF(self->loop, (PyObject *)loop); /* the delay was a number */
     Future *future = future_new(base->state, self->loop);
     if (future == NULL) {
         return PYGEN_ERROR;
@@ -156,10 +158,10 @@ static void
 sleep_leave(Coroutine *base)
 {
     SleepCoroutine *self = (SleepCoroutine *)base;
-    if (self->loop != NULL) {
+    if (heap_node_queued(&self->timer.node)) {
         loop_remove_timer((Loop *)self->loop, &self->timer);
-        Py_CLEAR(self->loop);
     }
+    Py_CLEAR(self->loop); /* or the delay */
 }
 
 static const struct coroutine_body sleep_body = {
@@ -193,8 +195,7 @@ sleep_coroutine_new(struct state *state, PyObject *delay, PyObject *result)
 static int
 SleepCoroutine_traverse(SleepCoroutine *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->loop);
-    Py_VISIT(self->delay);
+    Py_VISIT(self->loop); /* or the delay */
     Py_VISIT(self->result);
     return coroutine_traverse(&self->base, visit, arg);
 }
@@ -203,7 +204,9 @@ static int
 SleepCoroutine_clear(SleepCoroutine *self)
 {
     sleep_leave(&self->base);
-    Py_XSETREF(self->result, Py_NewRef(Py_None)); /* the object may still be resumed, though nobody sees it */
+    /* The object may still be resumed, though nobody sees it. */
+    Py_XSETREF(self->delay, Py_NewRef(Py_None));
+    Py_XSETREF(self->result, Py_NewRef(Py_None));
     coroutine_clear(&self->base);
     return 0;
 }
@@ -215,7 +218,6 @@ SleepCoroutine_dealloc(SleepCoroutine *self)
         return;
     }
     sleep_leave(&self->base);
-    Py_CLEAR(self->delay);
     Py_CLEAR(self->result);
     struct state *state = self->base.state;
     freelist_free(&state->SleepCoroutine_freelist, state->SleepCoroutine_type, (PyObject *)self);
