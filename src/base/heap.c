@@ -1,19 +1,20 @@
 /* The heap of deadlines; heap.h tells its shape.  Layer: base. */
 #include "base/heap.h"
 
+#include "base/macros.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 enum { ARITY = 4, FIRST_CAPACITY = 16 };
 
+#define SEQUENCES AC_STRESS_OR(64, UINT32_MAX)
+
 static inline bool
-before(const struct heap *heap, const struct heap_entry *a, const struct heap_entry *b)
+before(const struct heap_entry *a, const struct heap_entry *b)
 {
-    if (a->deadline_ns != b->deadline_ns) {
-        return a->deadline_ns < b->deadline_ns;
-    }
-    return heap->owners[a->number].sequence < heap->owners[b->number].sequence;
+    return a->deadline_ns < b->deadline_ns || (a->deadline_ns == b->deadline_ns && a->sequence < b->sequence);
 }
 
 static inline void
@@ -29,7 +30,7 @@ sift_up(struct heap *heap, size_t index, struct heap_entry entry)
 {
     while (index > 0) {
         size_t parent = (index - 1) / ARITY;
-        if (!before(heap, &entry, &heap->entries[parent])) {
+        if (!before(&entry, &heap->entries[parent])) {
             break;
         }
         place(heap, index, heap->entries[parent]);
@@ -50,11 +51,11 @@ sift_down(struct heap *heap, size_t index, struct heap_entry entry)
         size_t end = child + ARITY < heap->count ? child + ARITY : heap->count;
         size_t first = child;
         for (size_t other = child + 1; other < end; other++) {
-            if (before(heap, &heap->entries[other], &heap->entries[first])) {
+            if (before(&heap->entries[other], &heap->entries[first])) {
                 first = other;
             }
         }
-        if (!before(heap, &heap->entries[first], &entry)) {
+        if (!before(&heap->entries[first], &entry)) {
             break;
         }
         place(heap, index, heap->entries[first]);
@@ -66,7 +67,7 @@ sift_down(struct heap *heap, size_t index, struct heap_entry entry)
 void
 heap_init(struct heap *heap)
 {
-    *heap = (struct heap){ 0 };
+    *heap = (struct heap){ .first_free = HEAP_NOT_QUEUED };
 }
 
 void
@@ -74,8 +75,27 @@ heap_release(struct heap *heap)
 {
     free(heap->entries);
     free(heap->places);
-    free(heap->owners);
+    free(heap->nodes);
     heap_init(heap);
+}
+
+static int
+compare(const void *left, const void *right)
+{
+    const struct heap_entry *a = left, *b = right;
+    return before(a, b) ? -1 : before(b, a);
+}
+
+/* Sorted, the entries are a heap as well, and their places in order of ties. */
+AC_COLD static void
+number_anew(struct heap *heap)
+{
+    qsort(heap->entries, heap->count, sizeof(*heap->entries), compare);
+    for (size_t i = 0; i < heap->count; i++) {
+        heap->entries[i].sequence = (uint32_t)i;
+        heap->places[heap->entries[i].number] = (uint32_t)i;
+    }
+    heap->next_sequence = (uint32_t)heap->count;
 }
 
 /* Makes room, also if only some of the arrays can grow: then there is no more of it than before. */
@@ -83,22 +103,18 @@ static int
 grow(struct heap *heap)
 {
     size_t capacity = heap->capacity ? heap->capacity * 2 : FIRST_CAPACITY;
-    if (capacity > HEAP_NOT_QUEUED) {
+    if (capacity >= UINT32_MAX / 2) {
         return -ENOMEM;
     }
     struct heap_entry *entries = realloc(heap->entries, capacity * sizeof(*entries));
     heap->entries = entries ? entries : heap->entries;
     uint32_t *places = realloc(heap->places, capacity * sizeof(*places));
     heap->places = places ? places : heap->places;
-    struct heap_owner *owners = realloc(heap->owners, capacity * sizeof(*owners));
-    heap->owners = owners ? owners : heap->owners;
-    if (entries == NULL || places == NULL || owners == NULL) {
+    struct heap_node **nodes = realloc(heap->nodes, capacity * sizeof(*nodes));
+    heap->nodes = nodes ? nodes : heap->nodes;
+    if (entries == NULL || places == NULL || nodes == NULL) {
         return -ENOMEM;
     }
-    for (size_t number = heap->capacity; number < capacity; number++) {
-        places[number] = (uint32_t)number + 1;
-    }
-    heap->first_free = (uint32_t)heap->capacity;
     heap->capacity = capacity;
     return 0;
 }
@@ -110,10 +126,19 @@ heap_insert(struct heap *heap, struct heap_node *node, int64_t deadline_ns)
     if (heap->count == heap->capacity && grow(heap) < 0) {
         return -ENOMEM;
     }
-    uint32_t number = node->number = heap->first_free;
-    heap->first_free = heap->places[number];
-    heap->owners[number] = (struct heap_owner){ node, heap->next_sequence++ };
-    sift_up(heap, heap->count++, (struct heap_entry){ deadline_ns, number });
+    if (heap->next_sequence >= SEQUENCES && heap->next_sequence > heap->count) {
+        number_anew(heap);
+    }
+    uint32_t number = heap->first_free;
+    if (number != HEAP_NOT_QUEUED) {
+        heap->first_free = heap->places[number];
+    }
+    else {
+        number = heap->numbered++;
+    }
+    node->number = number;
+    heap->nodes[number] = node;
+    sift_up(heap, heap->count++, (struct heap_entry){ deadline_ns, heap->next_sequence++, number });
     heap_check(heap);
     return 0;
 }
@@ -127,7 +152,7 @@ heap_remove(struct heap *heap, struct heap_node *node)
     node->number = HEAP_NOT_QUEUED;
     struct heap_entry last = heap->entries[--heap->count];
     if (index < heap->count) {
-        if (index > 0 && before(heap, &last, &heap->entries[(index - 1) / ARITY])) {
+        if (index > 0 && before(&last, &heap->entries[(index - 1) / ARITY])) {
             sift_up(heap, index, last);
         }
         else {
@@ -144,7 +169,7 @@ heap_replace(struct heap *heap, struct heap_node *node, struct heap_node *other)
 {
     assert(heap_node_queued(node) && !heap_node_queued(other));
     other->number = node->number;
-    heap->owners[other->number].node = other;
+    heap->nodes[other->number] = other;
     node->number = HEAP_NOT_QUEUED;
     heap_check(heap);
 }
@@ -155,14 +180,15 @@ heap_check(const struct heap *heap)
 #ifdef ASYNCIO_C_STRESS
     for (size_t i = 0; i < heap->count; i++) {
         uint32_t number = heap->entries[i].number;
-        assert(heap->places[number] == i && heap->owners[number].node->number == number);
-        assert(i == 0 || !before(heap, &heap->entries[i], &heap->entries[(i - 1) / ARITY]));
+        assert(heap->places[number] == i && heap->nodes[number]->number == number);
+        assert(i == 0 || !before(&heap->entries[i], &heap->entries[(i - 1) / ARITY]));
     }
-    uint32_t free_number = heap->first_free;
-    for (size_t i = heap->count; i < heap->capacity; i++) {
-        assert(free_number < heap->capacity);
-        free_number = heap->places[free_number];
+    uint32_t number = heap->first_free;
+    for (size_t i = heap->count; i < heap->numbered; i++) {
+        assert(number < heap->numbered);
+        number = heap->places[number];
     }
+    assert(number == HEAP_NOT_QUEUED);
 #else
     (void)heap;
 #endif

@@ -1,14 +1,15 @@
 /* A heap of deadlines, for timers.  Layer: base.
 
    Four children a node: half the depth of a binary heap, and the four lie in one or two cache lines, because the keys are kept
-   in the array itself.  Ties go by order of insertion.
+   in the array itself.  Ties go by order of insertion, which is counted in 32 bits: when these are used up, once in four thousand
+   million insertions, those that are queued are numbered anew.
 
    A node embeds `struct heap_node` and can be taken out in O(log n), which leaves no dead entry.  For that its place in the array
    must be known, which changes with each insertion and removal.  It is not kept in the node: with many timers the nodes lie
    all over the memory, and each step of sifting would wait for another one.  A node has a number instead, as long as it is
    queued, and the places are an array by these numbers, small and dense.
-   Invariants: entries[i] is not after any of entries[4i+1 .. 4i+4]; places[entries[i].number] == i; the numbers that nobody has
-   are linked through places, from first_free on, as many as there is room left. */
+   Invariants: entries[i] is not after any of entries[4i+1 .. 4i+4]; places[entries[i].number] == i; the numbers below `numbered`
+   that nobody has are linked through places, from first_free on. */
 #ifndef AC_BASE_HEAP_H
 #define AC_BASE_HEAP_H
 
@@ -24,22 +25,19 @@ struct heap_node {
 
 struct heap_entry {
     int64_t deadline_ns;
+    uint32_t sequence; /* of insertion */
     uint32_t number;
-};
-
-struct heap_owner {
-    struct heap_node *node;
-    uint64_t sequence; /* of insertion */
 };
 
 struct heap {
     struct heap_entry *entries;
-    uint32_t *places;          /* by number: where its entry is */
-    struct heap_owner *owners; /* by number: whose it is */
+    uint32_t *places;         /* by number: where its entry is */
+    struct heap_node **nodes; /* by number: whose it is */
     size_t count;
     size_t capacity;
-    uint32_t first_free; /* a number; any while there is no room */
-    uint64_t next_sequence;
+    uint32_t numbered;   /* so many numbers have been given out */
+    uint32_t first_free; /* HEAP_NOT_QUEUED: none of them is free */
+    uint32_t next_sequence;
 };
 
 void heap_init(struct heap *heap);
@@ -82,7 +80,7 @@ heap_first(const struct heap *heap)
 static inline struct heap_node *
 heap_node_of(const struct heap *heap, const struct heap_entry *entry)
 {
-    return heap->owners[entry->number].node;
+    return heap->nodes[entry->number];
 }
 
 /* The entry of a node that is in this heap. */

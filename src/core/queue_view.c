@@ -215,7 +215,7 @@ timer_handle_of(Loop *loop, struct timer *timer)
 
 struct sorted_timer {
     int64_t deadline_ns;
-    uint64_t sequence;
+    uint32_t sequence;
     struct timer *timer;
 };
 
@@ -242,8 +242,7 @@ sorted_timers(Loop *loop, size_t limit)
     }
     for (size_t i = 0; i < count; i++) {
         const struct heap_entry *entry = &loop->timers.entries[i];
-        uint64_t sequence = loop->timers.owners[entry->number].sequence;
-        timers[i] = (struct sorted_timer){ entry->deadline_ns, sequence, loop_timer_of(loop, entry) };
+        timers[i] = (struct sorted_timer){ entry->deadline_ns, entry->sequence, loop_timer_of(loop, entry) };
     }
     if (limit < count) {
         count = limit; /* one: it lies in front */
