@@ -22,17 +22,19 @@ ring_release(struct ring *ring)
 int
 ring_grow(struct ring *ring)
 {
-    size_t count = ring_count(ring);
-    size_t capacity = ring->capacity ? ring->capacity * 2 : RING_FIRST_CAPACITY;
-    void **slots = malloc(capacity * sizeof(*slots));
+    size_t count = ring_count(ring), old = ring->capacity;
+    size_t capacity = old ? old * 2 : RING_FIRST_CAPACITY;
+    void **slots = realloc(ring->slots, capacity * sizeof(*slots));
     if (slots == NULL) {
         return -ENOMEM;
     }
+    /* An index of one bit more: an entry stays where it is, or goes to the same place of the new half. */
     for (size_t i = 0; i < count; i++) {
-        slots[i] = ring_peek(ring, i);
+        size_t index = ring->head + i;
+        slots[index & (capacity - 1)] = slots[index & (old - 1)];
     }
-    free(ring->slots);
-    *ring = (struct ring){ .slots = slots, .capacity = capacity, .head = 0, .tail = count };
+    ring->slots = slots;
+    ring->capacity = capacity;
     return 0;
 }
 
