@@ -27,6 +27,7 @@ from asyncio import (
     timeouts,
     unix_events,
 )
+from collections.abc import Iterable
 from typing import Any
 
 from . import _core, primitives, runners
@@ -140,23 +141,32 @@ def uninstall() -> None:
     _patch_installed = False
 
 
-def patch() -> None:
+def patch(exclude: Iterable[str] = ()) -> None:
     """install(), and rebind the names in asyncio that have a native twin, here and in asyncio's own modules.
 
-    Idempotent. The names are Future, Task, create_task, sleep, gather, wait, wait_for, shield, as_completed, to_thread,
-    Timeout, timeout, timeout_at, TaskGroup, eager_task_factory and EventLoop, Lock, Event, Condition, Semaphore, BoundedSemaphore
-    and Barrier, Queue, PriorityQueue and LifoQueue, StreamReader, StreamReaderProtocol and StreamWriter.
+    `exclude` has the names that stay asyncio's own, for a tool that has to have those. Raises ValueError, and rebinds
+    nothing, if one of them is no name that would be rebound.
+
+    Idempotent: who comes second finds the names as they are. They are Future, Task, create_task, sleep, gather, wait,
+    wait_for, shield, as_completed, to_thread, Timeout, timeout, timeout_at, TaskGroup, eager_task_factory and EventLoop,
+    Lock, Event, Condition, Semaphore, BoundedSemaphore and Barrier, Queue, PriorityQueue and LifoQueue, StreamReader,
+    StreamReaderProtocol and StreamWriter.
     References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
     all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
     before.
     """
     global _patch_installed
+    kept = {exclude} if isinstance(exclude, str) else set(exclude)
+    if unknown := kept - NATIVE.keys():
+        raise ValueError(f"patch() does not rebind {', '.join(sorted(map(str, unknown)))}")
     if _patched:
         return
     if not _installed:
         install()
         _patch_installed = True
     for name, (native, holders) in NATIVE.items():
+        if name in kept:
+            continue
         for holder in holders:
             _rebind(holder, name, native, _patched)
     if hasattr(events, "_event_loop_policy"):

@@ -173,6 +173,63 @@ def test_names_with_a_native_twin(stock):
     assert streams.sleep is tasks.sleep is asyncio_c.sleep
 
 
+@pytest.mark.parametrize("name", patch_module.NATIVE)
+def test_name_that_is_excluded_stays(name, stock):
+    asyncio_c.patch(exclude=[name])
+    after = snapshot()
+    native, holders = patch_module.NATIVE[name]
+    for holder in holders:
+        module = holder.__name__
+        assert after[module].get(name) is stock[module].get(name)
+        assert name not in after[module] or after[module][name] is not native
+    for other in ("Lock", "Queue"):
+        assert (getattr(asyncio, other) is getattr(asyncio_c, other)) == (other != name)
+
+
+def test_program_runs_with_any_name_excluded(stock):
+    async def main():
+        queue = asyncio.Queue()
+        async with asyncio.timeout(60), asyncio.Lock(), asyncio.Semaphore():
+            task = asyncio.create_task(queue.get())
+            await asyncio.sleep(0)
+            queue.put_nowait("item")
+            future = asyncio.get_running_loop().create_future()
+            future.set_result("done")
+            return await asyncio.gather(asyncio.wait_for(task, 60), asyncio.shield(future))
+
+    for name in patch_module.NATIVE:
+        asyncio_c.patch(exclude=(name,))
+        assert asyncio.run(main()) == ["item", "done"], name
+        asyncio_c.unpatch()
+
+
+def test_tasks_of_asyncio_with_the_name_excluded(stock):
+    async def main():
+        loop = asyncio.get_running_loop()
+        assert is_ours(loop)
+        loop.set_task_factory(lambda loop, coro, **keywords: asyncio.Task(coro, loop=loop, **keywords))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(noop())
+        assert type(task) is asyncio.Task is stock["asyncio"]["Task"]
+        assert await asyncio.gather(task, noop()) == ["done", "done"]
+
+    asyncio_c.patch(exclude=["Task"])
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("names", ["run", ["Queue", "run"], ["queue"], [1]])
+def test_name_that_is_not_rebound_cannot_be_excluded(names, stock):
+    with pytest.raises(ValueError, match=r"^patch\(\) does not rebind (run|queue|1)$"):
+        asyncio_c.patch(exclude=names)
+    assert_identical(stock, snapshot())
+
+
+def test_one_name_may_be_excluded_without_a_list(stock):
+    asyncio_c.patch(exclude="Queue")
+    assert asyncio.Queue is not asyncio_c.Queue
+    assert asyncio.Lock is asyncio_c.Lock
+
+
 def test_no_copy_of_a_rebound_name_is_left(stock):
     """Each module of asyncio that holds a rebound object under its public name is in the table."""
     asyncio_c.patch()
