@@ -212,7 +212,6 @@ reader_set(Loop *loop, int fd, int direction, Handle *handle, PyObject *sock, Py
         }
         return -1;
     }
-    loop_poll_promptly(loop);
     if (direction == READER_READ && !known) {
         Py_CLEAR(reader->kept_for);
     }

@@ -384,7 +384,6 @@ sock_attempt_by_methods(SockCoroutine *self, PyObject **result)
 {
     *result = NULL;
     PyObject **arguments = self->arguments;
-    loop_poll_promptly(self->loop);
     switch (self->operation) {
     case SOCK_RECV:
         *result = PyObject_CallMethod(self->sock, "recv", "O", arguments[0]);

@@ -8,6 +8,7 @@ first, as whether a loop looks for events may depend on what it has done.
 import asyncio
 import contextlib
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import threading
 
 import pytest
 
+from . import support
 from .net.peers import SMALL, reset_on_close
 
 LONG_BUSY = 300  # turns, after which a loop may look for events more rarely unless it has a reason
@@ -191,8 +193,12 @@ async def after_much_sleeping(trace):
 
 
 async def after_long_busy_turns(trace):
+    await busy(trace.impl)
+
+
+async def busy(impl):
     for _ in range(LONG_BUSY):
-        await trace.impl.sleep(0)
+        await impl.sleep(0)
 
 
 # ---- Scenarios: each yields once, where the prelude comes ----
@@ -222,7 +228,7 @@ async def data_of_a_plain_socket(trace):
     await trace.turns()
 
 
-@scenario
+@scenario_by_the_loop
 async def data_that_is_there_before_the_transport(trace):
     ours, theirs = trace.sockets()
     theirs.send(b"early")
@@ -544,6 +550,20 @@ async def readers_and_writers(trace):
         loop.remove_reader(ours)
 
 
+@scenario_by_the_loop
+async def reader_of_what_is_there_already(trace):
+    loop = asyncio.get_running_loop()
+    ours, theirs = trace.sockets()
+    theirs.send(b"early")
+    loop.add_reader(theirs, print)  # so that there is something to look for
+    yield
+    loop.add_reader(ours, lambda: (trace.note("read"), loop.remove_reader(ours)))
+    await trace.turns()
+    loop.add_writer(ours, lambda: (trace.note("written"), loop.remove_writer(ours)))
+    await trace.turns()
+    loop.remove_reader(theirs)
+
+
 @scenario
 async def reader_removed_when_its_handle_is_queued(trace):
     loop = asyncio.get_running_loop()
@@ -631,6 +651,24 @@ async def coroutines_of_two_sockets(trace):
         await trace.turns()
     theirs.send(b"last")
     await trace.turns()
+
+
+class DerivedSocket(socket.socket):
+    """asyncio's own code sends by its methods."""
+
+
+@scenario_by_the_loop
+async def sendall_of_a_socket_that_is_not_plain(trace):
+    loop = asyncio.get_running_loop()
+    ours, theirs = trace.sockets()
+    derived = trace.closing.enter_context(DerivedSocket(fileno=ours.detach()))
+    await trace.stream(theirs)
+    await trace.turns()
+    yield
+    for _ in range(3):
+        trace.mark()
+        trace.task(loop.sock_sendall(derived, b"data"), "sent")
+        await trace.turns()
 
 
 @scenario
@@ -765,3 +803,63 @@ def test_same_turns_after_a_long_busy_time(ours, stock, name):
     """What the loop itself sends, closes or connects has it look for what comes of that."""
     expected = stock.run(run(stock, name, after_long_busy_turns))
     assert ours.run(run(ours, name, after_long_busy_turns)) == expected
+
+
+# What has a loop that was busy for long look in each turn again, without having done anything itself.
+
+
+async def an_event(trace):
+    """Whichever turn that is seen in; what is watched stays the same, and the loop is busy all the time."""
+    loop = asyncio.get_running_loop()
+    reader, writer = trace.sockets()
+    seen = []
+    loop.add_reader(reader, lambda: seen.append(reader.recv(10)))
+    await busy(trace.impl)
+    writer.send(b"x")
+    while not seen:
+        await trace.impl.sleep(0)
+    trace.closing.callback(loop.remove_reader, reader)
+
+
+async def a_sleep(trace):
+    await busy(trace.impl)
+    await trace.impl.sleep(0.001)
+
+
+def turns_until_data(impl, loop, before=None):
+    """Send by a plain socket, of which the loop does not know, after what `before` does; several times."""
+    trace = Trace(impl)
+    ours, theirs = trace.sockets()
+
+    async def begin():
+        loop.add_reader(ours, lambda: trace.note("read", ours.recv(10)))
+        await busy(trace.impl)
+
+    async def send():
+        if before:
+            await before(trace)
+        trace.mark()
+        theirs.send(b"x")
+        await trace.turns()
+
+    with support.closing(loop), trace.closing:
+        loop.run_until_complete(begin())
+        for _ in range(5):
+            loop.run_until_complete(send())
+            loop.run_until_complete(busy(impl))
+        loop.remove_reader(ours)
+    return trace.notes
+
+
+@pytest.mark.parametrize("before", [an_event, a_sleep, None])
+def test_looks_in_each_turn_again(ours, stock, before):
+    """After an event, a sleep, and in a new run."""
+    expected = turns_until_data(stock, stock.new_event_loop(), before)
+    assert turns_until_data(ours, ours.new_event_loop(), before) == expected
+
+
+@pytest.mark.parametrize("selector", [selectors.SelectSelector, selectors.EpollSelector])
+def test_a_selector_that_is_brought_is_asked_in_each_turn(ours, stock, selector):
+    """However long the loop is busy: it may be a clock, or another's loop."""
+    expected = turns_until_data(stock, stock.Loop(selector()), after_long_busy_turns)
+    assert turns_until_data(ours, ours.Loop(selector()), after_long_busy_turns) == expected
