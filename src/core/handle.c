@@ -22,7 +22,7 @@
 
    On 3.14 and later, the handle of call_soon_threadsafe() promises that after cancel() has returned in another thread
    the callback does not run.  All state changes under the GIL, so that only a cancel() that meets a running callback
-   needs a lock: it makes one and waits for it. */
+   needs a lock: it makes one and waits for it.  asyncio has a reentrant lock in each. */
 #include "core/handle.h"
 
 #include "core/registry.h"
@@ -145,16 +145,62 @@ handle_call_unseen(Handle *self)
     return result;
 }
 
+/* A thread that waits until the handle does not run any more.  On its stack. */
+struct handle_waiter {
+    struct handle_waiter *next;
+    PyThread_type_lock ended; /* held until then */
+};
+
+/* If it runs in another thread right now: waits until it has ended.  Returns 0 or -1. */
+static int
+handle_wait_while_running(Handle *self)
+{
+    while (self->runner != 0 && self->runner != PyThread_get_thread_ident()) {
+        struct handle_waiter waiter = { self->waiters, PyThread_allocate_lock() };
+        if (waiter.ended == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        PyThread_acquire_lock(waiter.ended, WAIT_LOCK);
+        self->waiters = &waiter;
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(waiter.ended, WAIT_LOCK);
+        Py_END_ALLOW_THREADS
+        PyThread_free_lock(waiter.ended);
+    }
+    return 0;
+}
+
+/* Its callback may call _run(), which fails in its context, and does not end this run. */
 static int
 handle_call_threadsafe(Handle *self)
 {
+    if (handle_wait_while_running(self) < 0) {
+        return -1;
+    }
+    if (self->cancelled) {
+        return 0;
+    }
+    unsigned long outer = self->runner;
     self->runner = PyThread_get_thread_ident();
     int result = handle_call(self);
-    self->runner = 0;
-    if (self->finished != NULL) {
-        PyThread_release_lock(self->finished);
+    self->runner = outer;
+    if (outer == 0) {
+        struct handle_waiter *waiter = self->waiters;
+        self->waiters = NULL;
+        while (waiter != NULL) {
+            struct handle_waiter *next = waiter->next;
+            PyThread_release_lock(waiter->ended);
+            waiter = next;
+        }
     }
     return result;
+}
+
+static int
+handle_call_seen(Handle *self)
+{
+    return AC_UNLIKELY(self->threadsafe) ? handle_call_threadsafe(self) : handle_call(self);
 }
 
 static int
@@ -170,7 +216,7 @@ handle_run(struct runnable *runnable, Loop *loop)
         result = handle_call_unseen(self);
     }
     else {
-        result = AC_UNLIKELY(self->threadsafe) ? handle_call_threadsafe(self) : handle_call(self);
+        result = handle_call_seen(self);
     }
     runnable_leaves_queue((PyObject *)self);
     return result;
@@ -283,29 +329,6 @@ is_timer(Handle *self)
     return Py_TYPE(self) == self->state->TimerHandle_type;
 }
 
-/* If it runs in another thread, the loop's, right now: waits until it has ended.  Returns 0 or -1. */
-static int
-handle_wait_while_running(Handle *self)
-{
-    if (!self->threadsafe || self->runner == 0 || self->runner == PyThread_get_thread_ident()) {
-        return 0;
-    }
-    if (self->finished == NULL) {
-        self->finished = PyThread_allocate_lock();
-        if (self->finished == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        PyThread_acquire_lock(self->finished, WAIT_LOCK);
-    }
-    PyThread_type_lock lock = self->finished;
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(lock, WAIT_LOCK);
-    Py_END_ALLOW_THREADS
-    PyThread_release_lock(lock); /* for the next that waits */
-    return 0;
-}
-
 int
 handle_cancel(Handle *self)
 {
@@ -381,9 +404,6 @@ Handle_dealloc(Handle *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     }
     Handle_clear(self);
-    if (self->finished != NULL) {
-        PyThread_free_lock(self->finished);
-    }
     struct state *state = self->state;
     if (is_timer(self)) {
         freelist_free(&state->TimerHandle_freelist, state->TimerHandle_type, (PyObject *)self);
@@ -442,7 +462,7 @@ Handle_get_context(Handle *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle_run(Handle *self, PyObject *Py_UNUSED(ignored))
 {
-    if (handle_call(self) < 0) {
+    if (handle_call_seen(self) < 0) {
         Loop *loop = loop_cast(self->state, self->loop);
         if (loop == NULL || loop_report(loop, &self->runnable) < 0) {
             return NULL;

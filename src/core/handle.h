@@ -22,8 +22,8 @@ typedef struct {
     int nargs;
     bool cancelled;
     bool threadsafe;             /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
-    unsigned long runner;        /* the thread that runs it, 0: none */
-    PyThread_type_lock finished; /* made by a cancel() that waits */
+    unsigned long runner;          /* the thread that runs it, if it is threadsafe; 0: none */
+    struct handle_waiter *waiters; /* other threads, until that has ended */
 } Handle;
 
 typedef struct {

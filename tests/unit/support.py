@@ -115,6 +115,7 @@ def run_until_idle(loop, times=30):
 # Numbers of epoll_wait, epoll_pwait, epoll_pwait2, poll, ppoll.
 _WAITS = {"x86_64": {232, 281, 441, 7, 271}, "aarch64": {22, 441, 73}}.get(platform.machine(), set())
 
+_FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine())
 
 needs_system_calls_of_threads = pytest.mark.skipif(
     not _WAITS or not os.access("/proc/self/syscall", os.R_OK),
@@ -129,6 +130,18 @@ def wait_until_asleep(native_id):
         with open(f"/proc/self/task/{native_id}/syscall") as file:
             first = file.read().split()[0]
         number = int(first) if first.isdigit() else None
+
+
+def wait_until_blocked_or_ended(thread):
+    """Return when another thread waits for a lock without a limit, as none does for the interpreter's, or has ended."""
+    while thread.is_alive():
+        try:
+            with open(f"/proc/self/task/{thread.native_id}/syscall") as file:
+                fields = file.read().split()
+        except OSError:
+            continue  # it ends right now
+        if fields[0] == _FUTEX and fields[4] == "0x0":
+            return
 
 
 def set_async_exception(thread_id, error):

@@ -50,6 +50,91 @@ def test_cancelled_threadsafe_handle_does_not_run(loop):
     assert called == [2]
 
 
+waits_for_the_callback = pytest.mark.skipif(
+    not support.PY314, reason="cancel() in another thread waits for a callback that runs from Python 3.14 on"
+)
+
+
+class AskedWhileItRuns:
+    """A callback that lets another thread ask its handle, and notes whether that has waited for its end."""
+
+    def __init__(self, loop, ask):
+        self.ask, self.notes, self.threads = ask, [], []
+        self.handle = loop.call_soon_threadsafe(self)
+
+    def ask_in_thread(self):
+        thread = threading.Thread(target=lambda: self.notes.append(("answered", self.ask(self.handle))))
+        self.threads.append(thread)
+        thread.start()
+        support.wait_until_blocked_or_ended(thread)
+
+    def __call__(self):
+        self.ask_in_thread()
+        self.notes.append("end")
+
+    def join(self):
+        for thread in self.threads:
+            thread.join()
+
+
+@support.needs_system_calls_of_threads
+@waits_for_the_callback
+def test_threadsafe_handle_that_is_run_again(loop):
+    """Each run is waited for anew."""
+    callback = AskedWhileItRuns(loop, lambda handle: handle.cancelled())
+    support.run_once(loop, 2)
+    callback.join()
+    loop._ready.append(callback.handle)
+    support.run_once(loop, 2)
+    callback.join()
+    assert callback.notes == ["end", ("answered", False)] * 2
+
+
+@support.needs_system_calls_of_threads
+@waits_for_the_callback
+def test_cancelled_threadsafe_handle_is_not_run_again(loop):
+    callback = AskedWhileItRuns(loop, lambda handle: handle.cancel())
+    for _ in range(3):
+        support.run_once(loop, 2)
+        callback.join()
+        loop._ready.append(callback.handle)
+    callback.handle._run()
+    assert callback.notes == ["end", ("answered", None)]
+
+
+@support.needs_system_calls_of_threads
+@waits_for_the_callback
+def test_threadsafe_handle_run_within_its_own_callback(loop):
+    """It cannot, for its context is entered; its own run has not ended with that."""
+
+    class Nested(AskedWhileItRuns):
+        def __call__(self):
+            self.handle._run()
+            super().__call__()
+
+    reports = []
+    loop.set_exception_handler(lambda loop, context: reports.append(type(context["exception"])))
+    callback = Nested(loop, lambda handle: handle.cancel())
+    support.run_once(loop, 2)
+    callback.join()
+    assert callback.notes == ["end", ("answered", None)]
+    assert reports == [RuntimeError]
+
+
+@support.needs_system_calls_of_threads
+@waits_for_the_callback
+def test_several_threads_wait_for_a_threadsafe_handle(loop):
+    class AskedTwice(AskedWhileItRuns):
+        def __call__(self):
+            self.ask_in_thread()
+            super().__call__()
+
+    callback = AskedTwice(loop, lambda handle: handle.cancel())
+    callback.handle._run()
+    callback.join()
+    assert callback.notes == ["end", ("answered", None), ("answered", None)]
+
+
 def test_order_of_one_threads_callbacks(loop):
     order = []
     for i in range(100):
