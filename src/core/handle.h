@@ -21,7 +21,7 @@ typedef struct {
     PyObject *cancelled_repr;           /* owned or NULL; debug mode */
     int nargs;
     bool cancelled;
-    bool threadsafe;             /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
+    bool threadsafe;               /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
     unsigned long runner;          /* the thread that runs it, if it is threadsafe; 0: none */
     struct handle_waiter *waiters; /* other threads, until that has ended */
 } Handle;
