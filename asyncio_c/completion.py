@@ -60,3 +60,6 @@ else:
             raise TypeError(f"expect an iterable of futures, not {type(fs).__name__}")
         for awaitable in _iterate(fs, timeout):  # noqa: UP028 - what is sent to the generator goes nowhere, as in asyncio
             yield awaitable
+
+
+as_completed.__annotations__ = {}  # asyncio's has none, and inspect.signature() shows them

@@ -63,6 +63,7 @@ def missing(cell):
 DIFFERENCES = list(rows("Where it differs from asyncio"))
 FAULTS = list(rows("Faults of asyncio that it does not share"))
 REPLACED = list(rows("What tools replace"))
+READ = list(rows("What tools read"))
 CLAIMS = list(rows("Where it differs from uvloop"))
 FEATURES = list(rows("What is there on which Python"))
 
@@ -71,13 +72,16 @@ def test_tables_are_found():
     assert (
         len(DIFFERENCES) > 10
         and len(REPLACED) > 5
+        and len(READ) >= 5
         and len(FAULTS) > 5
         and len(CLAIMS) > 10
         and len(FEATURES) > 5
     )
 
 
-@pytest.mark.parametrize("row", [*DIFFERENCES, *REPLACED, *FAULTS, *FEATURES], ids=lambda row: row[0][:40])
+@pytest.mark.parametrize(
+    "row", [*DIFFERENCES, *REPLACED, *READ, *FAULTS, *FEATURES], ids=lambda row: row[0][:40]
+)
 def test_statement_names_tests_that_exist(row):
     assert list(references(row[-1])), "no test is named"
     assert missing(row[-1]) == []

@@ -320,7 +320,7 @@ static PyGetSetDef Task_getset[] = {
     { 0 },
 };
 
-PyDoc_STRVAR(Task_doc, "Task(coro, *, loop=None, name=None, context=None, eager_start=False)\n--\n\n"
+PyDoc_STRVAR(Task_doc, "Task(coro, *, loop=None, name=None, context=None" COMPAT_TASK_EAGER_START ")\n--\n\n"
                        "A future that runs a coroutine.\n\n"
                        "Like asyncio.Task; raises TypeError if coro is no coroutine.\n\n"
                        "asyncio documentation: Coroutines and Tasks, Task Object.");

@@ -14,6 +14,8 @@ typedef struct {
     PyObject *dict;     /* owned, as are all */
     PyObject *function; /* a copy of asyncio's, which is its own */
     PyObject *original; /* asyncio's */
+    PyObject *owner;    /* NULL but for methods of PyMethodDef: the type whose objects */
+    PyCFunction method; /* this takes */
     PyObject *weakreflist;
     bool is_aside; /* asyncio's own is to be called, for what it goes by was replaced */
 } CoroutineFunction;
@@ -31,6 +33,7 @@ CoroutineFunction_traverse(CoroutineFunction *self, visitproc visit, void *arg)
     Py_VISIT(self->dict);
     Py_VISIT(self->function);
     Py_VISIT(self->original);
+    Py_VISIT(self->owner);
     return 0;
 }
 
@@ -40,6 +43,7 @@ CoroutineFunction_clear(CoroutineFunction *self)
     Py_CLEAR(self->dict);
     Py_CLEAR(self->function);
     Py_CLEAR(self->original);
+    Py_CLEAR(self->owner);
     return 0;
 }
 
@@ -87,6 +91,32 @@ static PyObject *
 call_original(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     return PyObject_Vectorcall(((CoroutineFunction *)self)->original, args, nargsf, kwnames);
+}
+
+typedef PyObject *(*fast_method)(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* What a method of PyMethodDef does, as it is called; of other objects and with too few or too many arguments asyncio's own, which
+   takes them or says what is wrong. */
+static PyObject *
+call_fast(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    CoroutineFunction *self = (CoroutineFunction *)function;
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (nargs < 1 || !PyObject_TypeCheck(args[0], (PyTypeObject *)self->owner)) {
+        return call_original(function, args, nargsf, kwnames);
+    }
+    return ((fast_method)(void (*)(void))self->method)(args[0], args + 1, nargs - 1, kwnames);
+}
+
+static PyObject *
+call_without_arguments(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    CoroutineFunction *self = (CoroutineFunction *)function;
+    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames != NULL
+        || !PyObject_TypeCheck(args[0], (PyTypeObject *)self->owner)) {
+        return call_original(function, args, nargsf, kwnames);
+    }
+    return self->method(args[0], NULL);
 }
 
 static bool
@@ -234,7 +264,10 @@ attributes_of(PyObject *original, const char *doc)
     PyObject *dict = Py_BuildValue("{ssss}", "__doc__", doc, "__module__", "asyncio_c._core");
     for (size_t i = 0; dict != NULL && i < AC_ARRAY_SIZE(same); i++) {
         PyObject *value = PyObject_GetAttrString(original, same[i]);
-        if (value == NULL || PyDict_SetItemString(dict, same[i], value) < 0) {
+        if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear(); /* a mock, which was there before we came */
+        }
+        else if (value == NULL || PyDict_SetItemString(dict, same[i], value) < 0) {
             Py_CLEAR(dict);
         }
         Py_XDECREF(value);
@@ -242,27 +275,36 @@ attributes_of(PyObject *original, const char *doc)
     return dict;
 }
 
-int
-coroutine_function_add(PyObject *module, PyObject *holder, PyObject *original, vectorcallfunc call, const char *doc)
+static CoroutineFunction *
+coroutine_function_new(PyObject *module, PyObject *original, vectorcallfunc call, const char *doc)
 {
     PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &CoroutineFunction_spec, NULL);
     CoroutineFunction *self = type ? (CoroutineFunction *)type->tp_alloc(type, 0) : NULL;
     Py_XDECREF(type);
     if (self == NULL) {
-        return -1;
+        return NULL;
     }
     self->native = PyFunction_Check(original) ? call : call_original;
     self->state = state_of_module(module);
     self->dict = attributes_of(original, doc);
     self->original = Py_NewRef(original);
     self->function = copy_function(original);
-    if (self->function != NULL) {
-        choose_call(self);
+    if (self->function == NULL || self->dict == NULL) {
+        Py_DECREF(self);
+        return NULL;
     }
-    PyObject *name = self->function && self->dict ? PyObject_GetAttrString((PyObject *)self, "__name__") : NULL;
+    choose_call(self);
+    return self;
+}
+
+int
+coroutine_function_add(PyObject *module, PyObject *holder, PyObject *original, vectorcallfunc call, const char *doc)
+{
+    CoroutineFunction *self = coroutine_function_new(module, original, call, doc);
+    PyObject *name = self ? PyObject_GetAttrString((PyObject *)self, "__name__") : NULL;
     int result = name ? PyObject_SetAttr(holder, name, (PyObject *)self) : -1;
     Py_XDECREF(name);
-    Py_DECREF(self);
+    Py_XDECREF(self);
     return result;
 }
 
@@ -273,6 +315,26 @@ coroutine_function_add_method(PyObject *module, PyTypeObject *type, PyObject *or
     PyObject *method = PyObject_GetAttrString(original, name);
     int result = method ? coroutine_function_add(module, (PyObject *)type, method, call, doc) : -1;
     Py_XDECREF(method);
+    return result;
+}
+
+int
+coroutine_function_add_methods(PyObject *module, PyTypeObject *type, PyObject *original, const PyMethodDef *methods,
+                               size_t count)
+{
+    int result = 0;
+    for (const PyMethodDef *method = methods; method < methods + count && result == 0; method++) {
+        PyObject *stock = PyObject_GetAttrString(original, method->ml_name);
+        vectorcallfunc call = method->ml_flags & METH_NOARGS ? call_without_arguments : call_fast;
+        CoroutineFunction *self = stock ? coroutine_function_new(module, stock, call, method->ml_doc) : NULL;
+        if (self != NULL) {
+            self->owner = Py_NewRef((PyObject *)type);
+            self->method = method->ml_meth;
+        }
+        result = self ? PyObject_SetAttrString((PyObject *)type, method->ml_name, (PyObject *)self) : -1;
+        Py_XDECREF(self);
+        Py_XDECREF(stock);
+    }
     return result;
 }
 

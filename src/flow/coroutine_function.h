@@ -13,6 +13,11 @@ int coroutine_function_add(PyObject *module, PyObject *holder, PyObject *origina
 int coroutine_function_add_method(PyObject *module, PyTypeObject *type, PyObject *original, const char *name,
                                   vectorcallfunc call, const char *doc);
 
+/* The same for `count` methods with METH_NOARGS or METH_FASTCALL | METH_KEYWORDS: for those that are not called so often that the
+   interpreter's short way for methods in C counts. */
+int coroutine_function_add_methods(PyObject *module, PyTypeObject *type, PyObject *original, const PyMethodDef *methods,
+                                   size_t count);
+
 /* For `call`. */
 struct state *coroutine_function_state(PyObject *function);
 

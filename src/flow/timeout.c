@@ -832,24 +832,24 @@ PyDoc_STRVAR(timeout_doc, "Asynchronous context manager that cancels its block a
                           "asyncio documentation: Coroutines and Tasks, Timeouts.");
 PyDoc_STRVAR(timeout_at_doc, "timeout() with the deadline itself, in seconds of loop.time(), or None.\n\n"
                              "asyncio documentation: Coroutines and Tasks, Timeouts.");
-PyDoc_STRVAR(when_doc, "when($self, /)\n--\n\n"
-                       "Return the deadline in seconds of loop.time(), or None.\n\n"
+PyDoc_STRVAR(when_doc, "Return the deadline in seconds of loop.time(), or None.\n\n"
                        "asyncio documentation: Coroutines and Tasks, Timeouts.");
-PyDoc_STRVAR(expired_doc, "expired($self, /)\n--\n\n"
-                          "Return whether the deadline has come while the block ran.\n\n"
+PyDoc_STRVAR(expired_doc, "Return whether the deadline has come while the block ran.\n\n"
                           "asyncio documentation: Coroutines and Tasks, Timeouts.");
-PyDoc_STRVAR(reschedule_doc, "reschedule($self, /, when)\n--\n\n"
-                             "Set another deadline, in seconds of loop.time(), or None.\n\n"
+PyDoc_STRVAR(reschedule_doc, "Set another deadline, in seconds of loop.time(), or None.\n\n"
                              "Raises RuntimeError unless the block is entered and the deadline has not come.\n\n"
                              "asyncio documentation: Coroutines and Tasks, Timeouts.");
 PyDoc_STRVAR(aenter_doc, "Coroutine that sets the deadline, for the task which runs; returns the Timeout.");
 PyDoc_STRVAR(aexit_doc, "Coroutine that takes the deadline back; raises TimeoutError if the block ended by it.");
 PyDoc_STRVAR(Timeout_doc, "Timeout(when)\n--\n\nThe native half of asyncio_c.Timeout.");
 
-static PyMethodDef Timeout_methods[] = {
+static const PyMethodDef functions_of_Timeout[] = {
     { "when", (PyCFunction)Timeout_when, METH_NOARGS, when_doc },
     { "expired", (PyCFunction)Timeout_expired, METH_NOARGS, expired_doc },
     { "reschedule", AC_FAST(Timeout_reschedule), METH_FASTCALL | METH_KEYWORDS, reschedule_doc },
+};
+
+static PyMethodDef Timeout_methods[] = {
     { "_on_timeout", (PyCFunction)Timeout_on_timeout, METH_NOARGS, "_on_timeout($self, /)\n--\n\nCancel the task." },
     { 0 },
 };
@@ -901,6 +901,9 @@ timeout_register(PyObject *module)
         || state_add_type(module, &state->Timeout_type, &Timeout_spec, NULL) < 0
         || coroutine_function_add_method(module, state->Timeout_type, original, "__aenter__", aenter, aenter_doc) < 0
         || coroutine_function_add_method(module, state->Timeout_type, original, "__aexit__", aexit, aexit_doc) < 0
+        || coroutine_function_add_methods(module, state->Timeout_type, original, functions_of_Timeout,
+                                          AC_ARRAY_SIZE(functions_of_Timeout))
+               < 0
         || add_function(module, "timeout", timeout_function, timeout_doc) < 0
         || add_function(module, "timeout_at", timeout_at_function, timeout_at_doc) < 0) {
         return -1;

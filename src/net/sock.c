@@ -12,6 +12,7 @@
    with the difference, which asyncio has too, that the attempt is made by the reader's callback, and the task is woken with
    its outcome.  What is unusual (debug mode, a socket that is not plain, odd arguments, overridden methods, names to be
    resolved) is passed on to asyncio's own coroutine.  sock_attempt.c has the attempts. */
+#include "flow/coroutine_function.h"
 #include "net/net.h"
 #include "net/plain_socket.h"
 #include "net/sock.h"
@@ -296,34 +297,26 @@ static PyType_Spec SockCoroutine_spec = {
     .slots = SockCoroutine_slots,
 };
 
-PyDoc_STRVAR(sock_recv_doc, "sock_recv($self, /, sock, n)\n--\n\n"
-                            "Coroutine that receives up to n bytes and returns them.\n\n"
+PyDoc_STRVAR(sock_recv_doc, "Coroutine that receives up to n bytes and returns them.\n\n"
                             "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_recv_into_doc, "sock_recv_into($self, /, sock, buf)\n--\n\n"
-                                 "Coroutine that receives into the writable buffer buf and returns how many bytes.\n\n"
+PyDoc_STRVAR(sock_recv_into_doc, "Coroutine that receives into the writable buffer buf and returns how many bytes.\n\n"
                                  "asyncio documentation: Event Loop, Working with socket objects directly.");
 PyDoc_STRVAR(sock_recvfrom_doc,
-             "sock_recvfrom($self, /, sock, bufsize)\n--\n\n"
              "Coroutine that receives a datagram of up to bufsize bytes and returns (data, address).\n\n"
              "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_recvfrom_into_doc, "sock_recvfrom_into($self, /, sock, buf, nbytes=0)\n--\n\n"
-                                     "Coroutine that receives a datagram of up to nbytes bytes, or as many as fit, "
+PyDoc_STRVAR(sock_recvfrom_into_doc, "Coroutine that receives a datagram of up to nbytes bytes, or as many as fit, "
                                      "into buf.\n\nReturns (number of bytes, address).\n\n"
                                      "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_sendall_doc, "sock_sendall($self, /, sock, data)\n--\n\n"
-                               "Coroutine that sends all of data, a bytes-like object.\n\n"
+PyDoc_STRVAR(sock_sendall_doc, "Coroutine that sends all of data, a bytes-like object.\n\n"
                                "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_sendto_doc, "sock_sendto($self, /, sock, data, address)\n--\n\n"
-                              "Coroutine that sends data as a datagram to address and returns how many bytes.\n\n"
+PyDoc_STRVAR(sock_sendto_doc, "Coroutine that sends data as a datagram to address and returns how many bytes.\n\n"
                               "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_connect_doc, "sock_connect($self, /, sock, address)\n--\n\n"
-                               "Coroutine that connects sock to address, whose host is resolved where it is a name.\n\n"
+PyDoc_STRVAR(sock_connect_doc, "Coroutine that connects sock to address, whose host is resolved where it is a name.\n\n"
                                "asyncio documentation: Event Loop, Working with socket objects directly.");
-PyDoc_STRVAR(sock_accept_doc, "sock_accept($self, /, sock)\n--\n\n"
-                              "Coroutine that accepts a connection and returns (socket, address of the peer).\n\n"
+PyDoc_STRVAR(sock_accept_doc, "Coroutine that accepts a connection and returns (socket, address of the peer).\n\n"
                               "asyncio documentation: Event Loop, Working with socket objects directly.");
 
-static PyMethodDef methods[] = {
+static const PyMethodDef methods[] = {
     { "sock_recv", AC_FAST(Loop_sock_recv), METH_FASTCALL | METH_KEYWORDS, sock_recv_doc },
     { "sock_recv_into", AC_FAST(Loop_sock_recv_into), METH_FASTCALL | METH_KEYWORDS, sock_recv_into_doc },
     { "sock_recvfrom", AC_FAST(Loop_sock_recvfrom), METH_FASTCALL | METH_KEYWORDS, sock_recvfrom_doc },
@@ -341,5 +334,6 @@ sock_register(PyObject *module)
     if (state_add_type(module, &state->SockCoroutine_type, &SockCoroutine_spec, NULL) < 0) {
         return -1;
     }
-    return loop_add_methods(state, methods, AC_ARRAY_SIZE(methods));
+    return coroutine_function_add_methods(module, state->Loop_type, state->asyncio_SelectorEventLoop, methods,
+                                          AC_ARRAY_SIZE(methods));
 }

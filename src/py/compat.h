@@ -26,6 +26,13 @@ enum {
     AC_PY315 = PY_VERSION_HEX >= 0x030F0000,
 };
 
+/* What else Task() takes, as its signature has it. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define COMPAT_TASK_EAGER_START ", eager_start=False"
+#else
+#define COMPAT_TASK_EAGER_START ""
+#endif
+
 /* Without a GIL two threads could meet in a freelist; the stress build wants each object to be new. */
 #if defined(Py_GIL_DISABLED) || defined(ASYNCIO_C_STRESS)
 #define AC_FREELISTS 0

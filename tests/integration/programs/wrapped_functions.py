@@ -22,6 +22,10 @@ OF_CLASSES = [
     (asyncio.Queue, "put"),
     (asyncio.Event, "wait"),
     (asyncio.TaskGroup, "create_task"),
+    (asyncio.Timeout, "reschedule"),
+    (asyncio.Lock, "release"),
+    (asyncio.Queue, "get_nowait"),
+    (asyncio.Event, "set"),
 ]
 
 
@@ -33,11 +37,14 @@ async def use_everything():
     await asyncio.wait_for(coroutine(), 10)
     await asyncio.wait([asyncio.create_task(coroutine())])
     await asyncio.gather(asyncio.shield(coroutine()), loop.run_in_executor(None, int))
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(10) as timeout, asyncio.TaskGroup() as group:
         group.create_task(coroutine())
+        timeout.reschedule(loop.time() + 10)
     lock, queue, event = asyncio.Lock(), asyncio.Queue(), asyncio.Event()
     await lock.acquire()
+    lock.release()
     await queue.put(1)
+    assert queue.get_nowait() == 1
     event.set()
     await event.wait()
     loop.call_at(loop.time(), int).cancel()
