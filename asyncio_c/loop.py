@@ -187,10 +187,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._close_pidfd(next(iter(self._pidfds)))
         self._close()
 
-    def __del__(self) -> None:
+    def __del__(self, _names: dict[str, Any] = vars(unix_events)) -> None:
         # Without __init__, which a wrong argument keeps from running, there is nothing to warn about, and nothing to close
-        # but what the C core closes.
-        if "_awaited" in self.__dict__:
+        # but what the C core closes; nor is there after asyncio's modules, at the interpreter's end, where their names are
+        # None.
+        if "_awaited" in self.__dict__ and _names["sys"] is not None:
             super().__del__()
 
     # ---- The queues ----

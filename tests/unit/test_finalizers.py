@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -165,3 +167,25 @@ def test_long_chain_of_tasks_is_cancelled_or_refused(loop):
         assert all(task.cancelled() for task in tasks)
 
     loop.run_until_complete(main())
+
+
+LEFT_OPEN = """
+import asyncio, importlib
+loop = importlib.import_module({module!r}).{factory}()
+asyncio.set_event_loop(loop)
+
+async def answer():
+    return 1
+
+{name} = loop.create_task(answer())
+assert loop.run_until_complete({name}) == 1
+"""
+
+
+@pytest.mark.parametrize("name", ["task", "me", "_", "loop.task"])
+def test_current_loop_left_open_at_the_end_of_the_interpreter(impl, name):
+    """It may outlive asyncio's modules, and says nothing."""
+    factory = impl.new_event_loop
+    code = LEFT_OPEN.format(module=factory.__module__, factory=factory.__name__, name=name)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
