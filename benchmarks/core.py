@@ -10,10 +10,12 @@ import asyncio
 import os
 import random
 import socket
+import statistics
 import threading
+import time
 from typing import Any
 
-from .registry import GROWTH, LIFECYCLE, MEMORY, NATIVE, OTHER, operation
+from .registry import GROWTH, LIFECYCLE, MEMORY, NATIVE, OBSERVED, OTHER, operation
 from .targets import Target
 
 FAR = 3600.0  # seconds; a deadline that never comes
@@ -178,31 +180,6 @@ async def call_later_cancelled(n: int) -> tuple[bool, list[int]]:
             handle.cancel()
         await asyncio.sleep(0)  # gives the loop the occasion to drop what was cancelled
     return handle.cancelled(), ran
-
-
-async def cancel_timers(count: int, times: int) -> list[str]:
-    loop = asyncio.get_running_loop()
-    ran: list[str] = []
-    for _ in range(times):
-        handles = [loop.call_later(FAR + i, ran.append, "a timer that was cancelled") for i in range(count)]
-        for i in range(count):
-            handles[i * 7919 % count].cancel()
-        await asyncio.sleep(0)  # as above
-    loop.call_soon(ran.append, "all cancelled")
-    await asyncio.sleep(0)
-    return ran
-
-
-@operation("cancel 20,000 timers, no order", NATIVE, per=20_000, expect=lambda n: ["all cancelled"])
-async def cancel_20_000_timers(n: int) -> list[str]:
-    """Schedule 20,000 callbacks with `call_later` in an hour or more, and cancel them in no order; reported per callback."""
-    return await cancel_timers(20_000, n)
-
-
-@operation("cancel 500 timers, no order", NATIVE, per=500, expect=lambda n: ["all cancelled"])
-async def cancel_500_timers(n: int) -> list[str]:
-    """The same with 500 callbacks at a time: what one costs should not depend on how many there are."""
-    return await cancel_timers(500, n)
 
 
 @operation("10,000 short sleeps in a gather", NATIVE, per=10_000, expect=lambda n: list(range(10_000)))
@@ -506,7 +483,7 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@operation("100,000 sleeping tasks", MEMORY, per=100_000, unit="B", expect=lambda n: 100_000 * n)
+@operation("100,000 sleeping tasks", MEMORY, per=100_000, unit="B", alone=True, expect=lambda n: 100_000 * n)
 async def sleeping_tasks(n: int) -> tuple[int, int]:
     """Growth of the resident memory when 100,000 tasks start and sleep; reported per task."""
     count = 100_000 * n
@@ -582,3 +559,49 @@ async def cancel_among_500(n: int) -> tuple[int, list[int]]:
 async def cancel_among_20000(n: int) -> tuple[int, list[int]]:
     """The same with 20,000."""
     return await cancel_among(20_000, n)
+
+
+# ---- Observed: they measure by themselves, what is not theirs left out ----
+
+
+async def spawn(children: int) -> tuple[int, list[int]]:
+    """The median of their times: the few that the kernel has wait for a processor do not count."""
+    times, statuses = [], []
+    for _ in range(children):
+        start = time.perf_counter_ns()
+        process = await asyncio.create_subprocess_exec("/bin/true")
+        statuses.append(await process.wait())
+        times.append(time.perf_counter_ns() - start)
+    return int(statistics.median(times)), statuses
+
+
+@operation("spawn a child", OBSERVED, alone=True, expect=lambda n: [0] * 50)
+async def spawn_child(n: int) -> tuple[int, list[int]]:
+    """Start `/bin/true` and wait for its end; the median of 50 times."""
+    return await spawn(50)
+
+
+@operation("spawn a child, 800 MB resident", OBSERVED, alone=True, expect=lambda n: (800, [0] * 50))
+async def spawn_child_of_a_large_process(n: int) -> tuple[int, tuple[int, list[int]]]:
+    """The same in a process that has written to 800 MB of memory."""
+    ballast = b"x" * 800_000_000
+    elapsed, statuses = await spawn(50)
+    return elapsed, (min(resident_bytes(), len(ballast)) // 1_000_000, statuses)
+
+
+@operation("processor time of an idle second", OBSERVED, alone=True, expect=lambda n: ["over"])
+async def idle_second(n: int) -> tuple[int, list[str]]:
+    """The processor time of a loop that watches a socket, and has a timer in a second and nothing else to do."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    over: list[str] = []
+    with ours, theirs:
+        ours.setblocking(False)
+        loop.add_reader(ours, over.append, "data of nobody")
+        finished = loop.create_future()
+        loop.call_later(1, finished.set_result, "over")
+        start = time.process_time_ns()
+        over.append(await finished)
+        used = time.process_time_ns() - start
+        loop.remove_reader(ours)
+    return used, over

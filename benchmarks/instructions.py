@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
         operation
         for operation in OPERATIONS.values()
         if operation.on_loop
-        and operation.unit == "ns"
+        and not operation.alone
         and (wanted.search(operation.name) or wanted.search(operation.title))
     ]
     with tempfile.TemporaryDirectory() as temporary:

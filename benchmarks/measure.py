@@ -20,7 +20,7 @@ from .targets import TITLES
 
 Sample = TypeVar("Sample")
 
-MEMORY_ROUNDS = 3  # a memory sample is a process of its own, and hardly varies
+ALONE_ROUNDS = 3  # such a sample is a process of its own, and hardly varies
 
 
 class Worker(Child):
@@ -58,8 +58,8 @@ class Workers:
             worker.close()
 
     def sample(self, target: str, operation: Operation, iterations: int) -> int:
-        """Take one sample. A memory sample gets a process that has done nothing before. Raises SampleFailed."""
-        if operation.unit != "B":
+        """Take one sample. An operation that is alone gets a process that has done nothing before. Raises SampleFailed."""
+        if not operation.alone:
             return self.get(target).sample(operation, iterations)
         worker = Worker(target)
         try:
@@ -132,11 +132,10 @@ def measure_operation(
     operation: Operation, targets: list[str], workers: Workers, rounds: int, sample_ms: float, tick: Callable
 ) -> dict[str, Any]:
     """Measure one operation on all targets; return a result (or an error) for each target name."""
-    memory = operation.unit == "B"
     iterations: dict[str, int] = {}
 
     def prepare(target: str) -> None:
-        if memory:
+        if operation.alone:
             iterations[target] = 1
         else:
             iterations[target] = calibrate(lambda n: workers.sample(target, operation, n), sample_ms * 1e6)
@@ -146,7 +145,7 @@ def measure_operation(
         return workers.sample(target, operation, n) / (n * operation.per)
 
     samples, errors = interleave(
-        targets, prepare, take, min(rounds, MEMORY_ROUNDS) if memory else rounds, tick
+        targets, prepare, take, min(rounds, ALONE_ROUNDS) if operation.alone else rounds, tick
     )
     return {
         target: {"error": errors[target]}

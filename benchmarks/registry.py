@@ -18,6 +18,7 @@ OTHER = "other"
 LIFECYCLE = "lifecycle"
 MEMORY = "memory"
 GROWTH = "growth"
+OBSERVED = "observed"
 
 GROUP_TITLES = {
     NATIVE: "tasks, callbacks, timers: native in asyncio_c",
@@ -25,6 +26,7 @@ GROUP_TITLES = {
     LIFECYCLE: "life cycle of a loop",
     MEMORY: "memory",
     GROWTH: "what must not cost more where there is more of it",
+    OBSERVED: "what is the kernel's for the most part, without a target",
 }
 
 
@@ -34,8 +36,8 @@ class Operation:
 
     `per` is how many operations one iteration holds, so that a gather of 1,000 is reported per child. `expect(n)` is
     what the function must return. A coroutine function is called as `function(n)` on a running loop, a plain one as
-    `function(n, target)` outside of any loop. `unit` is "ns" for elapsed time, or "B" for a function that measures
-    bytes by itself and returns `(bytes, result)`; the latter runs in a fresh process each time.
+    `function(n, target)` outside of any loop. `unit` is "ns" for time, or "B" for bytes. One that is `alone` runs
+    in a fresh process each time, once, and returns `(value, result)`, as it measures by itself.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Operation:
     group: str
     per: int
     unit: str
+    alone: bool
     expect: Callable[[int], Any]
     function: Callable[..., Any]
 
@@ -61,13 +64,19 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(
-    title: str, group: str, *, expect: Callable[[int], Any], per: int = 1, unit: str = "ns"
+    title: str,
+    group: str,
+    *,
+    expect: Callable[[int], Any],
+    per: int = 1,
+    unit: str = "ns",
+    alone: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """List the decorated function in `OPERATIONS` under its own name."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
-        OPERATIONS[name] = Operation(name, title, group, per, unit, expect, function)
+        OPERATIONS[name] = Operation(name, title, group, per, unit, alone, expect, function)
         return function
 
     return add

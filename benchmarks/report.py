@@ -78,9 +78,11 @@ def mean_ratio(
 
 def verdict(entry: dict[str, Any], mode: str) -> str:
     """Say whether an operation reaches its target in `mode`: as `judge` does, "FAILED" (no correct result), or "" where it
-    cannot be judged."""
+    has none or cannot be judged."""
     if "error" in entry["targets"].get(mode, {}):
         return "FAILED"
+    if entry["group"] not in EACH[mode]:
+        return ""
     rival, wanted = EACH[mode][entry["group"]]
     ratios = round_ratios(entry, rival, mode)
     return judge(ratios, wanted) if ratios else ""

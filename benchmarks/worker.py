@@ -69,7 +69,7 @@ def sample(operation: Operation, n: int, target: Target) -> int:
 
 
 async def sample_on_loop(operation: Operation, n: int) -> tuple[int, Any]:
-    if operation.unit == "B":
+    if operation.alone:
         gc.collect()
         return await operation.function(n)
     # The first iteration on a new loop also pays for what is made once: threads, free lists.
