@@ -77,18 +77,18 @@ called_aside(Loop *self, PyObject *name, PyObject *const *args, Py_ssize_t nargs
 #define CALLED_ASIDE(self, changed, method, args, nargs, kwnames, result) \
     (AC_UNLIKELY(changed) && called_aside(self, (self)->state->str_##method, args, nargs, kwnames, result))
 
-static Handle *
+static PyObject *
 call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *context, *handle_by_keyword, *aside;
     if (AC_UNLIKELY(loop_methods_changed(self))) {
         PyObject *str = check_thread ? self->state->str_call_soon : self->state->str_call_soon_threadsafe;
         if (called_aside(self, str, args, nargs, kwnames, &aside)) {
-            return (Handle *)aside;
+            return aside;
         }
     }
     if (came_by_keyword(self, name, callback_names, 1, args, nargs, kwnames, &handle_by_keyword)) {
-        return (Handle *)handle_by_keyword;
+        return handle_by_keyword;
     }
     if (args_require(name, nargs, callback_names, 1) < 0
         || args_parse_context(name, self->state->str_context, args, nargs, kwnames, &context) < 0
@@ -99,29 +99,29 @@ call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args
         return NULL;
     }
     Handle *handle = handle_new(self->state, (PyObject *)self, args[0], args + 1, nargs - 1, context);
+    if (AC_PY314 && !check_thread && handle != NULL) {
+        handle->threadsafe = true;
+    }
     if (handle != NULL && loop_push(self, &handle->runnable) < 0) {
         Py_CLEAR(handle);
     }
-    return handle;
+    return (PyObject *)handle;
 }
 
 static PyObject *
 Loop_call_soon(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return (PyObject *)call_soon(self, "call_soon", true, args, nargs, kwnames);
+    return call_soon(self, "call_soon", true, args, nargs, kwnames);
 }
 
 static PyObject *
 Loop_call_soon_threadsafe(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    Handle *handle = call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
-    if (handle != NULL) {
-        handle->threadsafe = AC_PY314;
-        if (AC_UNLIKELY(loop_wake(self) < 0)) {
-            Py_CLEAR(handle);
-        }
+    PyObject *handle = call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
+    if (handle != NULL && AC_UNLIKELY(loop_wake(self) < 0)) {
+        Py_CLEAR(handle);
     }
-    return (PyObject *)handle;
+    return handle;
 }
 
 static PyObject *

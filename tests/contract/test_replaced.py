@@ -289,6 +289,15 @@ def test_code_replaced(impl, loop):
     assert len(seen) == 1
 
 
+def test_replacement_returns_what_it_likes(impl, loop):
+    """Nothing is written into it, as it would be into a handle of ours."""
+    text = b"\xff" * 200
+    for name in ("call_soon", "call_soon_threadsafe"):
+        with replaced(asyncio.BaseEventLoop, name, lambda stock: lambda self, callback: text):
+            assert getattr(loop, name)(int) is text
+        assert text == bytes([255]) * 200
+
+
 def test_a_replaced_method_of_another_base(impl):
     """The next class in the order of inheritance counts as well."""
     calls = []
