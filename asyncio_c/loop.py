@@ -631,6 +631,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self.call_exception_handler(context)
 
     def _log_slow_callback(self, handle: events.Handle, seconds: float) -> None:
+        handle = queue_views.carried(handle)
         # asyncio's function knows none of a class derived from the native one, and asyncio does not know its Task in Python
         # for a task, which an instance of the native class is by registration only.
         task = getattr(handle._callback, "__self__", None)

@@ -303,3 +303,8 @@ def _run_carried(queue: TimerQueue, handle: Any) -> None:
         queue._cancelled_count = max(0, queue._cancelled_count - 1)
     else:
         handle._run()
+
+
+def carried(handle: Any) -> Any:
+    """Return the timer handle of asyncio's class that `handle` carries, or `handle` itself."""
+    return handle._args[1] if handle._callback is _run_carried else handle

@@ -208,6 +208,23 @@ def test_making_of_handles_replaced(impl, loop):
     assert calls == []
 
 
+def test_slow_timer_of_a_class_that_is_replaced_is_named(loop, caplog, monkeypatch):
+    class Timer(asyncio.TimerHandle):
+        pass
+
+    monkeypatch.setattr(asyncio.events, "TimerHandle", Timer)
+    loop.set_debug(True)
+    loop.slow_callback_duration = -1
+    support.run_once(loop)
+    caplog.clear()
+    timer = loop.call_later(0, int)
+    assert type(timer) is Timer
+    loop.call_later(0, loop.stop)
+    loop.run_forever()
+    texts = [text for text in caplog.messages if "Executing <Timer when=" in text]
+    assert [text.split()[3].rpartition(".")[2] for text in texts] == ["int()", "stop()"]
+
+
 def test_run_of_handles_replaced(impl, loop):
     """aiodebug and others see all that the loop runs by asyncio.Handle._run."""
     seen, ran = [], []

@@ -46,7 +46,6 @@ class TimerHandle(asyncio.TimerHandle):
 
 
 _order = itertools.count()
-asyncio.events.TimerHandle = TimerHandle
 
 # name: (loop, what the name `asyncio` means to the program, whether asyncio itself is patched)
 VARIANTS: dict[str, tuple[Any, Any, bool]] = {
@@ -281,12 +280,16 @@ class Run:
             gc.disable()
             # What is older than the run is out of the collector's sight, or its collections would take all the time.
             gc.freeze()
+            stock_timer = asyncio.events.TimerHandle
             try:
+                if self.variant == "asyncio":  # ours would notice it, and make no timers of its own any more
+                    asyncio.events.TimerHandle = TimerHandle
                 if self.is_patched:
                     asyncio_c.patch()
                 contextvars.Context().run(self._run)
             finally:
                 asyncio_c.uninstall()
+                asyncio.events.TimerHandle = stock_timer
                 gc.collect()
                 gc.enable()
                 self.clock.stop()
