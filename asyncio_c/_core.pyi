@@ -22,7 +22,7 @@ from asyncio import timeout_at as timeout_at
 from asyncio import to_thread as to_thread
 from asyncio import wait as wait
 from asyncio import wait_for as wait_for
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextvars import Context
 from typing import Any, Literal, Protocol, Self, TypeVar
 
@@ -49,6 +49,13 @@ class TaskGroup:
             name: str | None = None,
             context: Context | None = None,
         ) -> asyncio.Task[_T]: ...
+
+@disjoint_base
+class Runner:
+    if sys.version_info >= (3, 14):
+        def run(self, coro: Awaitable[_T], *, context: Context | None = None) -> _T: ...
+    else:
+        def run(self, coro: Coroutine[Any, Any, _T], *, context: Context | None = None) -> _T: ...
 
 # The native halves of asyncio_c's classes, which have asyncio's for their other bases.
 @disjoint_base

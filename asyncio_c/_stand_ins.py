@@ -8,10 +8,21 @@ src/py/stand_in.c does it.
 from __future__ import annotations
 
 import time
-from asyncio import base_events, events, futures, selector_events, taskgroups, tasks, timeouts, unix_events
+from asyncio import (
+    base_events,
+    events,
+    futures,
+    runners,
+    selector_events,
+    taskgroups,
+    tasks,
+    timeouts,
+    unix_events,
+)
 from typing import Any
 
 from . import _core, transports
+from . import runners as native_runners
 from . import taskgroups as native_taskgroups
 from . import timeouts as native_timeouts
 from .loop import Loop
@@ -72,5 +83,7 @@ def register() -> None:
     stream = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
     _core._stand_in(transports.StreamTransport, stream, ("get_extra_info",), ())
     _core._stand_in(native_taskgroups.TaskGroup, taskgroups.TaskGroup, _TASK_GROUP, ())
+    # Not _lazy_init(): asyncio's would make asyncio's loop.
+    _core._stand_in(native_runners.Runner, runners.Runner, ("run",), ())
     for name, (module, needs) in _FUNCTIONS.items():
         _core._stand_in_function(getattr(_core, name), ((module, name, ...), *needs))

@@ -4,11 +4,10 @@ There are three levels, each containing the one before: stock, installed (every 
 that have a native twin are rebound too). install() and patch() raise the level, unpatch() takes patch() back,
 uninstall() takes everything back.
 
-Not rebound are the names whose stock function already gives native results from what is rebound here: run and Runner
-(they look events.new_event_loop up), ensure_future, open_connection, start_server and so on (they look up tasks.* and
-streams.* or ask the loop). Nor are current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop
-stays stock as well: it names an implementation, takes a selector, and is what a program writes when it wants precisely
-that one.
+Not rebound are the names whose stock function already gives native results from what is rebound here: run (it looks
+Runner up), ensure_future, open_connection, start_server and so on (they look up tasks.* and streams.* or ask the loop).
+Nor are current_task and all_tasks, because asyncio's own see native tasks. SelectorEventLoop stays stock as well: it
+names an implementation, takes a selector, and is what a program writes when it wants precisely that one.
 """
 
 from __future__ import annotations
@@ -72,6 +71,7 @@ NATIVE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "as_completed": (as_completed, (asyncio, tasks)),
     "to_thread": (_core.to_thread, (asyncio, threads)),
     "TaskGroup": (TaskGroup, (asyncio, taskgroups)),
+    "Runner": (runners.Runner, (asyncio, asyncio.runners)),
     **{
         name: (getattr(primitives, name), (asyncio, locks))
         for name in ("Lock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Barrier")
@@ -148,9 +148,9 @@ def patch(exclude: Iterable[str] = ()) -> None:
     nothing, if one of them is no name that would be rebound.
 
     Idempotent: who comes second finds the names as they are. They are Future, Task, create_task, sleep, gather, wait,
-    wait_for, shield, as_completed, to_thread, Timeout, timeout, timeout_at, TaskGroup, eager_task_factory and EventLoop,
-    Lock, Event, Condition, Semaphore, BoundedSemaphore and Barrier, Queue, PriorityQueue and LifoQueue, StreamReader,
-    StreamReaderProtocol and StreamWriter.
+    wait_for, shield, as_completed, to_thread, Timeout, timeout, timeout_at, TaskGroup, Runner, eager_task_factory and
+    EventLoop, Lock, Event, Condition, Semaphore, BoundedSemaphore and Barrier, Queue, PriorityQueue and LifoQueue,
+    StreamReader, StreamReaderProtocol and StreamWriter.
     References that a module took before by "from asyncio import ..." stay stock, and work with native loops and tasks
     all the same. On Python 3.14 and newer asyncio.get_event_loop() creates the main thread's loop again, as it did
     before.

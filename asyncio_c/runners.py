@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import events
+from asyncio import events, runners
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from . import _core
 from .loop import Loop
 
 _T = TypeVar("_T")
@@ -23,31 +24,13 @@ def new_event_loop() -> Loop:
     return Loop()
 
 
-class Runner(asyncio.Runner):  # type: ignore[misc]
-    """asyncio.Runner whose loop is a C loop unless loop_factory says otherwise.
+class Runner(_core.Runner, runners.Runner):  # type: ignore[misc]
+    """asyncio.Runner in C, whose loop is a C loop unless loop_factory says otherwise.
 
     Mirrors asyncio.Runner ("Runners", "Runner context manager"): as there, a loop of the default kind is made the
-    thread's current loop and unset on closing; one that loop_factory made is not.
+    thread's current loop and unset on closing; one that loop_factory made is not. While events.new_event_loop is not
+    asyncio's own, because of install() or somebody else's, the default loop is the one that it makes.
     """
-
-    _loop: asyncio.AbstractEventLoop
-    _set_event_loop: bool
-
-    def __init__(
-        self,
-        *,
-        debug: bool | None = None,
-        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-    ) -> None:
-        self._default_loop = loop_factory is None
-        super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
-
-    # The stock runner sets the current loop only for a loop that it took from events.new_event_loop.
-    def _lazy_init(self) -> None:
-        super()._lazy_init()  # type: ignore[misc]
-        if self._default_loop and not self._set_event_loop:
-            events.set_event_loop(self._loop)
-            self._set_event_loop = True
 
 
 def run(

@@ -132,6 +132,7 @@ module_exec(PyObject *module)
         wait_register,
         create_task_register,
         task_group_register,
+        runner_register,
         primitive_coroutine_register,
         lock_register,
         event_register,

@@ -10,6 +10,7 @@ int gather_register(PyObject *module);
 int wait_register(PyObject *module);
 int create_task_register(PyObject *module);
 int task_group_register(PyObject *module);
+int runner_register(PyObject *module);
 int timeout_register(PyObject *module);
 int wait_for_register(PyObject *module);
 int shield_register(PyObject *module);

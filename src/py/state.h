@@ -34,6 +34,7 @@
     X(TaskGroup, 0)             \
     X(TaskGroupCoroutine, 64)   \
     X(TaskGroupMember, 1024)    \
+    X(Runner, 0)                \
     X(StreamTransport, 0)       \
     X(DatagramTransport, 0)     \
     X(ReadPipeTransport, 0)     \
@@ -88,6 +89,14 @@
     X(asyncio_Task, "_asyncio", "Task")                                               \
     X(asyncio_GatheringFuture, "asyncio.tasks", "_GatheringFuture")                   \
     X(asyncio_TaskGroup, "asyncio.taskgroups", "TaskGroup")                           \
+    X(asyncio_Runner, "asyncio.runners", "Runner")                                    \
+    X(asyncio_RunnerState, "asyncio.runners", "_State")                               \
+    X(signal_signal, "signal", "signal")                                              \
+    X(signal_getsignal, "signal", "getsignal")                                        \
+    X(c_signal, "_signal", "signal")                                                  \
+    X(c_getsignal, "_signal", "getsignal")                                            \
+    X(asyncio_runners_dict, "asyncio.runners", "__dict__")                            \
+    X(asyncio_new_event_loop, "asyncio.events", "new_event_loop")                     \
     X(asyncio_Lock, "asyncio.locks", "Lock")                                          \
     X(asyncio_Event, "asyncio.locks", "Event")                                        \
     X(asyncio_Condition, "asyncio.locks", "Condition")                                \
@@ -156,14 +165,16 @@
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
 /* field, class, attribute: methods that are called without searching for them, and members of an enumeration. */
-#define STATE_METHODS(X)                                    \
-    X(deque_append, deque, "append")                        \
-    X(deque_popleft, deque, "popleft")                      \
-    X(deque_remove, deque, "remove")                        \
-    X(barrier_filling, asyncio_BarrierState, "FILLING")     \
-    X(barrier_draining, asyncio_BarrierState, "DRAINING")   \
-    X(barrier_resetting, asyncio_BarrierState, "RESETTING") \
-    X(barrier_broken, asyncio_BarrierState, "BROKEN")
+#define STATE_METHODS(X)                                      \
+    X(deque_append, deque, "append")                          \
+    X(deque_popleft, deque, "popleft")                        \
+    X(deque_remove, deque, "remove")                          \
+    X(barrier_filling, asyncio_BarrierState, "FILLING")       \
+    X(barrier_draining, asyncio_BarrierState, "DRAINING")     \
+    X(barrier_resetting, asyncio_BarrierState, "RESETTING")   \
+    X(barrier_broken, asyncio_BarrierState, "BROKEN")         \
+    X(runner_initialized, asyncio_RunnerState, "INITIALIZED") \
+    X(runner_closed, asyncio_RunnerState, "CLOSED")
 
 /* Absent in some version, then NULL. */
 #define STATE_OPTIONAL_IMPORTS(X)                                                                    \
@@ -246,7 +257,9 @@
     X(proto)                    \
     X(read)                     \
     X(result)                   \
+    X(run)                      \
     X(run_in_executor)          \
+    X(run_until_complete)       \
     X(socket)                   \
     X(sockname)                 \
     X(source_traceback)         \

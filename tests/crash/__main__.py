@@ -22,6 +22,7 @@ from . import (  # noqa: F401
     in_processes,
     in_protocols,
     in_queues,
+    in_runners,
     in_tasks,
     in_the_middle,
     over_tls,

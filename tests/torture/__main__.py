@@ -15,7 +15,10 @@ import sys
 
 from tests.unit import support
 
-from . import harness
+from . import (
+    harness,
+    runner_operations,  # noqa: F401
+)
 from .operations import OPERATIONS
 
 # A dict's iterator that lacks memory is taken from the collector before that has got it: up to Python 3.13.

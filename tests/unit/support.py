@@ -33,6 +33,7 @@ NAMES_WITH_NATIVE_TWIN = (
     "wait",
     "create_task",
     "TaskGroup",
+    "Runner",
     "Lock",
     "Event",
     "Condition",
