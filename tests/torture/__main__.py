@@ -17,6 +17,7 @@ from tests.unit import support
 
 from . import (
     harness,
+    net_operations,  # noqa: F401
     runner_operations,  # noqa: F401
 )
 from .operations import OPERATIONS
