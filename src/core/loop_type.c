@@ -16,11 +16,7 @@ PyObject *
 loop_call_asyncio(Loop *self, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *method = PyObject_GetAttrString(self->state->asyncio_SelectorEventLoop, name);
-    PyObject *bound = method ? PyMethod_New(method, (PyObject *)self) : NULL;
-    PyObject *result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(method);
-    Py_XDECREF(bound);
-    return result;
+    return args_call_bound_steal(method, (PyObject *)self, args, nargs, kwnames);
 }
 
 /* Debug mode's two checks, which are BaseEventLoop's: the callback is callable and no coroutine, the thread is right. */

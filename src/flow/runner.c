@@ -57,10 +57,7 @@ typedef struct {
 static PyObject *
 call_asyncio(struct state *state, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *method = PyObject_GetAttrString(state->asyncio_Runner, name);
-    PyObject *result = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(method);
-    return result;
+    return args_call_steal(PyObject_GetAttrString(state->asyncio_Runner, name), args, nargs, kwnames);
 }
 
 /* `value`, a field.  New reference, or NULL with AttributeError set. */
@@ -85,19 +82,16 @@ global(struct state *state, const char *module, const char *name)
 
 /* module.name(...) */
 static PyObject *
-call_global(struct state *state, const char *module, const char *name, PyObject *const *args, size_t nargs)
+call_global(struct state *state, const char *module, const char *name, PyObject *const *args, Py_ssize_t nargs)
 {
-    PyObject *function = global(state, module, name);
-    PyObject *result = function ? PyObject_Vectorcall(function, args, nargs, NULL) : NULL;
-    Py_XDECREF(function);
-    return result;
+    return args_call_steal(global(state, module, name), args, nargs, NULL);
 }
 
 /* signal.signal(...) or signal.getsignal(...), by the function in C behind it, unless somebody has replaced it.  Python's tries
    whether a handler is a member of an enumeration, for which it makes the text of the error that it is none, four times a run: with
    that of the handler, and of its task. */
 static PyObject *
-call_signal(struct state *state, const char *name, PyObject *const *args, size_t nargs)
+call_signal(struct state *state, const char *name, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *function = global(state, "signal", name);
     if (function == state->signal_signal) {
@@ -106,9 +100,7 @@ call_signal(struct state *state, const char *name, PyObject *const *args, size_t
     else if (function == state->signal_getsignal) {
         Py_SETREF(function, Py_NewRef(state->c_getsignal));
     }
-    PyObject *result = function ? PyObject_Vectorcall(function, args, nargs, NULL) : NULL;
-    Py_XDECREF(function);
-    return result;
+    return args_call_steal(function, args, nargs, NULL);
 }
 
 /* Calls a method of which only that it fails is of interest.  Takes the result.  Returns 0 or -1. */

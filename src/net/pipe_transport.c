@@ -288,10 +288,9 @@ ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignor
     PyObject *read = replaced(state, state->str_read, state->os_read);
     if (read != NULL) {
         Py_DECREF(read);
-        PyObject *function = PyObject_GetAttr(state->asyncio_ReadPipeTransport, state->str__read_ready);
-        PyObject *done = function ? PyObject_CallOneArg(function, (PyObject *)self) : NULL;
-        Py_XDECREF(function);
-        return done;
+        PyObject *object = (PyObject *)self;
+        return args_call_steal(PyObject_GetAttr(state->asyncio_ReadPipeTransport, state->str__read_ready), &object, 1,
+                               NULL);
     }
     PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
     int result = read_once(self, protocol);

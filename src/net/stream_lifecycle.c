@@ -320,10 +320,8 @@ stream_transport_new(Loop *loop, PyObject *sock, PyObject *protocol, PyObject *w
 PyObject *
 stream_transport_call_asyncio(StreamTransport *self, const char *name)
 {
-    PyObject *function = PyObject_GetAttrString(self->state->asyncio_SocketTransport, name);
-    PyObject *result = function ? PyObject_CallOneArg(function, (PyObject *)self) : NULL;
-    Py_XDECREF(function);
-    return result;
+    PyObject *object = (PyObject *)self;
+    return args_call_steal(PyObject_GetAttrString(self->state->asyncio_SocketTransport, name), &object, 1, NULL);
 }
 
 PyObject *

@@ -72,6 +72,22 @@ done:
 }
 
 PyObject *
+args_call_steal(PyObject *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *result = function ? PyObject_Vectorcall(function, args, (size_t)nargs, kwnames) : NULL;
+    Py_XDECREF(function);
+    return result;
+}
+
+PyObject *
+args_call_bound_steal(PyObject *function, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *method = function ? PyMethod_New(function, self) : NULL;
+    Py_XDECREF(function);
+    return args_call_steal(method, args, nargs, kwnames);
+}
+
+PyObject *
 args_parse_throw(PyObject *const *args, Py_ssize_t nargs, bool is_coroutine)
 {
     if (nargs < 1 || nargs > 3) {

@@ -38,6 +38,15 @@ PyObject *args_parse_one(const char *function, const char *name, PyObject *const
 PyObject *args_call_in_order(PyTypeObject *type, PyObject *self, const char *method, const char *const *names,
                              Py_ssize_t count, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
+/* function(*args, **kwnames), or NULL where the function is NULL, with the exception that is set then.  So a method of asyncio's own
+   class is called, whatever a class derived from it has in its place: args_call_steal(PyObject_GetAttr(class, name), ...), where
+   `args` begins with the object. */
+PyObject *args_call_steal(PyObject *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* The same for `args` without the object: function.__get__(self)(*args, **kwnames). */
+PyObject *args_call_bound_steal(PyObject *function, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames);
+
 /* The arguments of an awaitable's throw(exception) or throw(type[, value[, traceback]]), as one exception.  New reference,
    or NULL with TypeError set, in the words of a coroutine or in those of a future's iterator. */
 PyObject *args_parse_throw(PyObject *const *args, Py_ssize_t nargs, bool is_coroutine);

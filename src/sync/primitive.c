@@ -128,10 +128,7 @@ primitive_call_asyncio(struct state *state, const struct primitive_kind *kind, i
                        Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *name = method_borrow(state, kind, method, METHOD_NAME);
-    PyObject *function = PyObject_GetAttr(asyncio_class_borrow(state, kind), name);
-    PyObject *result = function ? PyObject_Vectorcall(function, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(function);
-    return result;
+    return args_call_steal(PyObject_GetAttr(asyncio_class_borrow(state, kind), name), args, nargs, kwnames);
 }
 
 PyObject *
@@ -139,11 +136,7 @@ primitive_call_asyncio_method(Primitive *self, int method, PyObject *const *args
 {
     PyObject *name = method_borrow(self->state, self->kind, method, METHOD_NAME);
     PyObject *function = PyObject_GetAttr(asyncio_class_borrow(self->state, self->kind), name);
-    PyObject *bound = function ? PyMethod_New(function, (PyObject *)self) : NULL;
-    PyObject *result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(function);
-    Py_XDECREF(bound);
-    return result;
+    return args_call_bound_steal(function, (PyObject *)self, args, nargs, kwnames);
 }
 
 PyObject *
