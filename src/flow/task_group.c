@@ -107,10 +107,7 @@ task_group_is_plain(TaskGroup *self)
 PyObject *
 task_group_call_asyncio(struct state *state, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *function = PyObject_GetAttr(state->asyncio_TaskGroup, name);
-    PyObject *result = function ? PyObject_Vectorcall(function, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(function);
-    return result;
+    return args_call_steal(PyObject_GetAttr(state->asyncio_TaskGroup, name), args, nargs, kwnames);
 }
 
 int

@@ -22,28 +22,22 @@
    Who has cancelled the parent task, the group or somebody else, is found out by task.uncancel(): up to 3.12 before the waiting
    begins, from 3.13 on after it.  What has been backported within a version is looked for in asyncio's own code. */
 #include "core/registry.h"
-#include "flow/coroutine.h"
+#include "flow/block_coroutine.h"
 #include "flow/coroutine_function.h"
 #include "flow/task_group.h"
 #include "py/errors.h"
 
 typedef struct {
-    Coroutine base;
-    TaskGroup *group;    /* owned */
-    PyObject *type;      /* owned; NULL: it enters */
-    PyObject *error;     /* owned; with which the block was left, or None */
-    PyObject *traceback; /* owned */
+    BlockCoroutine block;
     PyObject *propagate; /* owned or NULL: a CancelledError to be raised in the end */
     PyObject *pending;   /* owned or NULL: the CancelledError that came last while it waited */
     bool waiting;        /* it leaves, natively */
 } TaskGroupCoroutine;
 
-static PySendResult
-delegate_to_asyncio(TaskGroupCoroutine *self, PyObject *name)
+static TaskGroup *
+group_borrow(TaskGroupCoroutine *self)
 {
-    PyObject *args[] = { (PyObject *)self->group, self->type, self->error, self->traceback };
-    self->base.delegate = task_group_call_asyncio(self->base.state, name, args, self->type ? 4 : 1, NULL);
-    return self->base.delegate ? PYGEN_NEXT : PYGEN_ERROR;
+    return (TaskGroup *)self->block.manager;
 }
 
 /* ---- Entering ---- */
@@ -51,8 +45,8 @@ delegate_to_asyncio(TaskGroupCoroutine *self, PyObject *name)
 static PySendResult
 enter_start(Coroutine *base, PyObject **result)
 {
-    TaskGroupCoroutine *self = (TaskGroupCoroutine *)base;
-    TaskGroup *group = self->group;
+    BlockCoroutine *self = (BlockCoroutine *)base;
+    TaskGroup *group = (TaskGroup *)self->manager;
     struct state *state = base->state;
     bool fresh = group->entered == Py_False && group->loop == Py_None && group->cancel_on_enter == Py_False;
     Loop *loop = fresh ? loop_running_fused(state) : NULL;
@@ -62,7 +56,7 @@ enter_start(Coroutine *base, PyObject **result)
     PyObject *task = loop ? Py_XNewRef(registry_current_borrow(loop)) : NULL;
     PySendResult outcome = PYGEN_RETURN;
     if (task == NULL || Py_TYPE(task) != state->Task_type) {
-        outcome = delegate_to_asyncio(self, state->str___aenter__);
+        outcome = block_delegate(self, state->asyncio_TaskGroup, state->str___aenter__);
     }
     else {
         Py_XSETREF(group->loop, Py_NewRef((PyObject *)loop));
@@ -100,17 +94,17 @@ ask_parent(TaskGroup *group, PyObject *method)
 static int
 uncancel_parent(TaskGroupCoroutine *self)
 {
-    if (AC_LIKELY(self->group->parent_cancel_requested != Py_True)) {
+    if (AC_LIKELY(group_borrow(self)->parent_cancel_requested != Py_True)) {
         return 0;
     }
-    long left = ask_parent(self->group, self->base.state->str_uncancel);
+    long left = ask_parent(group_borrow(self), self->block.base.state->str_uncancel);
     if (left == -1 && PyErr_Occurred()) {
         return -1;
     }
     if (left == 0) {
         Py_CLEAR(self->propagate);
     }
-    else if (self->propagate == NULL && self->base.state->task_group_keeps_cancellation) {
+    else if (self->propagate == NULL && self->block.base.state->task_group_keeps_cancellation) {
         Py_XSETREF(self->propagate, Py_XNewRef(self->pending));
     }
     return 0;
@@ -144,8 +138,8 @@ raise_error(PyObject *error)
 static PySendResult
 raise_group(TaskGroupCoroutine *self)
 {
-    TaskGroup *group = self->group;
-    struct state *state = self->base.state;
+    TaskGroup *group = group_borrow(self);
+    struct state *state = self->block.base.state;
     if (AC_PY313) {
         /* Who else has cancelled the parent finds it cancelled again, with the same count. */
         long cancelling = ask_parent(group, state->str_cancelling);
@@ -156,9 +150,9 @@ raise_group(TaskGroupCoroutine *self)
             return PYGEN_ERROR;
         }
     }
-    if (AC_PY315 && PyErr_GivenExceptionMatches(self->type, PyExc_GeneratorExit) && group->errors != NULL
+    if (AC_PY315 && PyErr_GivenExceptionMatches(self->block.type, PyExc_GeneratorExit) && group->errors != NULL
         && PyList_CheckExact(group->errors) && PyList_GET_SIZE(group->errors) == 1) {
-        return raise_error(self->error);
+        return raise_error(self->block.error);
     }
     PyObject *errors = Py_NewRef(group->errors ? group->errors : Py_None);
     PyObject *raised = PyObject_CallFunction(PyExc_BaseExceptionGroup, "sO", "unhandled errors in a TaskGroup", errors);
@@ -176,7 +170,7 @@ raise_group(TaskGroupCoroutine *self)
 static PySendResult
 exit_finish(TaskGroupCoroutine *self, PyObject **result)
 {
-    TaskGroup *group = self->group;
+    TaskGroup *group = group_borrow(self);
     if (AC_UNLIKELY(group->base_error != Py_None)) {
         return group->base_error ? raise_error(group->base_error)
                                  : (task_group_no_attribute(group, "_base_error"), PYGEN_ERROR);
@@ -191,8 +185,8 @@ exit_finish(TaskGroupCoroutine *self, PyObject **result)
     if (self->propagate != NULL && !failed) {
         return raise_error(self->propagate);
     }
-    if (self->type != Py_None && !is_cancelled_error(self->base.state, self->type)) {
-        if (task_group_add_error(group, self->error) < 0) {
+    if (self->block.type != Py_None && !is_cancelled_error(self->block.base.state, self->block.type)) {
+        if (task_group_add_error(group, self->block.error) < 0) {
             return PYGEN_ERROR;
         }
         failed = 1;
@@ -208,19 +202,19 @@ exit_finish(TaskGroupCoroutine *self, PyObject **result)
 static PySendResult
 exit_wait(TaskGroupCoroutine *self, PyObject **result)
 {
-    TaskGroup *group = self->group;
+    TaskGroup *group = group_borrow(self);
     int some = task_group_has_tasks(group);
     if (some <= 0) {
         return some < 0 ? PYGEN_ERROR : exit_finish(self, result);
     }
     PyObject *loop = Py_NewRef(group->loop ? group->loop : Py_None);
-    Future *completed = future_new(self->base.state, loop);
+    Future *completed = future_new(self->block.base.state, loop);
     Py_DECREF(loop);
     if (completed == NULL) {
         return PYGEN_ERROR;
     }
     Py_XSETREF(group->on_completed, Py_NewRef((PyObject *)completed));
-    PySendResult outcome = coroutine_suspend_on(&self->base, completed, result);
+    PySendResult outcome = coroutine_suspend_on(&self->block.base, completed, result);
     Py_DECREF(completed);
     return outcome;
 }
@@ -229,10 +223,10 @@ exit_wait(TaskGroupCoroutine *self, PyObject **result)
 static PySendResult
 exit_interrupted(TaskGroupCoroutine *self, PyObject **result)
 {
-    TaskGroup *group = self->group;
+    TaskGroup *group = group_borrow(self);
     PyObject *error = compat_exception_take();
     int left = 0;
-    if (!PyErr_GivenExceptionMatches(error, self->base.state->CancelledError)) {
+    if (!PyErr_GivenExceptionMatches(error, self->block.base.state->CancelledError)) {
         compat_exception_restore_steal(error);
         return PYGEN_ERROR;
     }
@@ -268,7 +262,7 @@ exit_resume(Coroutine *base, PyObject **result)
         return exit_interrupted(self, result);
     }
     Py_DECREF(value);
-    Py_XSETREF(self->group->on_completed, Py_NewRef(Py_None));
+    Py_XSETREF(group_borrow(self)->on_completed, Py_NewRef(Py_None));
     return exit_wait(self, result);
 }
 
@@ -286,25 +280,25 @@ static PySendResult
 exit_start(Coroutine *base, PyObject **result)
 {
     TaskGroupCoroutine *self = (TaskGroupCoroutine *)base;
-    TaskGroup *group = self->group;
+    TaskGroup *group = group_borrow(self);
     if (!can_leave(group)) {
-        return delegate_to_asyncio(self, base->state->str___aexit__);
+        return block_delegate(&self->block, base->state->asyncio_TaskGroup, base->state->str___aexit__);
     }
     self->waiting = true;
     Py_XSETREF(group->exiting, Py_NewRef(Py_True));
-    if (AC_LIKELY(self->type == Py_None && self->error == Py_None)) {
+    if (AC_LIKELY(self->block.type == Py_None && self->block.error == Py_None)) {
         return !AC_PY313 && uncancel_parent(self) < 0 ? PYGEN_ERROR : exit_wait(self, result);
     }
-    if (self->error != Py_None) {
-        task_group_note_base_error(group, self->error);
+    if (self->block.error != Py_None) {
+        task_group_note_base_error(group, self->block.error);
     }
-    if (is_cancelled_error(base->state, self->type)) {
-        Py_XSETREF(self->propagate, self->error != Py_None ? Py_NewRef(self->error) : NULL);
+    if (is_cancelled_error(base->state, self->block.type)) {
+        Py_XSETREF(self->propagate, self->block.error != Py_None ? Py_NewRef(self->block.error) : NULL);
     }
     if (!AC_PY313 && uncancel_parent(self) < 0) {
         return PYGEN_ERROR;
     }
-    if (self->type != Py_None && group->aborting != Py_True && task_group_abort(group) < 0) {
+    if (self->block.type != Py_None && group->aborting != Py_True && task_group_abort(group) < 0) {
         return PYGEN_ERROR;
     }
     return exit_wait(self, result);
@@ -315,7 +309,7 @@ static void
 exit_leave(Coroutine *base)
 {
     TaskGroupCoroutine *self = (TaskGroupCoroutine *)base;
-    TaskGroup *group = self->group;
+    TaskGroup *group = group_borrow(self);
     if (self->waiting && base->state->task_group_clears && group != NULL) {
         group->has_errors = false;
         Py_XSETREF(group->parent_task, Py_NewRef(Py_None));
@@ -326,24 +320,13 @@ exit_leave(Coroutine *base)
     Py_CLEAR(self->pending);
 }
 
-static PySendResult
-never_resumed(Coroutine *Py_UNUSED(base), PyObject **Py_UNUSED(result))
-{
-    Py_UNREACHABLE();
-}
-
-static void
-leave_nothing(Coroutine *Py_UNUSED(base))
-{
-}
-
 /* It suspends in its delegate only. */
 static const struct coroutine_body enter_body = {
     .name = "__aenter__",
     .qualname = "TaskGroup.__aenter__",
     .start = enter_start,
-    .resume = never_resumed,
-    .leave = leave_nothing,
+    .resume = block_never_resumed,
+    .leave = block_leave_nothing,
 };
 
 static const struct coroutine_body exit_body = {
@@ -357,52 +340,30 @@ static const struct coroutine_body exit_body = {
 
 /* ---- Python face ---- */
 
-static TaskGroupCoroutine *
-task_group_coroutine_new(struct state *state, const struct coroutine_body *body, PyObject *group)
-{
-    TaskGroupCoroutine *self =
-        (TaskGroupCoroutine *)freelist_new(&state->TaskGroupCoroutine_freelist, state->TaskGroupCoroutine_type);
-    if (self != NULL) {
-        coroutine_init(&self->base, state, body);
-        self->group = (TaskGroup *)Py_NewRef(group);
-    }
-    return self;
-}
-
 static int
 TaskGroupCoroutine_traverse(TaskGroupCoroutine *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->group);
-    Py_VISIT(self->type);
-    Py_VISIT(self->error);
-    Py_VISIT(self->traceback);
     Py_VISIT(self->propagate);
     Py_VISIT(self->pending);
-    return coroutine_traverse(&self->base, visit, arg);
+    return block_traverse(&self->block, visit, arg);
 }
 
 static int
 TaskGroupCoroutine_clear(TaskGroupCoroutine *self)
 {
-    self->base.coroutine_state = COROUTINE_CLOSED; /* without its group it can do nothing */
-    Py_CLEAR(self->group);
-    Py_CLEAR(self->type);
-    Py_CLEAR(self->error);
-    Py_CLEAR(self->traceback);
     Py_CLEAR(self->propagate);
     Py_CLEAR(self->pending);
-    coroutine_clear(&self->base);
-    return 0;
+    return block_clear(&self->block);
 }
 
 static void
 TaskGroupCoroutine_dealloc(TaskGroupCoroutine *self)
 {
-    if (!coroutine_dealloc_begin(&self->base)) {
+    if (!coroutine_dealloc_begin(&self->block.base)) {
         return;
     }
     TaskGroupCoroutine_clear(self);
-    struct state *state = self->base.state;
+    struct state *state = self->block.base.state;
     freelist_free(&state->TaskGroupCoroutine_freelist, state->TaskGroupCoroutine_type, (PyObject *)self);
 }
 
@@ -427,15 +388,11 @@ aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnam
 {
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    if (AC_UNLIKELY(nargs != 1 || kwnames != NULL || state->debug_loops > 0
-                    || !PyObject_TypeCheck(args[0], state->TaskGroup_type))) {
+    if (!block_is_plain(state, state->TaskGroup_type, args, nargs, kwnames, 1)) {
         return task_group_call_asyncio(state, state->str___aenter__, args, nargs, kwnames);
     }
-    TaskGroupCoroutine *self = task_group_coroutine_new(state, &enter_body, args[0]);
-    if (self != NULL) {
-        PyObject_GC_Track((PyObject *)self);
-    }
-    return (PyObject *)self;
+    PyObject *self = freelist_new(&state->TaskGroupCoroutine_freelist, state->TaskGroupCoroutine_type);
+    return block_begin_steal(self, state, &enter_body, args, nargs);
 }
 
 static PyObject *
@@ -443,18 +400,11 @@ aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwname
 {
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    if (AC_UNLIKELY(nargs != 4 || kwnames != NULL || state->debug_loops > 0
-                    || !PyObject_TypeCheck(args[0], state->TaskGroup_type))) {
+    if (!block_is_plain(state, state->TaskGroup_type, args, nargs, kwnames, 4)) {
         return task_group_call_asyncio(state, state->str___aexit__, args, nargs, kwnames);
     }
-    TaskGroupCoroutine *self = task_group_coroutine_new(state, &exit_body, args[0]);
-    if (self != NULL) {
-        self->type = Py_NewRef(args[1]);
-        self->error = Py_NewRef(args[2]);
-        self->traceback = Py_NewRef(args[3]);
-        PyObject_GC_Track((PyObject *)self);
-    }
-    return (PyObject *)self;
+    PyObject *self = freelist_new(&state->TaskGroupCoroutine_freelist, state->TaskGroupCoroutine_type);
+    return block_begin_steal(self, state, &exit_body, args, nargs);
 }
 
 /* Whether the code of asyncio's method has a local variable of that name: 1, 0 or -1. */

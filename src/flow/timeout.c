@@ -29,7 +29,7 @@
 
 #include "core/handle.h"
 #include "core/registry.h"
-#include "flow/coroutine.h"
+#include "flow/block_coroutine.h"
 #include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
@@ -376,31 +376,11 @@ timeout_abandon(Timeout *self)
 
 /* ---- __aenter__() and __aexit__() as coroutines ---- */
 
-typedef struct {
-    Coroutine base;
-    Timeout *timeout; /* owned */
-    PyObject *type;   /* owned; NULL: it enters */
-    PyObject *error;  /* owned */
-    PyObject *traceback;
-} TimeoutCoroutine;
-
-static PySendResult
-delegate_to_asyncio(TimeoutCoroutine *self, PyObject *name)
-{
-    PyObject *method = PyObject_GetAttr(self->base.state->asyncio_Timeout, name);
-    if (method != NULL) {
-        PyObject *args[] = { (PyObject *)self->timeout, self->type, self->error, self->traceback };
-        self->base.delegate = PyObject_Vectorcall(method, args, self->type ? 4 : 1, NULL);
-        Py_DECREF(method);
-    }
-    return self->base.delegate ? PYGEN_NEXT : PYGEN_ERROR;
-}
-
 static PySendResult
 enter_start(Coroutine *base, PyObject **result)
 {
-    TimeoutCoroutine *self = (TimeoutCoroutine *)base;
-    Timeout *timeout = self->timeout;
+    BlockCoroutine *self = (BlockCoroutine *)base;
+    Timeout *timeout = (Timeout *)self->manager;
     struct state *state = base->state;
     Loop *loop = loop_running_fused(state);
     PyObject *task = loop ? Py_XNewRef(registry_current_borrow(loop)) : NULL;
@@ -409,7 +389,7 @@ enter_start(Coroutine *base, PyObject **result)
         return PYGEN_ERROR;
     }
     if (timeout->timeout_state != TIMEOUT_CREATED || task == NULL || Py_TYPE(task) != state->Task_type) {
-        outcome = delegate_to_asyncio(self, state->str___aenter__);
+        outcome = block_delegate(self, state->asyncio_Timeout, state->str___aenter__);
     }
     else if (timeout_enter(timeout, (Task *)task) == 0) {
         /* A method that anybody may have replaced. */
@@ -430,12 +410,13 @@ enter_start(Coroutine *base, PyObject **result)
 static PySendResult
 exit_start(Coroutine *base, PyObject **result)
 {
-    TimeoutCoroutine *self = (TimeoutCoroutine *)base;
-    unsigned timeout_state = self->timeout->timeout_state;
+    BlockCoroutine *self = (BlockCoroutine *)base;
+    Timeout *timeout = (Timeout *)self->manager;
+    unsigned timeout_state = timeout->timeout_state;
     if (timeout_state != TIMEOUT_ENTERED && timeout_state != TIMEOUT_EXPIRING) {
-        return delegate_to_asyncio(self, base->state->str___aexit__);
+        return block_delegate(self, base->state->asyncio_Timeout, base->state->str___aexit__);
     }
-    if (timeout_exit(self->timeout, self->type, self->error) < 0) {
+    if (timeout_exit(timeout, self->type, self->error) < 0) {
         return PYGEN_ERROR;
     }
     *result = Py_NewRef(Py_None);
@@ -443,74 +424,29 @@ exit_start(Coroutine *base, PyObject **result)
 }
 
 /* Neither suspends but in its delegate. */
-static PySendResult
-never_resumed(Coroutine *Py_UNUSED(base), PyObject **Py_UNUSED(result))
-{
-    Py_UNREACHABLE();
-}
-
-static void
-leave_nothing(Coroutine *Py_UNUSED(base))
-{
-}
-
 static const struct coroutine_body enter_body = {
     .name = "__aenter__",
     .qualname = "Timeout.__aenter__",
     .start = enter_start,
-    .resume = never_resumed,
-    .leave = leave_nothing,
+    .resume = block_never_resumed,
+    .leave = block_leave_nothing,
 };
 
 static const struct coroutine_body exit_body = {
     .name = "__aexit__",
     .qualname = "Timeout.__aexit__",
     .start = exit_start,
-    .resume = never_resumed,
-    .leave = leave_nothing,
+    .resume = block_never_resumed,
+    .leave = block_leave_nothing,
 };
 
-static PyObject *
-timeout_coroutine_new(struct state *state, const struct coroutine_body *body, PyObject *timeout)
-{
-    TimeoutCoroutine *self =
-        (TimeoutCoroutine *)freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type);
-    if (self != NULL) {
-        coroutine_init(&self->base, state, body);
-        self->timeout = (Timeout *)Py_NewRef(timeout);
-    }
-    return (PyObject *)self;
-}
-
-static int
-TimeoutCoroutine_traverse(TimeoutCoroutine *self, visitproc visit, void *arg)
-{
-    Py_VISIT(self->timeout);
-    Py_VISIT(self->type);
-    Py_VISIT(self->error);
-    Py_VISIT(self->traceback);
-    return coroutine_traverse(&self->base, visit, arg);
-}
-
-static int
-TimeoutCoroutine_clear(TimeoutCoroutine *self)
-{
-    self->base.coroutine_state = COROUTINE_CLOSED; /* without its timeout it can do nothing */
-    Py_CLEAR(self->timeout);
-    Py_CLEAR(self->type);
-    Py_CLEAR(self->error);
-    Py_CLEAR(self->traceback);
-    coroutine_clear(&self->base);
-    return 0;
-}
-
 static void
-TimeoutCoroutine_dealloc(TimeoutCoroutine *self)
+TimeoutCoroutine_dealloc(BlockCoroutine *self)
 {
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    TimeoutCoroutine_clear(self);
+    block_clear(self);
     struct state *state = self->base.state;
     freelist_free(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type, (PyObject *)self);
 }
@@ -518,29 +454,19 @@ TimeoutCoroutine_dealloc(TimeoutCoroutine *self)
 static PyType_Slot TimeoutCoroutine_slots[] = {
     COROUTINE_SLOTS,
     { Py_tp_dealloc, TimeoutCoroutine_dealloc },
-    { Py_tp_traverse, TimeoutCoroutine_traverse },
-    { Py_tp_clear, TimeoutCoroutine_clear },
+    { Py_tp_traverse, block_traverse },
+    { Py_tp_clear, block_clear },
     { 0, NULL },
 };
 
 static PyType_Spec TimeoutCoroutine_spec = {
     .name = "asyncio_c._core.coroutine",
-    .basicsize = sizeof(TimeoutCoroutine),
+    .basicsize = sizeof(BlockCoroutine),
     .flags = COROUTINE_FLAGS,
     .slots = TimeoutCoroutine_slots,
 };
 
 /* ---- Python face ---- */
-
-/* asyncio's own method of this name. */
-static PyObject *
-call_asyncio(struct state *state, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    PyObject *method = PyObject_GetAttr(state->asyncio_Timeout, name);
-    PyObject *result = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(method);
-    return result;
-}
 
 /* `args` begins with self. */
 static PyObject *
@@ -548,15 +474,11 @@ aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnam
 {
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    if (AC_UNLIKELY(nargs != 1 || kwnames != NULL || state->debug_loops > 0
-                    || !PyObject_TypeCheck(args[0], state->Timeout_type))) {
-        return call_asyncio(state, state->str___aenter__, args, nargs, kwnames);
+    if (!block_is_plain(state, state->Timeout_type, args, nargs, kwnames, 1)) {
+        return args_call_steal(PyObject_GetAttr(state->asyncio_Timeout, state->str___aenter__), args, nargs, kwnames);
     }
-    PyObject *self = timeout_coroutine_new(state, &enter_body, args[0]);
-    if (self != NULL) {
-        PyObject_GC_Track(self);
-    }
-    return self;
+    PyObject *self = freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type);
+    return block_begin_steal(self, state, &enter_body, args, nargs);
 }
 
 static PyObject *
@@ -564,18 +486,11 @@ aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwname
 {
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    if (AC_UNLIKELY(nargs != 4 || kwnames != NULL || state->debug_loops > 0
-                    || !PyObject_TypeCheck(args[0], state->Timeout_type))) {
-        return call_asyncio(state, state->str___aexit__, args, nargs, kwnames);
+    if (!block_is_plain(state, state->Timeout_type, args, nargs, kwnames, 4)) {
+        return args_call_steal(PyObject_GetAttr(state->asyncio_Timeout, state->str___aexit__), args, nargs, kwnames);
     }
-    TimeoutCoroutine *self = (TimeoutCoroutine *)timeout_coroutine_new(state, &exit_body, args[0]);
-    if (self != NULL) {
-        self->type = Py_NewRef(args[1]);
-        self->error = Py_NewRef(args[2]);
-        self->traceback = Py_NewRef(args[3]);
-        PyObject_GC_Track((PyObject *)self);
-    }
-    return (PyObject *)self;
+    PyObject *self = freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type);
+    return block_begin_steal(self, state, &exit_body, args, nargs);
 }
 
 static PyObject *
@@ -609,11 +524,7 @@ Timeout_reschedule(Timeout *self, PyObject *const *args, Py_ssize_t nargs, PyObj
         }
     }
     PyObject *method = PyObject_GetAttr(state->asyncio_Timeout, state->str_reschedule);
-    PyObject *bound = method ? PyMethod_New(method, (PyObject *)self) : NULL;
-    PyObject *result = bound ? PyObject_Vectorcall(bound, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(bound);
-    Py_XDECREF(method);
-    return result;
+    return args_call_bound_steal(method, (PyObject *)self, args, nargs, kwnames);
 }
 
 static PyObject *
