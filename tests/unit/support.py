@@ -25,15 +25,7 @@ import warnings
 import pytest
 
 NAMES = ("asyncio", "loop_only", "native")
-NAMES_WITH_NATIVE_TWIN = (
-    "Future",
-    "Task",
-    "sleep",
-    "gather",
-    "wait",
-    "create_task",
-    "TaskGroup",
-    "Runner",
+PRIMITIVES = (
     "Lock",
     "Event",
     "Condition",
@@ -43,13 +35,21 @@ NAMES_WITH_NATIVE_TWIN = (
     "Queue",
     "PriorityQueue",
     "LifoQueue",
-    "StreamReader",
-    "StreamReaderProtocol",
-    "StreamWriter",
-    "open_connection",
-    "open_unix_connection",
-    "start_server",
-    "start_unix_server",
+)
+STREAMS = ("StreamReader", "StreamReaderProtocol", "StreamWriter")
+STREAM_FUNCTIONS = ("open_connection", "open_unix_connection", "start_server", "start_unix_server")
+NAMES_WITH_NATIVE_TWIN = (
+    "Future",
+    "Task",
+    "sleep",
+    "gather",
+    "wait",
+    "create_task",
+    "TaskGroup",
+    "Runner",
+    *PRIMITIVES,
+    *STREAMS,
+    *STREAM_FUNCTIONS,
     "Timeout",
     "timeout",
     "timeout_at",

@@ -13,6 +13,8 @@ from same_output import ROOT, environment
 
 import asyncio_c
 
+from .support import PRIMITIVES, STREAM_FUNCTIONS, STREAMS
+
 NATIVE = [
     "Future",
     "Handle",
@@ -27,19 +29,6 @@ NATIVE = [
     "to_thread",
     "wait",
     "wait_for",
-]
-STREAMS = ["StreamReader", "StreamReaderProtocol", "StreamWriter"]
-STREAM_FUNCTIONS = ["open_connection", "open_unix_connection", "start_server", "start_unix_server"]
-PRIMITIVES = [
-    "Lock",
-    "Event",
-    "Condition",
-    "Semaphore",
-    "BoundedSemaphore",
-    "Barrier",
-    "Queue",
-    "PriorityQueue",
-    "LifoQueue",
 ]
 
 
