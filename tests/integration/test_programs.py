@@ -108,10 +108,6 @@ def test_opentelemetry(mode):
     check("traced_by_opentelemetry", mode)
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 12),
-    reason="on 3.13 the program fails on asyncio as well: it was written for 3.11",
-)
 @support.needs("sentry_sdk")
 def test_sentry(mode):
     check("watched_by_sentry", mode)

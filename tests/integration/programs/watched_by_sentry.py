@@ -45,7 +45,9 @@ async def main():
         assert await asyncio.gather(child(0), child(1)) == [0, 1]
         async with asyncio.TaskGroup() as group:
             task = group.create_task(child(2))
-        assert task.get_name() == "child (Sentry-wrapped)"
+        # The first releases of 3.13 call set_name(None) after the factory.
+        set_anew = "set_name" in asyncio.BaseEventLoop.create_task.__code__.co_names
+        assert task.get_name() == ("None" if set_anew else "child (Sentry-wrapped)")
         with sentry_sdk.start_span(name="inner"):
             await asyncio.wait_for(asyncio.shield(child(3)), 10)
         (failed,), _ = await asyncio.wait([asyncio.create_task(fails())])
