@@ -118,16 +118,28 @@ grow_output(struct openssl_stream *stream, size_t size)
     return 0;
 }
 
+/* Begins anew: the memory is another's by now. */
 static void
-openssl_drop_output(struct tls_session *session)
+forget_output(struct openssl_stream *stream)
 {
-    struct openssl_stream *stream = session->stream;
-    if (!stream->output_lent) {
-        PyMem_RawFree(stream->output);
-    }
     stream->output = NULL;
     stream->output_size = stream->output_capacity = 0;
     stream->output_lent = false;
+}
+
+static void
+free_output(struct openssl_stream *stream)
+{
+    if (!stream->output_lent) {
+        PyMem_RawFree(stream->output);
+    }
+    forget_output(stream);
+}
+
+static void
+openssl_drop_output(struct tls_session *session)
+{
+    free_output(session->stream);
 }
 
 /* Only where nothing is waiting yet: what is in memory of its own stays there. */
@@ -167,9 +179,7 @@ openssl_take_output(struct tls_session *session, struct tls_output *output)
     struct openssl_stream *stream = session->stream;
     *output =
         (struct tls_output){ stream->output, stream->output_size, stream->output_lent ? NULL : stream->output, NULL };
-    stream->output = NULL;
-    stream->output_size = stream->output_capacity = 0;
-    stream->output_lent = false;
+    forget_output(stream);
     return 0;
 }
 
@@ -255,9 +265,7 @@ release_stream(struct openssl_stream *stream)
     }
     struct openssl_library *library = stream->library;
     free_kept(stream);
-    if (!stream->output_lent) {
-        PyMem_RawFree(stream->output);
-    }
+    free_output(stream);
     PyMem_RawFree(stream);
     openssl_library_release(library);
 }
@@ -315,21 +323,38 @@ raise_by(struct tls_session *session, PyObject *method, PyObject *argument)
     return TLS_FAILED;
 }
 
+/* Before a call of OpenSSL that may call back.  False where this is such a callback, which finds that nothing has come. */
+static bool
+enter(struct openssl_stream *stream)
+{
+    if (AC_UNLIKELY(stream->busy)) {
+        return false;
+    }
+    stream->busy = true;
+    stream->library->ERR_clear_error();
+    return true;
+}
+
+/* After that.  Returns what OpenSSL says of its result. */
+static int
+leave(struct openssl_stream *stream, int result)
+{
+    int error = AC_LIKELY(result > 0) ? OPENSSL_ERROR_NONE : stream->library->SSL_get_error(stream->ssl, result);
+    stream->busy = false;
+    return error;
+}
+
 static Py_ssize_t
 openssl_read(struct tls_session *session, char *buffer, size_t size)
 {
     struct openssl_stream *stream = session->stream;
     struct openssl_library *library = stream->library;
     size_t count = 0;
-    if (AC_UNLIKELY(stream->busy)) {
-        return TLS_WANTS; /* a callback of OpenSSL's, which reads: as if nothing had come */
+    if (!enter(stream)) {
+        return TLS_WANTS;
     }
-    stream->busy = true;
-    library->ERR_clear_error();
-    int result = library->SSL_read_ex(stream->ssl, buffer, size, &count);
-    int error = AC_LIKELY(result > 0) ? 0 : library->SSL_get_error(stream->ssl, result);
-    stream->busy = false;
-    if (AC_LIKELY(result > 0)) {
+    int error = leave(stream, library->SSL_read_ex(stream->ssl, buffer, size, &count));
+    if (AC_LIKELY(error == OPENSSL_ERROR_NONE)) {
         return (Py_ssize_t)count;
     }
     if (error == OPENSSL_ERROR_WANT_READ) {
@@ -345,17 +370,12 @@ static Py_ssize_t
 openssl_write(struct tls_session *session, const char *data, size_t size)
 {
     struct openssl_stream *stream = session->stream;
-    struct openssl_library *library = stream->library;
     size_t count = 0;
-    if (AC_UNLIKELY(stream->busy)) {
+    if (!enter(stream)) {
         return TLS_WANTS;
     }
-    stream->busy = true;
-    library->ERR_clear_error();
-    int result = library->SSL_write_ex(stream->ssl, data, size, &count);
-    int error = AC_LIKELY(result > 0) ? 0 : library->SSL_get_error(stream->ssl, result);
-    stream->busy = false;
-    if (AC_LIKELY(result > 0)) {
+    int error = leave(stream, stream->library->SSL_write_ex(stream->ssl, data, size, &count));
+    if (AC_LIKELY(error == OPENSSL_ERROR_NONE)) {
         return (Py_ssize_t)count;
     }
     if (error == OPENSSL_ERROR_WANT_READ) {
@@ -426,9 +446,7 @@ openssl_stream_close(struct openssl_stream *stream)
 {
     stream->lent_size = 0;
     if (stream->output_lent) {
-        stream->output = NULL;
-        stream->output_size = stream->output_capacity = 0;
-        stream->output_lent = false;
+        forget_output(stream);
     }
     release_stream(stream);
 }

@@ -16,6 +16,7 @@ typedef struct bio_method_st BIO_METHOD;
 
 /* Constants of OpenSSL's interface, the same from 1.1.1 on. */
 enum {
+    OPENSSL_ERROR_NONE = 0,
     OPENSSL_ERROR_WANT_READ = 2,
     OPENSSL_ERROR_ZERO_RETURN = 6,
     OPENSSL_RECEIVED_SHUTDOWN = 2,
