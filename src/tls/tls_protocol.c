@@ -809,19 +809,10 @@ TLSProtocol__write_appdata(TLSProtocol *self, PyObject *list_of_data)
     }
     PyObject *pieces = PyObject_GetIter(list_of_data), *piece, *failure = NULL;
     while (pieces != NULL && (piece = PyIter_Next(pieces)) != NULL) {
-        int result = 0;
-        if (PyObject_CheckBuffer(piece)) {
-            result = failure ? 0 : append_data(self, piece);
-        }
-        else if (PyObject_Size(piece) < 0) { /* which is where asyncio fails */
-            Py_DECREF(piece);
+        if (!PyObject_CheckBuffer(piece) && PyObject_Size(piece) < 0) { /* which is where asyncio fails */
             Py_CLEAR(pieces);
-            break;
         }
-        else if (failure == NULL) {
-            result = append_data(self, piece);
-        }
-        if (result < 0) {
+        else if (failure == NULL && append_data(self, piece) < 0) {
             failure = compat_exception_take(); /* found when it is to be encrypted */
         }
         Py_DECREF(piece);
@@ -864,7 +855,7 @@ TLSProtocol__drop_outgoing(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
     undefer(self);
     chunks_clear(&self->backlog);
     lazy_context_clear(&self->write_context);
-    if (self->session.stream != NULL) {
+    if (self->session.engine != NULL) {
         self->session.engine->drop_output(&self->session);
     }
     Py_RETURN_NONE;
