@@ -83,6 +83,9 @@ struct tls_engine {
 
 extern const struct tls_engine tls_object_engine, tls_openssl_engine;
 
+/* Whether it can be exchanged: not while OpenSSL is at work, which calls back.  Returns 0, or -1 with RuntimeError. */
+int tls_session_check_idle(struct tls_session *session);
+
 /* Begins with what `sslobj` and the two are set to, by the openssl engine if that is wanted and can be had.  Returns 0 or
    -1.  Runs Python. */
 int tls_session_start(struct tls_session *session, bool openssl);

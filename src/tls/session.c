@@ -44,17 +44,32 @@ find_socket(struct tls_session *session)
     return 0;
 }
 
+static void
+close_stream(struct tls_session *session)
+{
+    if (session->stream != NULL) {
+        openssl_stream_close(session->stream);
+        session->stream = NULL;
+    }
+}
+
 int
-tls_session_start(struct tls_session *session, bool openssl)
+tls_session_check_idle(struct tls_session *session)
 {
     if (session->stream != NULL && openssl_stream_is_busy(session->stream)) {
         PyErr_SetString(PyExc_RuntimeError, "the TLS session is in use");
         return -1;
     }
-    if (session->stream != NULL) {
-        openssl_stream_close(session->stream);
-        session->stream = NULL;
+    return 0;
+}
+
+int
+tls_session_start(struct tls_session *session, bool openssl)
+{
+    if (tls_session_check_idle(session) < 0) {
+        return -1;
     }
+    close_stream(session);
     session->engine = &tls_object_engine;
     tls_records_init(&session->records);
     if (session->sslobj == NULL || session->incoming == NULL || session->outgoing == NULL) {
@@ -83,10 +98,7 @@ tls_session_traverse(struct tls_session *session, visitproc visit, void *arg)
 void
 tls_session_clear(struct tls_session *session)
 {
-    if (session->stream != NULL) {
-        openssl_stream_close(session->stream);
-        session->stream = NULL;
-    }
+    close_stream(session);
     session->engine = NULL;
     Py_CLEAR(session->sslobj);
     Py_CLEAR(session->incoming);

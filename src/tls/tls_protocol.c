@@ -14,7 +14,6 @@
          for the size of the buffer, closes or breaks off has it encrypted first, and so has more than DEFER_LIMIT.
        - Where the stream breaks, what came before is still given to the protocol; asyncio drops what it has decrypted in
          the same turn.
-
        - While the transport wants nothing, what is written stays as it is: it is encrypted when there is room for it.
 
    OpenSSL and an SSLObject of somebody's own class call back, and an allocation may collect garbage: so Python can run in
@@ -939,8 +938,7 @@ TLSProtocol_set_sslobj(TLSProtocol *self, PyObject *value, void *Py_UNUSED(closu
     if (refuse_delete(value, "_sslobj", "TLSProtocol") < 0) {
         return -1;
     }
-    if (self->session.stream != NULL && openssl_stream_is_busy(self->session.stream)) {
-        PyErr_SetString(PyExc_RuntimeError, "the TLS session is in use");
+    if (tls_session_check_idle(&self->session) < 0) {
         return -1;
     }
     Py_XSETREF(self->session.sslobj, Py_NewRef(value));
