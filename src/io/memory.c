@@ -1,7 +1,7 @@
 /* Looking at memory that may not be there, and what malloc() does with large blocks.  Layer: io.
 
    The kernel refuses to write to a pipe what is not there, with an error and without a signal.  process_vm_readv() would be one
-   call for four, but sandboxes forbid it.  The call is made by its number, for a sanitizer's write() would judge the memory first. */
+   call for five, but sandboxes forbid it.  The call is made by its number, for a sanitizer's write() would judge the memory first. */
 #define _GNU_SOURCE
 #include "io/memory.h"
 

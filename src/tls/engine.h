@@ -3,7 +3,7 @@
    A session is the ssl.SSLObject of one connection, which context.wrap_bio() has made, and an engine that drives it:
 
        object    by the methods of the SSLObject and of its two MemoryBIOs: works on every CPython
-       openssl   by the SSL structure inside the SSLObject, which openssl.c takes out and proves
+       openssl   by the SSL structure inside the SSLObject, which openssl_library.c takes out and proves
 
    With both the SSLObject stays what it is: it makes the handshake and the shutdown, which are asyncio's steps in Python, and
    answers every question.  The engine has what runs for each record.

@@ -40,7 +40,6 @@ enum {
     X(int, SSL_get_shutdown, (const SSL *ssl))                                                \
     X(long, SSL_ctrl, (SSL * ssl, int command, long number, void *pointer))                   \
     X(int, SSL_has_pending, (const SSL *ssl))                                                 \
-    X(int, SSL_pending, (const SSL *ssl))                                                     \
     X(void *, SSL_get_ex_data, (const SSL *ssl, int index))                                   \
     X(BIO *, SSL_get_rbio, (const SSL *ssl))                                                  \
     X(BIO *, SSL_get_wbio, (const SSL *ssl))                                                  \

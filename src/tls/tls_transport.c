@@ -107,7 +107,6 @@ TLSTransport_clear(TLSTransport *self)
     return 0;
 }
 
-/* asyncio's __del__(), which warns of a transport that was not closed. */
 static void
 TLSTransport_dealloc(TLSTransport *self)
 {
