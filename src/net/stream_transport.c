@@ -187,28 +187,13 @@ wait_for_room(StreamTransport *self)
     return result;
 }
 
-/* write_failed() after the callback that wrote has ended, in the context that it had. */
+/* write_failed() after the callback that wrote has ended, in the context that it had, or else in the loop's. */
 AC_COLD static int
 write_failed_later(StreamTransport *self)
 {
-    PyObject *exception = compat_exception_take();
-    PyObject *context = Py_XNewRef(lazy_context_borrow(&self->write_context, self->state));
-    if (context == NULL || PyContext_Enter(context) < 0) {
-        Py_XDECREF(context);
-        PyErr_Clear(); /* then it is the loop's */
-        compat_exception_restore_steal(exception);
-        return write_failed(self);
-    }
-    compat_exception_restore_steal(exception);
+    PyObject *context = transport_enter_context(self->state, &self->write_context);
     int result = write_failed(self);
-    exception = result < 0 ? compat_exception_take() : NULL;
-    if (PyContext_Exit(context) < 0) {
-        PyErr_WriteUnraisable((PyObject *)self);
-    }
-    Py_DECREF(context);
-    if (exception != NULL) {
-        compat_exception_restore_steal(exception);
-    }
+    transport_leave_context_steal(context, (PyObject *)self);
     return result;
 }
 

@@ -98,6 +98,35 @@ transport_fatal_error(PyObject *self, const char *message)
     return exception_leaves_loop() ? -1 : transport_call_handling(self, "_fatal_error", message);
 }
 
+PyObject *
+transport_enter_context(struct state *state, struct lazy_context *lazy)
+{
+    PyObject *exception = compat_exception_take();
+    PyObject *context = Py_XNewRef(lazy_context_borrow(lazy, state));
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        PyErr_Clear();
+        Py_CLEAR(context);
+    }
+    compat_exception_restore_steal(exception);
+    return context;
+}
+
+void
+transport_leave_context_steal(PyObject *context, PyObject *self)
+{
+    if (context == NULL) {
+        return;
+    }
+    PyObject *exception = compat_exception_take();
+    if (PyContext_Exit(context) < 0) {
+        PyErr_WriteUnraisable(self);
+    }
+    Py_DECREF(context);
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+}
+
 int
 transport_count_lost_write(struct state *state, int *conn_lost, const char *warning)
 {

@@ -3,6 +3,7 @@
 #define AC_NET_TRANSPORT_H
 
 #include "core/loop.h"
+#include "py/context.h"
 
 /* asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES */
 enum { TRANSPORT_WARN_AFTER_WRITES = 5 };
@@ -57,6 +58,13 @@ int transport_call_handling(PyObject *object, const char *method, const char *me
 
 /* self._fatal_error() with the exception that is set; what has to leave the loop does.  Returns 0 or -1.  Runs Python. */
 int transport_fatal_error(PyObject *self, const char *message);
+
+/* For what a write raises after the callback that wrote has ended: enters the context that it had, with an exception set, which
+   stays.  Returns the context, for transport_leave_context(), or NULL without another exception where it cannot be had. */
+PyObject *transport_enter_context(struct state *state, struct lazy_context *context);
+
+/* Leaves it, unless that is NULL, and lets go of it; an exception that is set stays.  What goes wrong is `self`'s. */
+void transport_leave_context_steal(PyObject *context, PyObject *self);
 
 /* Counts a write after the connection was lost, and logs the warning for the sixth and later.  Returns 0 or -1.  Runs
    Python. */

@@ -304,26 +304,13 @@ tls_protocol_flush(TLSProtocol *self)
     return list_linked(&self->deferred.link) ? flush(self, false) : 0;
 }
 
-/* The same after the callback that wrote has ended, in its context if that matters. */
+/* fatal_error() after the callback that wrote has ended, in the context that it had, or else in the loop's. */
 AC_COLD static int
-fail_later(TLSProtocol *self, PyObject *context)
+fail_later(TLSProtocol *self)
 {
-    PyObject *exception = compat_exception_take();
-    bool entered = context != NULL && PyContext_Enter(context) == 0;
-    if (!entered) {
-        PyErr_Clear();
-    }
-    compat_exception_restore_steal(exception);
+    PyObject *context = transport_enter_context(self->state, &self->write_context);
     int result = fatal_error(self);
-    if (entered) {
-        exception = result < 0 ? compat_exception_take() : NULL;
-        if (PyContext_Exit(context) < 0) {
-            PyErr_WriteUnraisable((PyObject *)self);
-        }
-        if (exception != NULL) {
-            compat_exception_restore_steal(exception);
-        }
-    }
+    transport_leave_context_steal(context, (PyObject *)self);
     if (result < 0 && !exception_leaves_loop()) {
         PyErr_WriteUnraisable((PyObject *)self);
         result = 0;
@@ -337,17 +324,9 @@ run_deferred(struct deferred *deferred, Loop *Py_UNUSED(loop))
     TLSProtocol *self = AC_CONTAINER_OF(deferred, TLSProtocol, deferred);
     Py_INCREF(self);
     undefer(self);
-    PyObject *context = NULL;
     int result = write_backlog(self, false);
     if (AC_UNLIKELY(result < 0)) {
-        PyObject *exception = compat_exception_take();
-        context = Py_XNewRef(lazy_context_borrow(&self->write_context, self->state));
-        if (context == NULL) {
-            PyErr_Clear();
-        }
-        compat_exception_restore_steal(exception);
-        result = fail_later(self, context);
-        Py_XDECREF(context);
+        result = fail_later(self);
     }
     lazy_context_clear(&self->write_context);
     Py_DECREF(self);
