@@ -62,17 +62,14 @@ find_functions(struct openssl_library *library, void *handle)
     return true;
 }
 
-/* A type of _ssl, kept alive by the module, which sys.modules or the ssl module hold; NULL where there is none. */
-static PyTypeObject *
-type_of(PyObject *module, const char *name)
+/* The state's type if this module has the same; else NULL. */
+static PyObject *
+type_of(PyObject *module, const char *name, PyObject *type)
 {
-    PyObject *type = PyObject_GetAttrString(module, name);
-    if (type == NULL || !PyType_Check(type)) {
-        PyErr_Clear();
-        Py_XDECREF(type);
-        return NULL;
-    }
-    return (PyTypeObject *)type;
+    PyObject *own = PyObject_GetAttrString(module, name);
+    PyErr_Clear();
+    Py_XDECREF(own);
+    return own == type ? type : NULL;
 }
 
 static bool
@@ -88,7 +85,7 @@ version_is(struct openssl_library *library, PyObject *module)
 
 /* Returns whether the library can be had. */
 static bool
-look_up(struct openssl_library *library)
+look_up(struct openssl_library *library, struct state *state)
 {
 #ifdef Py_GIL_DISABLED
     return false; /* CPython's methods lock the object, which nobody else can */
@@ -99,8 +96,8 @@ look_up(struct openssl_library *library)
         return false;
     }
     void *handle = open_module(module); /* kept open, as the module is */
-    library->socket_type = type_of(module, "_SSLSocket");
-    library->bio_type = type_of(module, "MemoryBIO");
+    library->socket_type = type_of(module, "_SSLSocket", state->SSLSocket);
+    library->bio_type = type_of(module, "MemoryBIO", state->MemoryBIO);
     bool found = handle != NULL && library->socket_type != NULL && library->bio_type != NULL
                  && find_functions(library, handle) && version_is(library, module);
     Py_DECREF(module);
@@ -117,7 +114,7 @@ openssl_library_borrow(struct state *state)
             return NULL;
         }
         library->references = 1;
-        library->tried = !look_up(library);
+        library->tried = !look_up(library, state);
         if (state->openssl_library != NULL) {
             openssl_library_release(library); /* an import has run Python, which has asked, too */
         }
@@ -199,8 +196,8 @@ openssl_prove(struct openssl_library *library, PyObject *ssl_socket, PyObject *i
 SSL *
 openssl_structure(struct openssl_library *library, PyObject *ssl_socket, PyObject *incoming, PyObject *outgoing)
 {
-    if (Py_TYPE(ssl_socket) != library->socket_type || Py_TYPE(incoming) != library->bio_type
-        || Py_TYPE(outgoing) != library->bio_type) {
+    if ((PyObject *)Py_TYPE(ssl_socket) != library->socket_type || (PyObject *)Py_TYPE(incoming) != library->bio_type
+        || (PyObject *)Py_TYPE(outgoing) != library->bio_type) {
         return NULL;
     }
     if (!library->tried) {

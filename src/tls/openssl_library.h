@@ -62,10 +62,10 @@ struct openssl_library {
 #define X(result, name, parameters) result(*name) parameters;
     OPENSSL_FUNCTIONS(X)
 #undef X
-    BIO_METHOD *method;        /* of the openssl engine's BIOs */
-    PyTypeObject *socket_type; /* borrowed, of the module _ssl, which is never unloaded: _ssl._SSLSocket */
-    PyTypeObject *bio_type;    /* _ssl.MemoryBIO */
-    bool tried;                /* whether it could be had and the place of the structure be proven; with: */
+    BIO_METHOD *method;    /* of the openssl engine's BIOs */
+    PyObject *socket_type; /* borrowed from the state, as is the next: _ssl._SSLSocket */
+    PyObject *bio_type;    /* _ssl.MemoryBIO */
+    bool tried;            /* whether it could be had and the place of the structure be proven; with: */
     bool proven;
     size_t references; /* the module's state, and each stream: BIOs outlive the module */
 };
