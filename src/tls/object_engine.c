@@ -6,6 +6,8 @@
    another class is called as asyncio calls it. */
 #include "tls/engine.h"
 
+#include "net/transport.h"
+
 /* The memory as an object, which nobody keeps: that is known of CPython's own types, others get a copy. */
 static PyObject *
 wrap_memory(bool own, const char *data, size_t size)
@@ -24,7 +26,7 @@ static int
 object_feed(struct tls_session *session, const char *data, size_t size, bool Py_UNUSED(lent))
 {
     /* Asked again, as somebody may have set `_incoming`. */
-    PyObject *incoming = Py_NewRef(session->incoming ? session->incoming : Py_None);
+    PyObject *incoming = Py_NewRef(transport_or_none(session->incoming));
     PyObject *memory = wrap_memory((PyObject *)Py_TYPE(incoming) == session->state->MemoryBIO, data, size);
     PyObject *args[] = { incoming, memory };
     PyObject *done = memory ? PyObject_VectorcallMethod(session->state->str_write, args, 2, NULL) : NULL;
@@ -47,7 +49,7 @@ nothing_to_keep(struct tls_session *Py_UNUSED(session))
 static Py_ssize_t
 pending_of(struct tls_session *session, PyObject *bio)
 {
-    PyObject *held = Py_NewRef(bio ? bio : Py_None), *pending = PyObject_GetAttr(held, session->state->str_pending);
+    PyObject *held = Py_NewRef(transport_or_none(bio)), *pending = PyObject_GetAttr(held, session->state->str_pending);
     Py_DECREF(held);
     Py_ssize_t size = pending ? PyNumber_AsSsize_t(pending, PyExc_OverflowError) : -1;
     Py_XDECREF(pending);
@@ -175,7 +177,7 @@ object_lend_output(struct tls_session *Py_UNUSED(session), char *Py_UNUSED(memor
 static int
 object_take_output(struct tls_session *session, struct tls_output *output)
 {
-    PyObject *outgoing = Py_NewRef(session->outgoing ? session->outgoing : Py_None);
+    PyObject *outgoing = Py_NewRef(transport_or_none(session->outgoing));
     PyObject *data = PyObject_CallMethodNoArgs(outgoing, session->state->str_read);
     Py_DECREF(outgoing);
     char *bytes;
