@@ -527,9 +527,6 @@ def connecting_pipes(impl, loop):
         turns(loop, 5)
 
 
-# socket.socketpair() forgets a socket for which memory lacks.
-
-
 # ---- TLS ----
 
 # Of connections that are there: making an SSLObject that lacks memory crashes in CPython's own _ssl (seen with 3.11.7), and

@@ -457,6 +457,7 @@ def select_is_replaced(impl, loop):
 # ---- Signals, processes and the rest of the core ----
 
 
+# socket.socketpair() forgets a socket for which memory lacks.
 @operation(may_leak="socket:")
 def signals(impl, loop):
     previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
