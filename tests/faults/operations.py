@@ -517,24 +517,20 @@ def streams(impl, loop):
     turns(loop, 5)
 
 
-def for_each_engine(*never):
-    """Register an operation of `(impl, loop, engine)` once for each way to do TLS."""
+def for_each_engine(function):
+    """Register an operation once for each way to do TLS, which is that of its loop."""
+    for engine in ("asyncio", *ENGINES):
 
-    def register(function):
-        for engine in ("asyncio", *ENGINES):
+        def one(impl, loop, engine=engine):
+            loop._tls_engine = engine
+            return function(impl, loop)
 
-            def one(impl, loop, engine=engine):
-                loop._tls_engine = engine
-                return function(impl, loop)
-
-            one.__name__ = f"{function.__name__}_{engine}"
-            operation(*never)(one)
-        return function
-
-    return register
+        one.__name__ = f"{function.__name__}_{engine}"
+        operation()(one)
+    return function
 
 
-@for_each_engine()
+@for_each_engine
 def tls(impl, loop):
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(PEM)
@@ -571,7 +567,7 @@ def tls(impl, loop):
         turns(loop, 5)
 
 
-@for_each_engine()
+@for_each_engine
 def tls_much(impl, loop):
     """What arrives is the beginning of what was written, and all of it where the connection lives."""
     data = os.urandom(700_000)
