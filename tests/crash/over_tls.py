@@ -3,15 +3,13 @@
 import asyncio
 import functools
 import gc
-import pathlib
 import socket
 import ssl
 
+from tests.torture.programs import ENGINES, PEM, tls_contexts
+
 from .in_endpoints import ACTS, Acts, delete_fields, leave, unset_fields
 from .table import attempt, cases, new_loop, turns
-
-PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
-ENGINES = ("object", "openssl")
 
 
 class Anything:
@@ -90,13 +88,6 @@ ALL = {
 }
 
 
-@functools.cache
-def contexts():
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(PEM)
-    return of_server, ssl.create_default_context(cafile=PEM)
-
-
 def both_ends(loop, factory, of_server, of_client):
     """The transports of a connection within the loop, or what came instead."""
     ours, theirs = socket.socketpair()
@@ -128,7 +119,7 @@ def protocol_that_acts(impl, act, engine):
             protocol = Acts(loop, act, lambda: protocol.transport.write(b"x" * 100_000))
             return protocol
 
-        use(loop, both_ends(loop, factory, *contexts()))
+        use(loop, both_ends(loop, factory, *tls_contexts()))
         leave(loop)
 
 
@@ -165,17 +156,13 @@ def session_that_acts(impl, act, engine):
     of_server.load_cert_chain(PEM)
     with new_loop(impl) as loop:
         loop._tls_engine = engine
-        transports += both_ends(loop, asyncio.Protocol, of_server, contexts()[1])
+        transports += both_ends(loop, asyncio.Protocol, of_server, tls_contexts()[1])
         use(loop, transports)
         leave(loop)
 
 
 def name_callback_that_acts(impl, act, engine):
     """SNI's callback, which OpenSSL calls in the middle of the handshake."""
-    made = []
-
-    class Protocol(asyncio.Protocol):
-        pass
 
     def callback(sslobj, name, context):
         for protocol in gc.get_objects():
@@ -189,8 +176,7 @@ def name_callback_that_acts(impl, act, engine):
     of_server.sni_callback = callback
     with new_loop(impl) as loop:
         loop._tls_engine = engine
-        made += both_ends(loop, Protocol, of_server, contexts()[1])
-        use(loop, made)
+        use(loop, both_ends(loop, asyncio.Protocol, of_server, tls_contexts()[1]))
         leave(loop)
 
 
