@@ -182,8 +182,6 @@ def word_at(address):
 def prove(impl):
     if impl.tls != "openssl" or not OPENSSL_CAN_BE_HAD:
         pytest.skip("of the openssl engine")
-    from asyncio_c import _core
-
     return _core._prove_openssl
 
 

@@ -31,14 +31,13 @@ async def end(transport, protocol, tls):
 
 async def test_records_cut_at_every_byte(by_hand):
     transport, protocol, tls = await by_hand()
-    for cut in range(len(tls.sealed(b"first") + tls.sealed(b"second"))):
-        pass
-    # The sizes of two such records are known now; their numbers have gone by, so begin anew.
+    size = len(tls.sealed(b"first") + tls.sealed(b"second"))
+    # The numbers of these two records have gone by, so begin anew.
     transport.abort()
     await protocol.lost()
     transport, protocol, tls = await by_hand()
     expected = b""
-    for position in range(1, cut + 1):
+    for position in range(1, size):
         data = tls.sealed(b"first") + tls.sealed(b"second")
         tls.peer.send(data[:position])
         await turns(4)

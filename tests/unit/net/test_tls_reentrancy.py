@@ -148,7 +148,7 @@ async def test_methods_of_the_session_that_act(loop, client_context, method, act
     protocols = []
 
     def factory():
-        protocols.append(Recorder(made=lambda self, transport: None))
+        protocols.append(Recorder())
         return protocols[-1]
 
     ours, theirs = peers.socket_pair("tcp")
@@ -188,10 +188,9 @@ class OpenSSL:
 
     def __init__(self):
         self.library = ctypes.CDLL(ssl._ssl.__file__)
-        for name in ("SSL_renegotiate", "SSL_do_handshake", "SSL_key_update"):
-            getattr(self.library, name).argtypes = [ctypes.c_void_p, ctypes.c_int][
-                : 1 + (name == "SSL_key_update")
-            ]
+        self.library.SSL_renegotiate.argtypes = [ctypes.c_void_p]
+        self.library.SSL_do_handshake.argtypes = [ctypes.c_void_p]
+        self.library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
 
     def renegotiate(self, sslobj):
         structure = self.structure(sslobj)
