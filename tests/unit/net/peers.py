@@ -60,17 +60,43 @@ def reset_on_close(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def new_server_context(kind=ssl.SSLContext, **attributes):
+    """Return a context that is nobody else's, with these attributes."""
+    context = kind(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate())
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    return context
+
+
+def new_client_context(**attributes):
+    context = ssl.create_default_context(cafile=certificate())
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    return context
+
+
+def context_of(**methods):
+    """Return a server's context whose objects have these methods."""
+
+    class Object(ssl.SSLObject):
+        locals().update(methods)
+
+    class Context(ssl.SSLContext):
+        sslobject_class = Object
+
+    return new_server_context(Context)
+
+
 # Cached, rather than fixtures of a module: pytest keeps something of each use of such one, which tests/leaks would see.
 @functools.cache
 def server_context():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate())
-    return context
+    return new_server_context()
 
 
 @functools.cache
 def client_context():
-    return ssl.create_default_context(cafile=certificate())
+    return new_client_context()
 
 
 async def connect_tls(loop, address, context, factory=None, **keywords):

@@ -18,17 +18,16 @@ import pytest
 
 from .. import support
 from . import peers
+from .peers import new_client_context, new_server_context
 from .tls_traces import (
     ENGINES,
     SCENARIOS,
     Other,
     Told,
     ToldBuffered,
-    client_context,
     fail,
     run,
     scenario,
-    server_context,
 )
 
 
@@ -97,9 +96,9 @@ async def certificate_that_is_asked_for(t):
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         for has in (True, False):
             t.note(version.name, has)
-            of_server = server_context(verify_mode=ssl.CERT_REQUIRED, maximum_version=version)
+            of_server = new_server_context(verify_mode=ssl.CERT_REQUIRED, maximum_version=version)
             of_server.load_verify_locations(peers.certificate())
-            of_client = client_context()
+            of_client = new_client_context()
             if has:
                 of_client.load_cert_chain(peers.certificate())
             other, opening = t.begin(of_server=of_server, of_client=of_client)
@@ -119,8 +118,8 @@ async def no_common_version(t):
     for server_side in (True, False):
         other, opening = t.begin(
             server_side=server_side,
-            of_server=server_context(minimum_version=new),
-            of_client=client_context(maximum_version=old),
+            of_server=new_server_context(minimum_version=new),
+            of_client=new_client_context(maximum_version=old),
         )
         with t.noted("the peer's handshake"):
             with contextlib.suppress(ConnectionError):
@@ -132,9 +131,9 @@ async def no_common_version(t):
 
 @scenario
 async def no_common_cipher(t):
-    of_server = server_context(maximum_version=ssl.TLSVersion.TLSv1_2)
+    of_server = new_server_context(maximum_version=ssl.TLSVersion.TLSv1_2)
     of_server.set_ciphers("ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES256-GCM-SHA384")
-    of_client = client_context(maximum_version=ssl.TLSVersion.TLSv1_2)
+    of_client = new_client_context(maximum_version=ssl.TLSVersion.TLSv1_2)
     of_client.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256")
     for server_side in (True, False):
         other, opening = t.begin(server_side=server_side, of_server=of_server, of_client=of_client)
@@ -283,7 +282,7 @@ async def paused_by_connection_made(t):
 @scenario
 async def data_with_the_end_of_the_handshake(t):
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        other, opening = t.begin(of_client=client_context(maximum_version=version))
+        other, opening = t.begin(of_client=new_client_context(maximum_version=version))
         while True:
             try:
                 other.tls.do_handshake()
@@ -811,7 +810,7 @@ async def resumed_session(t):
         of_client = Context(ssl.PROTOCOL_TLS_CLIENT)
         of_client.load_verify_locations(peers.certificate())
         of_client.maximum_version = version
-        of_server = server_context()
+        of_server = new_server_context()
         for _ in range(2):
             transport, protocol, other = await t.connect(
                 server_side=False, of_client=of_client, of_server=of_server
@@ -836,7 +835,7 @@ async def names_that_the_server_refuses(t):
         raise ZeroDivisionError
 
     for callback in (refuse, raise_):
-        of_server = server_context()
+        of_server = new_server_context()
         of_server.sni_callback = callback
         other, opening = t.begin(of_server=of_server)
         hook, sys.unraisablehook = (
@@ -891,7 +890,7 @@ async def negotiated_again(t):
     """TLS 1.2's renegotiation, which only a server may ask for."""
     old = ssl.TLSVersion.TLSv1_2
     transport, protocol, other = await t.connect(
-        server_side=False, of_client=client_context(maximum_version=old)
+        server_side=False, of_client=new_client_context(maximum_version=old)
     )
     for _ in range(2):
         t.note("renegotiate", structure(other.tls)("SSL_renegotiate"))
@@ -908,7 +907,7 @@ async def negotiated_again(t):
     transport.abort()
     await t.settle()
     t.note("of the client")
-    transport, protocol, other = await t.connect(of_client=client_context(maximum_version=old))
+    transport, protocol, other = await t.connect(of_client=new_client_context(maximum_version=old))
     structure(other.tls)("SSL_renegotiate")
     with contextlib.suppress(ssl.SSLWantReadError):
         other.tls.do_handshake()
@@ -938,7 +937,7 @@ class Upgrading(Told):
 
     async def upgrade(self):
         self.transport = await self.trace.loop.start_tls(
-            self.transport, self, server_context(), server_side=True, **self.keywords
+            self.transport, self, new_server_context(), server_side=True, **self.keywords
         )
 
 
@@ -952,7 +951,7 @@ async def plain(t, protocol):
 async def upgraded(t):
     protocol = Upgrading(t)
     transport, sock = await plain(t, protocol)
-    other = Other(t, sock, client_context(), False)
+    other = Other(t, sock, new_client_context(), False)
     await other.send(b"STARTTLS\n")
     t.note(sock.recv(100))
     await other.handshake()
@@ -979,12 +978,12 @@ async def upgrades_that_fail(t):
         transport, sock = await plain(t, protocol)
         if what == "closed":
             transport.close()
-        other = Other(t, sock, server_context(), True)
+        other = Other(t, sock, new_server_context(), True)
         upgrading = asyncio.ensure_future(
             t.loop.start_tls(
                 transport,
                 protocol,
-                client_context(),
+                new_client_context(),
                 server_hostname={"name": "other.invalid", "no name": None}.get(what, "localhost"),
                 ssl_handshake_timeout=0.01 if what in ("timeout", "no name", "closed") else 10,
             )
@@ -1021,7 +1020,7 @@ async def upgraded_twice(t):
         outer, _, other = await t.connect(protocol)
         await other.say(b"STARTTLS\n")
         await other.hear()
-        inside = Other(t, other.sock, client_context(), False)
+        inside = Other(t, other.sock, new_client_context(), False)
 
         def pull():
             ended = other.pull()
@@ -1061,9 +1060,9 @@ async def upgraded_twice(t):
 
 async def streams(t, **keywords):
     ours, theirs = t.sockets()
-    other = Other(t, theirs, server_context(), True)
+    other = Other(t, theirs, new_server_context(), True)
     opening = asyncio.ensure_future(
-        asyncio.open_connection(sock=ours, ssl=client_context(), server_hostname="localhost", **keywords)
+        asyncio.open_connection(sock=ours, ssl=new_client_context(), server_hostname="localhost", **keywords)
     )
     await other.handshake()
     reader, writer = await opening
@@ -1118,7 +1117,7 @@ async def streams_upgraded(t):
     """By StreamWriter.start_tls(), with what had been read and written before."""
     ours, theirs = t.sockets()
     reader, writer = await asyncio.open_connection(sock=ours)
-    other = Other(t, theirs, server_context(), True)
+    other = Other(t, theirs, new_server_context(), True)
     writer.write(b"STARTTLS\n")
     await writer.drain()
     await t.settle()
@@ -1127,7 +1126,7 @@ async def streams_upgraded(t):
     t.note(await reader.readline())
     before = writer.transport
     writer.write(b"last in plain\n")
-    upgrading = asyncio.ensure_future(writer.start_tls(client_context(), server_hostname="localhost"))
+    upgrading = asyncio.ensure_future(writer.start_tls(new_client_context(), server_hostname="localhost"))
     await t.settle()
     t.note(theirs.recv(14))
     await other.handshake()

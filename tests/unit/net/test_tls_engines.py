@@ -61,18 +61,6 @@ async def test_classes_are_asyncios(by_hand):
     await protocol.lost()
 
 
-def of_class(context_class, **attributes):
-    class Object(ssl.SSLObject):
-        locals().update(attributes)
-
-    class Context(context_class):
-        sslobject_class = Object
-
-    context = Context(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(peers.certificate())
-    return context
-
-
 async def echo(transport, protocol, tls):
     transport.write(b"question")
     assert await tls.read(8) == b"question"
@@ -92,7 +80,7 @@ async def test_class_that_adds_to_the_handshake(by_hand, impl, client_context):
         ssl.SSLObject.do_handshake(self)
         seen.append(self.version())
 
-    context = of_class(ssl.SSLContext, do_handshake=do_handshake)
+    context = peers.context_of(do_handshake=do_handshake)
     transport, protocol, tls = await by_hand(contexts=(context, client_context))
     assert seen == ["TLSv1.3"]
     assert engine_of(transport) == EXPECTED[impl.tls]
@@ -113,7 +101,7 @@ async def test_class_that_reads_and_writes_itself(by_hand, impl, client_context,
         calls.append("write")
         return ssl.SSLObject.write(self, data)
 
-    context = of_class(ssl.SSLContext, read=read, write=write)
+    context = peers.context_of(read=read, write=write)
     transport, protocol, tls = await by_hand(contexts=(context, client_context))
     assert engine_of(transport) == (None if impl.tls == "asyncio" else "object")
     await echo(transport, protocol, tls)
@@ -122,8 +110,7 @@ async def test_class_that_reads_and_writes_itself(by_hand, impl, client_context,
 
 async def test_context_whose_messages_are_watched(by_hand, impl, client_context):
     messages = []
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(peers.certificate())
+    context = peers.new_server_context()
     context._msg_callback = lambda *args: messages.append(args[1])
     transport, protocol, tls = await by_hand(contexts=(context, client_context))
     assert engine_of(transport) == (None if impl.tls == "asyncio" else "object")

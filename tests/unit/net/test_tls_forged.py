@@ -35,9 +35,8 @@ def prf(secret, label, seed, size):
 
 
 def context_pair():
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(peers.certificate())
-    of_client = ssl.create_default_context(cafile=peers.certificate())
+    of_server = peers.new_server_context()
+    of_client = peers.new_client_context()
     for context in (of_server, of_client):
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(CIPHERS)

@@ -383,9 +383,8 @@ async def test_data_with_the_goodbye(by_hand):
 @pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
 @pytest.mark.parametrize("server_side", (False, True))
 async def test_versions(by_hand, version, server_side):
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(peers.certificate())
-    of_client = ssl.create_default_context(cafile=peers.certificate())
+    of_server = peers.new_server_context()
+    of_client = peers.new_client_context()
     of_client.minimum_version = of_client.maximum_version = version
     transport, protocol, tls = await by_hand(server_side=server_side, contexts=(of_server, of_client))
     data = peers.payload(100_000)
@@ -400,12 +399,11 @@ async def test_versions(by_hand, version, server_side):
 
 async def test_certificate_of_the_client_after_the_handshake(by_hand):
     """The server's question and the client's answer are records that hold no data."""
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(peers.certificate())
+    of_server = peers.new_server_context()
     of_server.load_verify_locations(peers.certificate())
     of_server.verify_mode = ssl.CERT_OPTIONAL
     of_server.post_handshake_auth = True
-    of_client = ssl.create_default_context(cafile=peers.certificate())
+    of_client = peers.new_client_context()
     of_client.load_cert_chain(peers.certificate())
     of_client.post_handshake_auth = True
     for server_side in (True, False):
@@ -430,8 +428,7 @@ async def test_certificate_of_the_client_after_the_handshake(by_hand):
 
 async def test_client_certificate_that_is_missing(loop, client_context, logged, reports):
     """The client finishes its handshake before the server has looked for the certificate, and is told as it reads."""
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(peers.certificate())
+    of_server = peers.new_server_context()
     of_server.verify_mode = ssl.CERT_REQUIRED
     with peers.socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -454,12 +451,11 @@ async def test_client_certificate_that_is_missing(loop, client_context, logged, 
 
 async def test_names_and_protocols(by_hand):
     """The server's callback for the name, ALPN, and a key log."""
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(peers.certificate())
+    of_server = peers.new_server_context()
     of_server.set_alpn_protocols(["h2", "http/1.1"])
     names = []
     of_server.sni_callback = lambda ssl_object, name, context: names.append((type(ssl_object), name))
-    of_client = ssl.create_default_context(cafile=peers.certificate())
+    of_client = peers.new_client_context()
     of_client.set_alpn_protocols(["http/1.1"])
     transport, protocol, tls = await by_hand(contexts=(of_server, of_client))
     assert names == [(ssl.SSLObject, "localhost")]

@@ -14,23 +14,6 @@ from .peers import Recorder, turns
 OVER_TLS = True
 
 
-def context_of(client=False, **methods):
-    """A context whose objects have these methods."""
-
-    class Object(ssl.SSLObject):
-        locals().update(methods)
-
-    class Context(ssl.SSLContext):
-        sslobject_class = Object
-
-    context = Context(ssl.PROTOCOL_TLS_CLIENT if client else ssl.PROTOCOL_TLS_SERVER)
-    if client:
-        context.load_verify_locations(peers.certificate())
-    else:
-        context.load_cert_chain(peers.certificate())
-    return context
-
-
 async def abort(transport, protocol):
     transport.abort()
     await protocol.lost()
@@ -62,7 +45,7 @@ async def test_another_connection_sends_while_this_one_reads(by_hand, another, c
         send()
         return data
 
-    transport, protocol, tls = await by_hand(contexts=(context_of(read=read), client_context))
+    transport, protocol, tls = await by_hand(contexts=(peers.context_of(read=read), client_context))
     data = peers.payload(60_000)
     await tls.peer.send_all(tls.sealed(data, record=10_000))
     assert peers.digest(await protocol.bytes(len(data))) == peers.digest(data)
@@ -79,7 +62,7 @@ async def test_another_connection_sends_while_this_one_writes(by_hand, another, 
         send()
         return ssl.SSLObject.write(self, data)
 
-    transport, protocol, tls = await by_hand(contexts=(context_of(write=write), client_context))
+    transport, protocol, tls = await by_hand(contexts=(peers.context_of(write=write), client_context))
     data = peers.payload(50_000)
     for start in range(0, len(data), 1000):
         transport.write(data[start : start + 1000])
@@ -103,7 +86,7 @@ async def test_more_is_written_while_something_is_written(by_hand, client_contex
         return ssl.SSLObject.write(self, data)
 
     expected = b"first" + b"".join(more)
-    transport, protocol, tls = await by_hand(contexts=(context_of(write=write), client_context))
+    transport, protocol, tls = await by_hand(contexts=(peers.context_of(write=write), client_context))
     transport.write(b"first")
     assert peers.digest(await tls.read(len(expected))) == peers.digest(expected)
     transport.write(b"end")
@@ -154,7 +137,7 @@ async def test_methods_of_the_session_that_act(loop, client_context, method, act
     ours, theirs = peers.socket_pair("tcp")
     with peers.Peer(theirs) as peer:
         tls = peers.TLSPeer(peer, client_context, False)
-        context = context_of(**{method: acting})
+        context = peers.context_of(**{method: acting})
         opening = asyncio.ensure_future(loop.connect_accepted_socket(factory, ours, ssl=context))
         with peers.contextlib.suppress(OSError, ssl.SSLError):
             await tls.attempt(tls.tls.do_handshake)
@@ -215,12 +198,11 @@ def openssl():
 
 
 def renegotiating_contexts(callback):
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(peers.certificate())
+    of_server = peers.new_server_context()
     of_server.maximum_version = ssl.TLSVersion.TLSv1_2
     of_server.options |= ALLOW_CLIENT_RENEGOTIATION
     of_server.sni_callback = callback
-    return of_server, ssl.create_default_context(cafile=peers.certificate())
+    return of_server, peers.new_client_context()
 
 
 async def test_renegotiation_calls_back_while_records_are_read(by_hand, another, openssl):

@@ -10,6 +10,7 @@ import warnings
 
 from .. import support
 from . import peers
+from .peers import new_client_context, new_server_context
 
 ENGINES = ("asyncio", "object", "openssl")
 SCENARIOS = {}
@@ -98,7 +99,7 @@ class Trace:
         """The same with the handshake yet to be made."""
         ours, theirs = self.sockets(family)
         protocol = protocol or Told(self)
-        of_server, of_client = of_server or server_context(), of_client or client_context()
+        of_server, of_client = of_server or new_server_context(), of_client or new_client_context()
         other = Other(self, theirs, of_client if server_side else of_server, not server_side)
         if server_side:
             opening = self.loop.connect_accepted_socket(lambda: protocol, ours, ssl=of_server, **keywords)
@@ -269,21 +270,6 @@ class ToldBuffered(_Telling, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes):
         self.told("updated", nbytes, bytes(self.buffer[:nbytes]))
         self.act("updated", nbytes)
-
-
-def server_context(**attributes):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(peers.certificate())
-    for name, value in attributes.items():
-        setattr(context, name, value)
-    return context
-
-
-def client_context(**attributes):
-    context = ssl.create_default_context(cafile=peers.certificate())
-    for name, value in attributes.items():
-        setattr(context, name, value)
-    return context
 
 
 def fail(*args):
