@@ -182,18 +182,18 @@ static PySendResult
 give_steal(PrimitiveCoroutine *self, PyObject *future, bool resolve, PyObject **result)
 {
     struct state *state = self->base.state;
-    *result = future;
+    *result = NULL;
     if (future == Py_None) {
         PyErr_SetNone(PyExc_TimeoutError);
-        *result = NULL;
     }
-    else if (resolve) {
+    else if (!resolve) {
+        *result = Py_NewRef(future);
+    }
+    else {
         bool plain = future_is_exact(state, future);
         *result = plain ? future_get_result((Future *)future) : PyObject_CallMethodNoArgs(future, state->str_result);
     }
-    if (*result != future) {
-        Py_DECREF(future);
-    }
+    Py_DECREF(future);
     return *result ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
@@ -347,7 +347,7 @@ as_completed_new(struct state *state, Loop *loop, PyObject *set)
     }
     self->state = state;
     PyObject_GC_Track((PyObject *)self);
-    self->slots = PyMem_Calloc((size_t)PySet_GET_SIZE(set) + 1, sizeof(*self->slots));
+    self->slots = PyMem_Calloc((size_t)PySet_GET_SIZE(set), sizeof(*self->slots));
     self->done = queue_new(state);
     PyObject *iterator = PyObject_GetIter(set), *item;
     int result = self->done && iterator ? lazy_context_init(&self->context, state, NULL) : -1;

@@ -246,6 +246,20 @@ def test_an_abandoned_one_is_collected(impl, loop):
     loop.run_until_complete(main())
 
 
+def test_a_future_that_is_its_own_result_is_collected(impl, loop):
+    async def main():
+        future = loop.create_future()
+        future.set_result(future)
+        assert await next(iter(impl.as_completed([future]))) is future
+        reference = weakref.ref(future)
+        del future
+        await turns()
+        gc.collect()
+        assert reference() is None
+
+    loop.run_until_complete(main())
+
+
 def test_never_awaited(impl, loop):
     async def main():
         with support.recorded_warnings() as caught:
