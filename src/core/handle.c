@@ -297,6 +297,24 @@ handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *co
     return self;
 }
 
+PyObject *
+handle_for_runnable(struct runnable *runnable, Loop *loop, PyObject *argument)
+{
+    /* Held, for an allocation may collect garbage. */
+    PyObject *args[] = { Py_NewRef(argument ? argument : Py_None) };
+    PyObject *callback = runnable->ops->as_callback(runnable);
+    PyObject *context = callback ? Py_XNewRef(runnable->ops->context_borrow(runnable)) : NULL;
+    Handle *handle = NULL;
+    if (context != NULL) {
+        PyObject *given = context != Py_None ? context : NULL;
+        handle = handle_new(loop->state, (PyObject *)loop, callback, args, 1, given);
+    }
+    Py_XDECREF(context);
+    Py_XDECREF(callback);
+    Py_DECREF(args[0]);
+    return (PyObject *)handle;
+}
+
 TimerHandle *
 timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback, PyObject *const *args,
                  Py_ssize_t nargs, PyObject *context)

@@ -48,6 +48,10 @@ Handle *handle_new(struct state *state, PyObject *loop, PyObject *callback, PyOb
 TimerHandle *timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *callback,
                               PyObject *const *args, Py_ssize_t nargs, PyObject *context);
 
+/* For a runnable's as_handle(): a handle that calls what its as_callback() returns, in the context of its context_borrow(), with this
+   argument; None in the place of NULL, which is what a collection leaves.  New reference.  Runs Python. */
+PyObject *handle_for_runnable(struct runnable *runnable, Loop *loop, PyObject *argument);
+
 /* When a timer in the heap is due, in seconds of loop.time(): what it was given, or what its deadline comes to. */
 double timer_when(Loop *loop, const struct heap_entry *entry);
 

@@ -168,12 +168,7 @@ static PyObject *
 slot_as_handle(struct runnable *runnable, Loop *loop)
 {
     struct gather_slot *slot = AC_CONTAINER_OF(runnable, struct gather_slot, runnable);
-    PyObject *callback = slot_as_callback(runnable);
-    PyObject *args[] = { (PyObject *)slot->child };
-    Handle *handle =
-        callback ? handle_new(((Future *)runnable->owner)->state, (PyObject *)loop, callback, args, 1, NULL) : NULL;
-    Py_XDECREF(callback);
-    return (PyObject *)handle;
+    return handle_for_runnable(runnable, loop, (PyObject *)slot->child);
 }
 
 static PyObject *

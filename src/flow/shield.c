@@ -117,32 +117,16 @@ outer_slot_as_callback(struct runnable *runnable)
     return PyCFunction_New(&outer_done_def, runnable->owner);
 }
 
-/* A handle for callback(future), which takes the callback. */
-static PyObject *
-handle_steal(Shield *self, Loop *loop, PyObject *callback, Future *future)
-{
-    /* Held, for an allocation may collect garbage. */
-    PyObject *args[] = { Py_NewRef(future ? (PyObject *)future : Py_None) };
-    PyObject *context = callback ? Py_XNewRef(lazy_context_borrow(&self->context, self->state)) : NULL;
-    Handle *handle = context ? handle_new(self->state, (PyObject *)loop, callback, args, 1, context) : NULL;
-    Py_XDECREF(context);
-    Py_DECREF(args[0]);
-    Py_XDECREF(callback);
-    return (PyObject *)handle;
-}
-
 static PyObject *
 inner_slot_as_handle(struct runnable *runnable, Loop *loop)
 {
-    Shield *self = (Shield *)runnable->owner;
-    return handle_steal(self, loop, inner_slot_as_callback(runnable), self->inner);
+    return handle_for_runnable(runnable, loop, (PyObject *)((Shield *)runnable->owner)->inner);
 }
 
 static PyObject *
 outer_slot_as_handle(struct runnable *runnable, Loop *loop)
 {
-    Shield *self = (Shield *)runnable->owner;
-    return handle_steal(self, loop, outer_slot_as_callback(runnable), self->outer);
+    return handle_for_runnable(runnable, loop, (PyObject *)((Shield *)runnable->owner)->outer);
 }
 
 static PyObject *

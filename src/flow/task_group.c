@@ -431,15 +431,7 @@ member_context_borrow(struct runnable *runnable)
 static PyObject *
 member_as_handle(struct runnable *runnable, Loop *loop)
 {
-    TaskGroupMember *self = (TaskGroupMember *)runnable->owner;
-    PyObject *callback = member_as_callback(runnable);
-    PyObject *context = callback ? Py_XNewRef(member_context_borrow(runnable)) : NULL;
-    PyObject *task[] = { Py_NewRef(self->task ? (PyObject *)self->task : Py_None) };
-    Handle *handle = context ? handle_new(self->state, (PyObject *)loop, callback, task, 1, context) : NULL;
-    Py_DECREF(task[0]);
-    Py_XDECREF(context);
-    Py_XDECREF(callback);
-    return (PyObject *)handle;
+    return handle_for_runnable(runnable, loop, (PyObject *)((TaskGroupMember *)runnable->owner)->task);
 }
 
 static const struct runnable_ops member_ops = {

@@ -126,12 +126,7 @@ static PyObject *
 slot_as_handle(struct runnable *runnable, Loop *loop)
 {
     struct wait_slot *slot = AC_CONTAINER_OF(runnable, struct wait_slot, runnable);
-    PyObject *callback = slot_as_callback(runnable);
-    PyObject *args[] = { (PyObject *)slot->future };
-    struct state *state = ((Coroutine *)runnable->owner)->state;
-    Handle *handle = callback ? handle_new(state, (PyObject *)loop, callback, args, 1, NULL) : NULL;
-    Py_XDECREF(callback);
-    return (PyObject *)handle;
+    return handle_for_runnable(runnable, loop, (PyObject *)slot->future);
 }
 
 static PyObject *

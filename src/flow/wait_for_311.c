@@ -95,16 +95,7 @@ slot_as_callback(struct runnable *runnable)
 static PyObject *
 slot_as_handle(struct runnable *runnable, Loop *loop)
 {
-    WaitForCoroutine *self = (WaitForCoroutine *)runnable->owner;
-    /* Held, for an allocation may collect garbage. */
-    PyObject *callback = slot_as_callback(runnable), *args[] = { Py_XNewRef(self->awaitable) };
-    Handle *handle = NULL;
-    if (callback != NULL) {
-        handle = handle_new(self->base.state, (PyObject *)loop, callback, args, args[0] ? 1 : 0, NULL);
-    }
-    Py_XDECREF(args[0]);
-    Py_XDECREF(callback);
-    return (PyObject *)handle;
+    return handle_for_runnable(runnable, loop, ((WaitForCoroutine *)runnable->owner)->awaitable);
 }
 
 static PyObject *

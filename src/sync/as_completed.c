@@ -134,17 +134,8 @@ slot_as_callback(struct runnable *runnable)
 static PyObject *
 slot_as_handle(struct runnable *runnable, Loop *loop)
 {
-    AsCompleted *self = (AsCompleted *)runnable->owner;
-    Future *future = AC_CONTAINER_OF(runnable, struct completion_slot, runnable)->future;
-    /* Held, for an allocation may collect garbage. */
-    PyObject *args[] = { Py_NewRef(future ? (PyObject *)future : Py_None) };
-    PyObject *callback = slot_as_callback(runnable);
-    PyObject *context = callback ? Py_XNewRef(lazy_context_borrow(&self->context, self->state)) : NULL;
-    Handle *handle = context ? handle_new(self->state, (PyObject *)loop, callback, args, 1, context) : NULL;
-    Py_XDECREF(context);
-    Py_XDECREF(callback);
-    Py_DECREF(args[0]);
-    return (PyObject *)handle;
+    struct completion_slot *slot = AC_CONTAINER_OF(runnable, struct completion_slot, runnable);
+    return handle_for_runnable(runnable, loop, (PyObject *)slot->future);
 }
 
 static PyObject *
