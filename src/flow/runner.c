@@ -65,7 +65,7 @@ static PyObject *
 attribute(Runner *self, PyObject *value, const char *name)
 {
     if (value == NULL) {
-        PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%s'", Py_TYPE(self)->tp_name, name);
+        raise_no_attribute((PyObject *)self, name);
     }
     return Py_XNewRef(value);
 }

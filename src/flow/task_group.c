@@ -110,13 +110,6 @@ task_group_call_asyncio(struct state *state, PyObject *name, PyObject *const *ar
     return args_call_steal(PyObject_GetAttr(state->asyncio_TaskGroup, name), args, nargs, kwnames);
 }
 
-int
-task_group_no_attribute(TaskGroup *self, const char *name)
-{
-    PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%s'", Py_TYPE(self)->tp_name, name);
-    return -1;
-}
-
 /* ---- Tasks and errors ---- */
 
 /* self._tasks if it is a plain set, or NULL. */
@@ -134,7 +127,7 @@ task_group_has_tasks(TaskGroup *self)
         return PySet_GET_SIZE(tasks) > 0;
     }
     if (self->tasks == NULL) {
-        return task_group_no_attribute(self, "_tasks");
+        return raise_no_attribute((PyObject *)self, "_tasks");
     }
     tasks = Py_NewRef(self->tasks);
     int truth = PyObject_IsTrue(tasks);
@@ -156,7 +149,7 @@ errors_borrow(TaskGroup *self)
         }
     }
     else if (self->errors == NULL) {
-        task_group_no_attribute(self, "_errors");
+        raise_no_attribute((PyObject *)self, "_errors");
     }
     return self->errors;
 }
@@ -227,7 +220,7 @@ task_group_abort(TaskGroup *self)
     }
     Py_XSETREF(self->aborting, Py_NewRef(Py_True));
     if (self->tasks == NULL) {
-        return task_group_no_attribute(self, "_tasks");
+        return raise_no_attribute((PyObject *)self, "_tasks");
     }
     PyObject *iterator = PyObject_GetIter(self->tasks), *task;
     int result = iterator ? 0 : -1;
@@ -258,7 +251,7 @@ wake_if_completed(TaskGroup *self)
 {
     PyObject *completed = self->on_completed;
     if (AC_LIKELY(completed == NULL || completed == Py_None || PySet_GET_SIZE(self->tasks) > 0)) {
-        return completed ? 0 : task_group_no_attribute(self, "_on_completed_fut");
+        return completed ? 0 : raise_no_attribute((PyObject *)self, "_on_completed_fut");
     }
     if (((Future *)completed)->future_state != FUTURE_PENDING) {
         return 0;

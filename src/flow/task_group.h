@@ -58,9 +58,6 @@ int task_group_abort(TaskGroup *self);
 /* What task.cancel() does, of any task.  Returns 0 or -1.  Runs Python. */
 int task_group_cancel_task(struct state *state, PyObject *task);
 
-/* Raises AttributeError for what is not there.  Returns -1. */
-int task_group_no_attribute(TaskGroup *self, const char *name);
-
 int task_group_block_register(PyObject *module);
 
 #endif

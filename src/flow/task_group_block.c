@@ -118,7 +118,7 @@ has_errors(TaskGroup *group)
         return 0;
     }
     if (group->errors == NULL) {
-        return task_group_no_attribute(group, "_errors");
+        return raise_no_attribute((PyObject *)group, "_errors");
     }
     PyObject *errors = Py_NewRef(group->errors);
     int truth = PyObject_IsTrue(errors);
@@ -173,7 +173,7 @@ exit_finish(TaskGroupCoroutine *self, PyObject **result)
     TaskGroup *group = group_borrow(self);
     if (AC_UNLIKELY(group->base_error != Py_None)) {
         return group->base_error ? raise_error(group->base_error)
-                                 : (task_group_no_attribute(group, "_base_error"), PYGEN_ERROR);
+                                 : (raise_no_attribute((PyObject *)group, "_base_error"), PYGEN_ERROR);
     }
     if (AC_PY313 && uncancel_parent(self) < 0) {
         return PYGEN_ERROR;

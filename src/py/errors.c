@@ -82,6 +82,13 @@ refuse_delete(PyObject *value, const char *attribute, const char *class)
     return -1;
 }
 
+int
+raise_no_attribute(PyObject *object, const char *name)
+{
+    PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%s'", Py_TYPE(object)->tp_name, name);
+    return -1;
+}
+
 PyObject *
 stop_iteration_take_value(void)
 {

@@ -40,6 +40,9 @@ void handling_end_steal(PyObject *outer);
 /* For setters: AttributeError where `value` is NULL, the attribute being deleted.  Returns 0 or -1. */
 int refuse_delete(PyObject *value, const char *attribute, const char *class);
 
+/* AttributeError for what is not there, in the interpreter's words.  Returns -1. */
+int raise_no_attribute(PyObject *object, const char *name);
+
 /* The value of the StopIteration that is set, which it takes: what a coroutine returned to throw().  NULL where another exception
    is set, which stays. */
 PyObject *stop_iteration_take_value(void);

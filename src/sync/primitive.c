@@ -2,6 +2,7 @@
 #include "sync/primitive.h"
 
 #include "py/args.h"
+#include "py/errors.h"
 
 /* What is kept of each method: the name, what a type has that overrides nothing, and asyncio's. */
 enum { METHOD_NAME, METHOD_EXPECTED, METHOD_ASYNCIO, METHOD_WORDS };
@@ -185,7 +186,7 @@ primitive_init_by_asyncio(Primitive *self, PyObject *args, PyObject *kwargs)
 PyObject *
 primitive_no_attribute(Primitive *self, const char *name)
 {
-    PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%s'", Py_TYPE(self)->tp_name, name);
+    raise_no_attribute((PyObject *)self, name);
     return NULL;
 }
 
