@@ -696,18 +696,12 @@ timeout_deadline(struct state *state, Loop *loop, PyObject *delay)
     return when;
 }
 
-/* An object of the class in Python, which does not exist yet when this module is imported. */
+/* An object of the class in Python. */
 static PyObject *
 new_of_class(struct state *state, PyObject *when)
 {
-    if (state->timeout_class == NULL) {
-        state->timeout_class = state_import("asyncio_c.timeouts", "Timeout");
-        if (state->timeout_class == NULL) {
-            return NULL;
-        }
-    }
-    PyTypeObject *type = (PyTypeObject *)state->timeout_class;
-    Timeout *self = (Timeout *)freelist_alloc(&state->Timeout_freelist, state->Timeout_type, type);
+    PyTypeObject *type = (PyTypeObject *)state_class_borrow(&state->timeout_class, "asyncio_c.timeouts", "Timeout");
+    Timeout *self = type ? (Timeout *)freelist_alloc(&state->Timeout_freelist, state->Timeout_type, type) : NULL;
     if (self != NULL) {
         init_fields(self, state, when);
     }

@@ -274,14 +274,11 @@ StreamTransport_init(StreamTransport *self, PyObject *args, PyObject *kwargs)
     return result;
 }
 
-/* The Python class, which does not exist yet when this module is imported.  Borrowed. */
+/* The Python class.  Borrowed. */
 static PyObject *
 transport_class_borrow(struct state *state)
 {
-    if (state->stream_transport_class == NULL) {
-        state->stream_transport_class = state_import("asyncio_c.transports", "StreamTransport");
-    }
-    return state->stream_transport_class;
+    return state_class_borrow(&state->stream_transport_class, "asyncio_c.transports", "StreamTransport");
 }
 
 bool

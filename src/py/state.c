@@ -18,6 +18,16 @@ state_import(const char *module_name, const char *name)
     return value;
 }
 
+PyObject *
+state_class_borrow(PyObject **slot, const char *module, const char *name)
+{
+    if (AC_UNLIKELY(*slot == NULL)) {
+        PyObject *class = state_import(module, name);
+        Py_XSETREF(*slot, class);
+    }
+    return *slot;
+}
+
 struct state *
 state_of_type(PyTypeObject *type)
 {

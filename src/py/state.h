@@ -396,4 +396,8 @@ void freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self
 /* "from module import name", or NULL with the exception set. */
 PyObject *state_import(const char *module, const char *name);
 
+/* The same for a class of our package, which does not exist yet when this module is imported: imported once, and kept in `*slot`, a
+   field of the state.  Borrowed.  Runs Python. */
+PyObject *state_class_borrow(PyObject **slot, const char *module, const char *name);
+
 #endif

@@ -550,10 +550,8 @@ condition_cast(struct state *state, PyObject *object)
 PyObject *
 condition_new(struct state *state)
 {
-    if (state->condition_class == NULL) {
-        state->condition_class = state_import("asyncio_c.primitives", "Condition");
-    }
-    return state->condition_class ? PyObject_CallNoArgs(state->condition_class) : NULL;
+    PyObject *class = state_class_borrow(&state->condition_class, "asyncio_c.primitives", "Condition");
+    return class ? PyObject_CallNoArgs(class) : NULL;
 }
 
 /* ---- Python face ---- */

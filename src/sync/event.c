@@ -153,10 +153,8 @@ event_wait(struct state *state, PyObject *event)
 PyObject *
 event_new_set(struct state *state)
 {
-    if (state->event_class == NULL) {
-        state->event_class = state_import("asyncio_c.primitives", "Event");
-    }
-    PyObject *event = state->event_class ? PyObject_CallNoArgs(state->event_class) : NULL;
+    PyObject *class = state_class_borrow(&state->event_class, "asyncio_c.primitives", "Event");
+    PyObject *event = class ? PyObject_CallNoArgs(class) : NULL;
     if (event != NULL && event_set(state, event) < 0) {
         Py_CLEAR(event);
     }

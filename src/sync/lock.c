@@ -282,10 +282,8 @@ lock_exit(Lock *self)
 PyObject *
 lock_new(struct state *state)
 {
-    if (state->lock_class == NULL) {
-        state->lock_class = state_import("asyncio_c.primitives", "Lock");
-    }
-    return state->lock_class ? PyObject_CallNoArgs(state->lock_class) : NULL;
+    PyObject *class = state_class_borrow(&state->lock_class, "asyncio_c.primitives", "Lock");
+    return class ? PyObject_CallNoArgs(class) : NULL;
 }
 
 static bool

@@ -429,10 +429,8 @@ static const struct coroutine_body join_body = {
 PyObject *
 queue_new(struct state *state)
 {
-    if (state->queue_class == NULL) {
-        state->queue_class = state_import("asyncio_c.primitives", "Queue");
-    }
-    return state->queue_class ? PyObject_CallNoArgs(state->queue_class) : NULL;
+    PyObject *class = state_class_borrow(&state->queue_class, "asyncio_c.primitives", "Queue");
+    return class ? PyObject_CallNoArgs(class) : NULL;
 }
 
 int
