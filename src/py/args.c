@@ -190,6 +190,20 @@ args_parse(const char *function, const char *const *names, Py_ssize_t required, 
     return args_require(function, present, names, required);
 }
 
+bool
+args_parse_init(PyObject *args, PyObject *kwargs, const char *name, PyObject **value)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(args), keywords = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
+    *value = NULL;
+    if (count == 1 && keywords == 0) {
+        *value = PyTuple_GET_ITEM(args, 0);
+    }
+    else if (count == 0 && keywords == 1) {
+        *value = PyDict_GetItemString(kwargs, name);
+    }
+    return *value != NULL || count + keywords == 0;
+}
+
 PyObject *
 args_parse_one(const char *function, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {

@@ -29,6 +29,10 @@ int args_require(const char *function, Py_ssize_t nargs, const char *const *name
 int args_parse(const char *function, const char *const *names, Py_ssize_t required, Py_ssize_t count,
                PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **values);
 
+/* The argument of an __init__() that has one, which may have a default, by position or by keyword: borrowed, or NULL where it is
+   not given.  False, without an exception, where anything else is. */
+bool args_parse_init(PyObject *args, PyObject *kwargs, const char *name, PyObject **value);
+
 /* The argument of a method with one parameter, by position or by keyword.  Borrowed, or NULL with TypeError set. */
 PyObject *args_parse_one(const char *function, const char *name, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames);

@@ -271,7 +271,6 @@
     X(timeout)                  \
     X(cr_suspended)             \
     X(type)                     \
-    X(value)                    \
     X(eager_start)              \
     X(eof_received)             \
     X(_call_eof_received)       \

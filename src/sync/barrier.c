@@ -28,6 +28,7 @@
    It waits by the coroutines of its condition and of the lock under that, one after the other.  What is rare is asyncio's: reset(),
    abort(), the properties, and wait() itself where its parts are overridden. */
 #include "flow/coroutine_function.h"
+#include "py/args.h"
 #include "sync/condition.h"
 #include "sync/primitive_coroutine.h"
 #include "sync/sync.h"
@@ -351,15 +352,9 @@ set_parties(Barrier *self, PyObject *parties)
 static int
 Barrier_init(Barrier *self, PyObject *args, PyObject *kwargs)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(args), keywords = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
-    PyObject *parties = NULL;
-    if (count == 1 && keywords == 0) {
-        parties = PyTuple_GET_ITEM(args, 0);
-    }
-    else if (count == 0 && keywords == 1) {
-        parties = PyDict_GetItemString(kwargs, "parties");
-    }
-    if (parties == NULL || !PyLong_CheckExact(parties) || PyLong_AsSsize_t(parties) <= 0) {
+    PyObject *parties;
+    if (!args_parse_init(args, kwargs, "parties", &parties) || parties == NULL || !PyLong_CheckExact(parties)
+        || PyLong_AsSsize_t(parties) <= 0) {
         PyErr_Clear();
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
     }

@@ -589,18 +589,11 @@ init(Condition *self, PyObject *lock)
 static int
 Condition_init(Condition *self, PyObject *args, PyObject *kwargs)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(args), keywords = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
-    PyObject *lock = NULL;
-    if (count == 1 && keywords == 0) {
-        lock = PyTuple_GET_ITEM(args, 0);
-    }
-    else if (count == 0) {
-        lock = keywords == 1 ? PyDict_GetItemString(kwargs, "lock") : keywords == 0 ? Py_None : NULL;
-    }
-    if (lock == NULL) {
+    PyObject *lock;
+    if (!args_parse_init(args, kwargs, "lock", &lock)) {
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
     }
-    lock = lock == Py_None ? lock_new(self->state) : Py_NewRef(lock);
+    lock = lock == NULL || lock == Py_None ? lock_new(self->state) : Py_NewRef(lock);
     int result = lock ? init(self, lock) : -1;
     Py_XDECREF(lock);
     return result;

@@ -625,22 +625,13 @@ init(Queue *self, PyObject *maxsize)
 static int
 Queue_init(Queue *self, PyObject *args, PyObject *kwargs)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(args), keywords = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
-    PyObject *maxsize = NULL;
-    if (count == 1 && keywords == 0) {
-        maxsize = Py_NewRef(PyTuple_GET_ITEM(args, 0));
+    PyObject *maxsize;
+    if (!args_parse_init(args, kwargs, "maxsize", &maxsize)) {
+        return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
     }
-    else if (count == 0 && keywords == 0) {
-        maxsize = PyLong_FromLong(0);
-    }
-    else if (count == 0 && keywords == 1) {
-        maxsize = Py_XNewRef(PyDict_GetItemString(kwargs, "maxsize"));
-    }
-    if (maxsize == NULL) {
-        return PyErr_Occurred() ? -1 : primitive_init_by_asyncio((Primitive *)self, args, kwargs);
-    }
-    int result = init(self, maxsize);
-    Py_DECREF(maxsize);
+    maxsize = maxsize ? Py_NewRef(maxsize) : PyLong_FromLong(0);
+    int result = maxsize ? init(self, maxsize) : -1;
+    Py_XDECREF(maxsize);
     return result;
 }
 

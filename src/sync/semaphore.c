@@ -357,17 +357,10 @@ BoundedSemaphore_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py
 
 /* The argument of __init__(value=1): borrowed, NULL where there is none.  False: asyncio shall judge it. */
 static bool
-parse_value(Semaphore *self, PyObject *args, PyObject *kwargs, PyObject **value)
+parse_value(PyObject *args, PyObject *kwargs, PyObject **value)
 {
-    Py_ssize_t count = PyTuple_GET_SIZE(args), keywords = kwargs ? PyDict_GET_SIZE(kwargs) : 0;
-    *value = NULL;
-    if (count == 1 && keywords == 0) {
-        *value = PyTuple_GET_ITEM(args, 0);
-    }
-    else if (count == 0 && keywords == 1) {
-        *value = PyDict_GetItemWithError(kwargs, self->state->str_value);
-    }
-    return count + keywords == 0 || (*value != NULL && PyLong_CheckExact(*value) && PyLong_AsSsize_t(*value) >= 0);
+    return args_parse_init(args, kwargs, "value", value)
+           && (*value == NULL || (PyLong_CheckExact(*value) && PyLong_AsSsize_t(*value) >= 0));
 }
 
 static int
@@ -375,7 +368,7 @@ Semaphore_init(Semaphore *self, PyObject *args, PyObject *kwargs)
 {
     PyObject *value;
     bool bounded = self->kind == &bounded_kind;
-    if (!parse_value(self, args, kwargs, &value)) {
+    if (!parse_value(args, kwargs, &value)) {
         PyErr_Clear();
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
     }
