@@ -11,25 +11,14 @@ from . import _core
 
 __all__ = ["as_completed"]
 
-# Asked at import, before patch() puts ours there.
-_stock: Any = tasks.as_completed
-_class: Any = getattr(tasks, "_AsCompletedIterator", None)
-
-
-def _uses(method: str, name: str) -> bool:
-    """Return whether this asyncio's method goes by that name."""
-    return _class is not None and name in getattr(_class, method).__code__.co_names
-
-
-_TELLS_AWAITER = _uses("__init__", "future_add_to_awaited_by")
-_KEEPS_COUNT = _uses("_wait_for_one", "_todo_left")  # when waiting for one is cancelled
+_stock: Any = tasks.as_completed  # at import, before patch() puts ours there
 
 
 def _iterate(fs: Any, timeout: Any) -> Any:
     if events._get_running_loop() is None:
         return _stock(fs, timeout=timeout)
     awaitables = set(fs)
-    iterator = _core._as_completed(awaitables, timeout, _TELLS_AWAITER, _KEEPS_COUNT)
+    iterator = _core._as_completed(awaitables, timeout)
     return _stock(awaitables, timeout=timeout) if iterator is None else iterator
 
 

@@ -407,26 +407,6 @@ aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwname
     return block_begin_steal(self, state, &exit_body, args, nargs);
 }
 
-/* Whether the code of asyncio's method has a local variable of that name: 1, 0 or -1. */
-static int
-has_local(PyObject *class, const char *method, const char *variable)
-{
-    PyObject *function = PyObject_GetAttrString(class, method);
-    PyObject *code = function ? PyObject_GetAttrString(function, "__code__") : NULL;
-    PyObject *locals = code ? PyObject_GetAttrString(code, "co_varnames") : NULL;
-    PyObject *name = locals ? PyUnicode_FromString(variable) : NULL;
-    int has = name ? PySequence_Contains(locals, name) : -1;
-    Py_XDECREF(name);
-    Py_XDECREF(locals);
-    Py_XDECREF(code);
-    Py_XDECREF(function);
-    if (has < 0 && PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear(); /* no such method, or one that somebody has replaced before we came */
-        return 0;
-    }
-    return has;
-}
-
 PyDoc_STRVAR(aenter_doc, "Coroutine that enters the group, for the task which runs; returns it.");
 PyDoc_STRVAR(aexit_doc, "Coroutine that waits for the tasks; raises what they and the block have raised, as a group.");
 
@@ -435,8 +415,8 @@ task_group_block_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
     PyObject *original = state->asyncio_TaskGroup;
-    int clears = has_local(original, "_aexit", "self");
-    int keeps = clears > 0 ? has_local(original, "_aexit", "pending_cancellation_error") : 0;
+    int clears = state_code_has(original, "_aexit", "co_varnames", "self");
+    int keeps = clears < 0 ? -1 : state_code_has(original, "_aexit", "co_varnames", "pending_cancellation_error");
     if (clears < 0 || keeps < 0) {
         return -1;
     }

@@ -18,6 +18,25 @@ state_import(const char *module_name, const char *name)
     return value;
 }
 
+int
+state_code_has(PyObject *class, const char *method, const char *kind, const char *name)
+{
+    PyObject *function = PyObject_GetAttrString(class, method);
+    PyObject *code = function ? PyObject_GetAttrString(function, "__code__") : NULL;
+    PyObject *names = code ? PyObject_GetAttrString(code, kind) : NULL;
+    PyObject *string = names ? PyUnicode_FromString(name) : NULL;
+    int has = string ? PySequence_Contains(names, string) : -1;
+    Py_XDECREF(string);
+    Py_XDECREF(names);
+    Py_XDECREF(code);
+    Py_XDECREF(function);
+    if (has < 0 && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear(); /* no such method, or one that somebody has replaced before we came */
+        return 0;
+    }
+    return has;
+}
+
 PyObject *
 state_class_borrow(PyObject **slot, const char *module, const char *name)
 {

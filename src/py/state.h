@@ -178,6 +178,7 @@
 
 /* Absent in some version, then NULL. */
 #define STATE_OPTIONAL_IMPORTS(X)                                                                    \
+    X(asyncio_AsCompletedIterator, "asyncio.tasks", "_AsCompletedIterator")          /* from 3.13 */ \
     X(asyncio_QueueShutDown, "asyncio.queues", "QueueShutDown")                      /* from 3.13 */ \
     X(current_tasks, "_asyncio", "_current_tasks")                                   /* to 3.13 */   \
     X(swap_current_task, "_asyncio", "_swap_current_task")                           /* from 3.12 */ \
@@ -326,6 +327,8 @@ struct state {
     PyObject *lock_class;             /* owned; asyncio_c.primitives.Lock, likewise */
     PyObject *queue_class;            /* owned; asyncio_c.primitives.Queue, likewise */
     PyObject *condition_class;        /* owned; asyncio_c.primitives.Condition, likewise */
+    bool as_completed_tells_awaiter;  /* as asyncio's does, from its code: as_completed.c */
+    bool as_completed_keeps_count;    /* when waiting for one fails, likewise */
     bool condition_passes_on;         /* wait() that fails notifies another, from 3.13 on: condition.c */
     bool semaphore_wakes_all;         /* as asyncio's does from 3.13 on: semaphore.c */
     PyObject *socket_type;            /* owned; Python's own socket.socket, or None: net/plain_socket.c */
@@ -395,8 +398,12 @@ void freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self
 /* "from module import name", or NULL with the exception set. */
 PyObject *state_import(const char *module, const char *name);
 
-/* The same for a class of our package, which does not exist yet when this module is imported: imported once, and kept in `*slot`, a
-   field of the state.  Borrowed.  Runs Python. */
+/* Whether the code of that method of the class has `name` among its `kind`, "co_names" or "co_varnames": how to know what asyncio does
+   where that changed within a version.  1, 0 (also where there is no such method in Python), or -1. */
+int state_code_has(PyObject *class, const char *method, const char *kind, const char *name);
+
+/* "from module import name" for a class of our package, which does not exist yet when this module is imported: once, and kept in
+   `*slot`, a field of the state.  Borrowed.  Runs Python. */
 PyObject *state_class_borrow(PyObject **slot, const char *module, const char *name);
 
 #endif

@@ -55,7 +55,6 @@ typedef struct {
     Py_ssize_t slot_count;
     Py_ssize_t todo; /* how many of them have a future */
     Py_ssize_t left; /* how many are still to be given out */
-    bool keeps_count;
 } AsCompleted;
 
 /* ---- Something happens ---- */
@@ -207,7 +206,7 @@ got(PrimitiveCoroutine *self, PySendResult outcome, bool resolve, PyObject **res
         return give_steal(self, *result, resolve, result);
     }
     AsCompleted *iterator = iterator_borrow(self);
-    if (iterator != NULL && iterator->keeps_count) {
+    if (iterator != NULL && iterator->state->as_completed_keeps_count) {
         iterator->left++;
     }
     return outcome;
@@ -362,8 +361,7 @@ as_completed(PyObject *module, PyObject *args)
 {
     struct state *state = state_of_module(module);
     PyObject *set, *timeout;
-    int tells_awaiter, keeps_count;
-    if (!PyArg_ParseTuple(args, "O!Opp:_as_completed", &PySet_Type, &set, &timeout, &tells_awaiter, &keeps_count)) {
+    if (!PyArg_ParseTuple(args, "O!O:_as_completed", &PySet_Type, &set, &timeout)) {
         return NULL;
     }
     Loop *loop = loop_running_fused(state);
@@ -373,8 +371,7 @@ as_completed(PyObject *module, PyObject *args)
     }
     AsCompleted *self = (AsCompleted *)as_completed_new(state, loop, set);
     if (self != NULL) {
-        self->keeps_count = keeps_count;
-        self->waiting_task = tells_awaiter ? Py_XNewRef(loop->entered_task) : NULL;
+        self->waiting_task = state->as_completed_tells_awaiter ? Py_XNewRef(loop->entered_task) : NULL;
         if (self->todo > 0 && timeout != Py_None && set_timeout(self, loop, timeout) < 0) {
             Py_CLEAR(self);
         }
@@ -479,20 +476,35 @@ static PyType_Spec AsCompleted_spec = {
 };
 
 PyDoc_STRVAR(as_completed_doc,
-             "_as_completed($module, aws, timeout, tells_awaiter, keeps_count, /)\n--\n\n"
+             "_as_completed($module, aws, timeout, /)\n--\n\n"
              "Return an iterator over the set of awaitables, or None where that is asyncio's business.\n\n"
-             "asyncio_c.as_completed() says what it does; the last two are which asyncio it is.");
+             "asyncio_c.as_completed() says what it does.");
 
 static PyMethodDef functions[] = {
     { "_as_completed", as_completed, METH_VARARGS, as_completed_doc },
     { 0 },
 };
 
+/* Whether this asyncio's as_completed() says who waits, and gives again what somebody has failed to wait for.  Returns 0 or -1. */
+static int
+look_at_asyncios(struct state *state)
+{
+    PyObject *iterator = state->asyncio_AsCompletedIterator;
+    if (iterator == NULL) {
+        return 0;
+    }
+    int tells = state_code_has(iterator, "__init__", "co_names", "future_add_to_awaited_by");
+    int keeps = tells < 0 ? -1 : state_code_has(iterator, "_wait_for_one", "co_names", "_todo_left");
+    state->as_completed_tells_awaiter = tells > 0;
+    state->as_completed_keeps_count = keeps > 0;
+    return keeps < 0 ? -1 : 0;
+}
+
 int
 as_completed_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
-    if (state_add_type(module, &state->AsCompleted_type, &AsCompleted_spec, NULL) < 0) {
+    if (look_at_asyncios(state) < 0 || state_add_type(module, &state->AsCompleted_type, &AsCompleted_spec, NULL) < 0) {
         return -1;
     }
     return PyModule_AddFunctions(module, functions);
