@@ -171,10 +171,10 @@ task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *nam
 
 /* ---- Ending ---- */
 
+/* Here and in task_call_cancel(): with a dictionary it may have a cancel() of its own, by which scopes shield a task. */
 int
 task_cancel_any(struct state *state, PyObject *future, PyObject *message)
 {
-    /* With a dictionary it may have a cancel() of its own, by which scopes shield a task. */
     bool plain = future_is_exact(state, future) && ((Future *)future)->dict == NULL;
     if (plain && Py_TYPE(future) == state->Future_type) {
         return future_cancel((Future *)future, message);
@@ -221,6 +221,20 @@ task_cancel(Task *self, PyObject *message)
     }
     self->must_cancel = true;
     return future_set_cancel_message((Future *)self, message) < 0 ? -1 : 1;
+}
+
+int
+task_call_cancel(struct state *state, PyObject *task)
+{
+    if (AC_LIKELY(Py_TYPE(task) == state->Task_type && ((Task *)task)->dict == NULL)) {
+        Py_INCREF(task);
+        int cancelled = task_cancel((Task *)task, NULL);
+        Py_DECREF(task);
+        return cancelled < 0 ? -1 : 0;
+    }
+    PyObject *cancelled = PyObject_CallMethodNoArgs(task, state->str_cancel);
+    Py_XDECREF(cancelled);
+    return cancelled ? 0 : -1;
 }
 
 void

@@ -28,6 +28,9 @@ Task *task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObjec
 /* What Task.cancel() does.  Returns 1, 0 if it was done, or -1. Runs Python. */
 int task_cancel(Task *self, PyObject *message);
 
+/* task.cancel(), of any task.  Returns 0 or -1.  Runs Python. */
+int task_call_cancel(struct state *state, PyObject *task);
+
 int task_register(PyObject *module);
 
 #endif

@@ -181,21 +181,6 @@ task_group_note_base_error(TaskGroup *self, PyObject *error)
     }
 }
 
-int
-task_group_cancel_task(struct state *state, PyObject *task)
-{
-    /* With a dictionary it may have a cancel() of its own. */
-    if (AC_LIKELY(Py_TYPE(task) == state->Task_type && ((Task *)task)->dict == NULL)) {
-        Py_INCREF(task);
-        int cancelled = task_cancel((Task *)task, NULL);
-        Py_DECREF(task);
-        return cancelled < 0 ? -1 : 0;
-    }
-    PyObject *cancelled = PyObject_CallMethodNoArgs(task, state->str_cancel);
-    Py_XDECREF(cancelled);
-    return cancelled ? 0 : -1;
-}
-
 /* task.done() of any task: 1, 0 or -1. */
 static int
 task_is_done(struct state *state, PyObject *task)
@@ -226,7 +211,7 @@ task_group_abort(TaskGroup *self)
     int result = iterator ? 0 : -1;
     while (result == 0 && (task = PyIter_Next(iterator)) != NULL) {
         result = task_is_done(state, task);
-        result = result != 0 ? (result < 0 ? -1 : 0) : task_group_cancel_task(state, task);
+        result = result != 0 ? (result < 0 ? -1 : 0) : task_call_cancel(state, task);
         Py_DECREF(task);
     }
     Py_XDECREF(iterator);
@@ -297,7 +282,7 @@ collect_error(TaskGroup *self, PyObject *task, PyObject *error)
         result = task_group_abort(self);
         if (result == 0) {
             Py_XSETREF(self->parent_cancel_requested, Py_NewRef(Py_True));
-            result = task_group_cancel_task(state, parent);
+            result = task_call_cancel(state, parent);
         }
     }
     Py_DECREF(parent);

@@ -55,9 +55,6 @@ void task_group_note_base_error(TaskGroup *self, PyObject *error);
 /* self._abort(): cancels all tasks.  Returns 0 or -1.  Runs Python. */
 int task_group_abort(TaskGroup *self);
 
-/* What task.cancel() does, of any task.  Returns 0 or -1.  Runs Python. */
-int task_group_cancel_task(struct state *state, PyObject *task);
-
 int task_group_block_register(PyObject *module);
 
 #endif

@@ -146,7 +146,7 @@ raise_group(TaskGroupCoroutine *self)
         if ((cancelling == -1 && PyErr_Occurred())
             || (cancelling > 0
                 && ((ask_parent(group, state->str_uncancel) == -1 && PyErr_Occurred())
-                    || task_group_cancel_task(state, group->parent_task) < 0))) {
+                    || task_call_cancel(state, group->parent_task) < 0))) {
             return PYGEN_ERROR;
         }
     }

@@ -62,15 +62,7 @@ expire(Timeout *self)
         return -1;
     }
     PyObject *task = Py_NewRef(self->task ? self->task : Py_None);
-    int result = -1;
-    if (Py_TYPE(task) == self->state->Task_type) {
-        result = task_cancel((Task *)task, NULL) < 0 ? -1 : 0;
-    }
-    else {
-        PyObject *cancelled = PyObject_CallMethodNoArgs(task, self->state->str_cancel);
-        result = cancelled ? 0 : -1;
-        Py_XDECREF(cancelled);
-    }
+    int result = task_call_cancel(self->state, task);
     Py_DECREF(task);
     if (result == 0) {
         self->timeout_state = TIMEOUT_EXPIRING;

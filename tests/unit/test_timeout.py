@@ -249,6 +249,25 @@ def test_task_of_a_subclass(impl, loop):
     assert cancelled == [None]
 
 
+def test_a_task_with_a_cancel_of_its_own(impl, loop):
+    calls = []
+
+    async def main():
+        task = asyncio.current_task()
+        cancel = task.cancel
+        task.cancel = lambda *args: calls.append(args) or cancel(*args)
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                async with impl.timeout(0):
+                    await loop.create_future()
+        if support.PY312:  # it is a timeout from then on
+            with pytest.raises(TimeoutError):
+                await impl.wait_for(loop.create_future(), 0.001)
+
+    loop.run_until_complete(main())
+    assert calls == [()] * (3 if support.PY312 else 2)
+
+
 def test_stock_task(impl, loop):
     async def main():
         with pytest.raises(TimeoutError):
