@@ -37,17 +37,6 @@ block_delegate(BlockCoroutine *self, PyObject *class, PyObject *name)
     return self->base.delegate ? PYGEN_NEXT : PYGEN_ERROR;
 }
 
-PySendResult
-block_never_resumed(Coroutine *Py_UNUSED(self), PyObject **Py_UNUSED(result))
-{
-    Py_UNREACHABLE();
-}
-
-void
-block_leave_nothing(Coroutine *Py_UNUSED(self))
-{
-}
-
 int
 block_traverse(BlockCoroutine *self, visitproc visit, void *arg)
 {

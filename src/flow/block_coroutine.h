@@ -27,10 +27,6 @@ PyObject *block_begin_steal(PyObject *self, struct state *state, const struct co
 /* What a body's start() returns to leave everything to the method `name` of asyncio's class. */
 PySendResult block_delegate(BlockCoroutine *self, PyObject *class, PyObject *name);
 
-/* For a body that suspends in its delegate only, and takes nothing that it would have to let go of. */
-PySendResult block_never_resumed(Coroutine *self, PyObject **result);
-void block_leave_nothing(Coroutine *self);
-
 int block_traverse(BlockCoroutine *self, visitproc visit, void *arg);
 int block_clear(BlockCoroutine *self);
 

@@ -72,6 +72,11 @@ coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result)
     return PYGEN_NEXT;
 }
 
+void
+coroutine_leave_nothing(Coroutine *Py_UNUSED(self))
+{
+}
+
 PyObject *
 coroutine_await_steal(PyObject *awaitable)
 {

@@ -26,7 +26,7 @@ struct coroutine_body {
     /* Runs to the first suspension or to the end.  May set self->delegate instead, and then returns PYGEN_NEXT with
        *result NULL. */
     PySendResult (*start)(Coroutine *self, PyObject **result);
-    /* Goes on after the suspension, the future being done. */
+    /* Goes on after the suspension, the future being done.  NULL: it suspends in its delegate only. */
     PySendResult (*resume)(Coroutine *self, PyObject **result);
     /* Or NULL.  What a `try` around the suspension makes of PYGEN_ERROR, an exception being thrown in while it waits for a
        future, or of the end of its delegate.  The exception is set.  May suspend again. */
@@ -58,6 +58,9 @@ bool coroutine_check(PyObject *object);
 
 /* Suspends on `future`: what a body returns then. */
 PySendResult coroutine_suspend_on(Coroutine *self, Future *future, PyObject **result);
+
+/* What leave() is of a body that has nothing to let go of. */
+void coroutine_leave_nothing(Coroutine *self);
 
 /* The iterator that `await` asks: a delegate, of anything that can be awaited.  NULL where `awaitable` is, or with TypeError.  Runs
    Python. */

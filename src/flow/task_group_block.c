@@ -325,8 +325,7 @@ static const struct coroutine_body enter_body = {
     .name = "__aenter__",
     .qualname = "TaskGroup.__aenter__",
     .start = enter_start,
-    .resume = block_never_resumed,
-    .leave = block_leave_nothing,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct coroutine_body exit_body = {

@@ -420,16 +420,14 @@ static const struct coroutine_body enter_body = {
     .name = "__aenter__",
     .qualname = "Timeout.__aenter__",
     .start = enter_start,
-    .resume = block_never_resumed,
-    .leave = block_leave_nothing,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct coroutine_body exit_body = {
     .name = "__aexit__",
     .qualname = "Timeout.__aexit__",
     .start = exit_start,
-    .resume = block_never_resumed,
-    .leave = block_leave_nothing,
+    .leave = coroutine_leave_nothing,
 };
 
 static void

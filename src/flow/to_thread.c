@@ -61,16 +61,11 @@ to_thread_resume(Coroutine *base, PyObject **result)
     return *result ? PYGEN_RETURN : PYGEN_ERROR;
 }
 
-static void
-to_thread_leave(Coroutine *Py_UNUSED(base))
-{
-}
-
 static const struct coroutine_body to_thread_body = {
     .name = "to_thread",
     .start = to_thread_start,
     .resume = to_thread_resume,
-    .leave = to_thread_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 /* ---- Python face ---- */

@@ -701,7 +701,7 @@ anext_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
         .start = method##_start,             \
         .resume = method##_resume,           \
         .conclude = conclude_function,       \
-        .leave = primitive_leave,            \
+        .leave = coroutine_leave_nothing,    \
     }
 
 static const struct coroutine_body read_body = READ_BODY(read, read_conclude);
@@ -714,7 +714,7 @@ static const struct coroutine_body anext_body = {
     .start = anext_start,
     .resume = anext_resume,
     .conclude = anext_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static PyObject *

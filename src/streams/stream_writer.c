@@ -129,7 +129,7 @@ static const struct coroutine_body drain_body = {
     .qualname = "StreamWriter.drain",
     .start = drain_start,
     .resume = drain_resume,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct primitive_method drain_method = { &writer_kind, WRITER_DRAIN, &drain_body, 0 };

@@ -248,7 +248,7 @@ static const struct coroutine_body next_body = {
     .qualname = AC_PY313 ? "_AsCompletedIterator._wait_for_one" : "as_completed.<locals>._wait_for_one",
     .start = next_start,
     .conclude = next_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct coroutine_body anext_body = {
@@ -256,7 +256,7 @@ static const struct coroutine_body anext_body = {
     .qualname = "_AsCompletedIterator.__anext__",
     .start = anext_start,
     .conclude = anext_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static PyObject *

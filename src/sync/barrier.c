@@ -304,7 +304,7 @@ static const struct coroutine_body wait_body = {
     .qualname = "Barrier.wait",
     .start = wait_start,
     .conclude = wait_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct coroutine_body enter_body = {
@@ -312,7 +312,7 @@ static const struct coroutine_body enter_body = {
     .qualname = "Barrier.__aenter__",
     .start = enter_start,
     .conclude = wait_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct primitive_method wait_method = { &barrier_kind, BARRIER_WAIT, &wait_body, 0 };

@@ -363,7 +363,7 @@ static const struct coroutine_body wait_body = {
     .start = wait_start,
     .resume = wait_resume,
     .conclude = wait_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 PyObject *
@@ -466,7 +466,7 @@ static const struct coroutine_body wait_for_body = {
     .start = wait_for_start,
     .resume = wait_for_resume,
     .conclude = wait_for_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 /* ---- Methods ---- */

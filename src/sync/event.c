@@ -131,7 +131,7 @@ static const struct coroutine_body wait_body = {
     .start = wait_start,
     .resume = wait_resume,
     .conclude = wait_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct primitive_method wait_method = { &event_kind, EVENT_WAIT, &wait_body, 0 };

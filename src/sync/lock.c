@@ -179,7 +179,7 @@ static const struct coroutine_body acquire_body = {
     .start = lock_acquire_start,
     .resume = lock_acquire_resume,
     .conclude = acquire_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct coroutine_body enter_body = {
@@ -188,7 +188,7 @@ static const struct coroutine_body enter_body = {
     .start = lock_enter_start,
     .resume = lock_enter_resume,
     .conclude = acquire_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct primitive_method acquire_method = { &lock_kind, LOCK_ACQUIRE, &acquire_body, 0 };
@@ -226,7 +226,7 @@ static const struct coroutine_body exit_body = {
     .name = "__aexit__",
     .qualname = "_ContextManagerMixin.__aexit__",
     .start = lock_exit_start,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct primitive_method exit_method = { &lock_kind, LOCK_AEXIT, &exit_body, 3 };

@@ -100,11 +100,6 @@ primitive_handle(PrimitiveCoroutine *self, int (*handler)(PrimitiveCoroutine *se
     return PYGEN_ERROR;
 }
 
-void
-primitive_leave(Coroutine *Py_UNUSED(self))
-{
-}
-
 /* PyObject_TypeCheck, where the type is the class in the package, or derived from it, without search. */
 static inline bool
 is_instance(PyObject *object, PyTypeObject *type)

@@ -36,9 +36,6 @@ int primitive_stop_waiting(PrimitiveCoroutine *self, struct lazy_deque *waiters)
    Returns PYGEN_ERROR. */
 PySendResult primitive_handle(PrimitiveCoroutine *self, int (*handler)(PrimitiveCoroutine *self, PyObject *error));
 
-/* For `struct coroutine_body`: nothing to let go. */
-void primitive_leave(Coroutine *self);
-
 /* A method that is a coroutine function. */
 struct primitive_method {
     const struct primitive_kind *kind;

@@ -316,7 +316,7 @@ static const struct coroutine_body get_body = {
     .start = get_start,
     .resume = get_resume,
     .conclude = get_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 /* ---- put() ---- */
@@ -384,7 +384,7 @@ static const struct coroutine_body put_body = {
     .start = put_start,
     .resume = put_resume,
     .conclude = put_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 /* ---- join() ---- */
@@ -421,7 +421,7 @@ static const struct coroutine_body join_body = {
     .qualname = "Queue.join",
     .start = join_start,
     .conclude = join_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 /* ---- For as_completed() ---- */

@@ -238,7 +238,7 @@ static const struct coroutine_body acquire_body = {
     .start = semaphore_acquire_start,
     .resume = semaphore_acquire_resume,
     .conclude = acquire_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static const struct coroutine_body enter_body = {
@@ -247,7 +247,7 @@ static const struct coroutine_body enter_body = {
     .start = semaphore_enter_start,
     .resume = semaphore_enter_resume,
     .conclude = acquire_conclude,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 /* ---- Releasing ---- */
@@ -291,7 +291,7 @@ static const struct coroutine_body exit_body = {
     .name = "__aexit__",
     .qualname = "_ContextManagerMixin.__aexit__",
     .start = semaphore_exit_start,
-    .leave = primitive_leave,
+    .leave = coroutine_leave_nothing,
 };
 
 static PyObject *
