@@ -108,6 +108,12 @@ def run_once(loop, times=1):
         loop.run_forever()
 
 
+async def turns(count=5):
+    """Wait for as many turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 def run_until_idle(loop, times=30):
     """Run enough iterations for every chain of wake-ups in these tests to end."""
     run_once(loop, times)

@@ -9,15 +9,11 @@ import weakref
 import pytest
 
 from . import support
+from .support import turns
 
 PY313 = sys.version_info >= (3, 13)
 needs_async_for = pytest.mark.skipif(not PY313, reason="an asynchronous iterator from Python 3.13 on")
 KEEPS_COUNT = PY313 and "_todo_left" in asyncio.tasks._AsCompletedIterator._wait_for_one.__code__.co_names
-
-
-async def turns(count=5):
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def after(futures, index):

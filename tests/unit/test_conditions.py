@@ -10,13 +10,9 @@ from unittest import mock
 import pytest
 
 from . import support
+from .support import turns
 
 PASSES_ON = hasattr(asyncio.Condition, "_notify")  # from Python 3.13 on
-
-
-async def turns(count=5):
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def waiting(condition, told=None, name=None):

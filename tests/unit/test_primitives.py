@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 
 from . import support
+from .support import turns
 
 LOCKS = ["Lock", "Semaphore", "BoundedSemaphore"]
 QUEUES = ["Queue", "PriorityQueue", "LifoQueue"]
@@ -31,11 +32,6 @@ def queue_type(impl, request):
 @pytest.fixture(params=PRIMITIVES)
 def primitive_type(impl, request):
     return getattr(impl, request.param)
-
-
-async def turns(count=5):
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def started(loop, *coroutines):
