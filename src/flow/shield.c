@@ -23,7 +23,6 @@
 #include "flow/coroutine.h"
 #include "flow/coroutine_function.h"
 #include "flow/flow.h"
-#include "py/args.h"
 #include "py/context.h"
 
 typedef struct {

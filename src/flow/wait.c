@@ -16,7 +16,6 @@
 #include "flow/coroutine.h"
 #include "flow/coroutine_function.h"
 #include "flow/flow.h"
-#include "py/args.h"
 
 #include <string.h>
 

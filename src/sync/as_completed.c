@@ -34,7 +34,6 @@
 #include "core/handle.h"
 #include "core/registry.h"
 #include "core/task.h"
-#include "py/args.h"
 #include "sync/primitive_coroutine.h"
 #include "sync/queue.h"
 #include "sync/sync.h"

@@ -15,7 +15,6 @@
 #include "flow/coroutine_function.h"
 #include "py/errors.h"
 #include "sync/sync.h"
-#include "sync/waiters.h"
 
 PyObject *
 primitive_coroutine_new(Primitive *owner, const struct coroutine_body *body, PyObject *item)
