@@ -1,4 +1,4 @@
-"""Locks, events, conditions, semaphores and queues: asyncio's, with their state and their everyday methods in C.
+"""Locks, events, conditions, semaphores, barriers and queues: asyncio's, with their state and their everyday methods in C.
 
 The C type comes first in the order of inheritance. Representation, rare methods and all errors are asyncio's, as this Python
 does them.

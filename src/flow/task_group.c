@@ -471,7 +471,8 @@ add_member(TaskGroup *group, Task *task)
 
 /* ---- A task is made ---- */
 
-/* Where tasks may be made at once: the group is entered and goes on, or waits for others, and its loop is ours and as we made it.  Borrowed. */
+/* Where tasks may be made at once: the group is entered and goes on, or waits for others, and its loop is ours and as we made it.
+   Borrowed. */
 static Loop *
 open_loop_borrow(TaskGroup *self)
 {

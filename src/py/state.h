@@ -398,8 +398,8 @@ void freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self
 /* "from module import name", or NULL with the exception set. */
 PyObject *state_import(const char *module, const char *name);
 
-/* Whether the code of that method of the class has `name` among its `kind`, "co_names" or "co_varnames": how to know what asyncio does
-   where that changed within a version.  1, 0 (also where there is no such method in Python), or -1. */
+/* Whether the code of that method of the class has `name` among its `kind`, "co_names" or "co_varnames": how to know what asyncio
+   does where that changed within a version.  1, 0 (also where there is no such method in Python), or -1. */
 int state_code_has(PyObject *class, const char *method, const char *kind, const char *name);
 
 /* "from module import name" for a class of our package, which does not exist yet when this module is imported: once, and kept in

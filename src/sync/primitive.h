@@ -1,4 +1,4 @@
-/* What the synchronization primitives have in common: Lock, Event, Condition, Semaphore, Queue.  Layer: sync.
+/* What the synchronization primitives have in common: Lock, Event, Condition, Semaphore, Barrier, Queue.  Layer: sync.
 
    Each is a C type that comes before asyncio's own class in a class of the package:
 

@@ -8,10 +8,10 @@
 typedef struct {
     Coroutine base;
     Primitive *owner;    /* owned: whose method it is */
-    PyObject *item;      /* owned or NULL: the method's argument */
+    PyObject *item;      /* owned or NULL: the method's argument, or what else its body keeps there */
     PyObject *error;     /* owned or NULL: Condition.wait(): how waiting ended */
     PyObject *cancelled; /* owned or NULL: Condition.wait(): a cancellation that came later */
-    unsigned char phase; /* Condition.wait() */
+    unsigned char phase; /* of a body that waits for more than one thing, which says what it means */
 } PrimitiveCoroutine;
 
 /* `item` may be NULL.  New reference. */
@@ -21,8 +21,8 @@ PyObject *primitive_coroutine_new(Primitive *owner, const struct coroutine_body 
    then. */
 PySendResult primitive_delegate(PrimitiveCoroutine *self, int method);
 
-/* Waits for a new future at the end of `waiters`, which the owner embeds.  What start() returns then, where `again` is false: it may be asyncio's method
-   number `method` that waits.  And what resume() returns, where `again` is true. */
+/* Waits for a new future at the end of `waiters`, which the owner embeds.  What start() returns then, where `again` is false: it
+   may be asyncio's method number `method` that waits.  And what resume() returns, where `again` is true. */
 PySendResult primitive_wait(PrimitiveCoroutine *self, struct lazy_deque *waiters, bool again, int method,
                             PyObject **result);
 

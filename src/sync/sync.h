@@ -1,5 +1,5 @@
-/* What programs use between their awaits: locks, events, conditions, semaphores, queues; primitive.h is the manual.
-   Layer: sync. */
+/* What programs use between their awaits: locks, events, conditions, semaphores, barriers, queues, of which
+   primitive.h is the manual; and as_completed(), by a queue.  Layer: sync. */
 #ifndef AC_SYNC_SYNC_H
 #define AC_SYNC_SYNC_H
 
