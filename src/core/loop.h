@@ -211,9 +211,7 @@ int loop_traverse_queues(Loop *loop, visitproc visit, void *arg);
 static inline Loop *
 loop_cast(struct state *state, PyObject *object)
 {
-    /* The class in the package has ours for its base, which saves a search. */
-    bool ours = Py_TYPE(object)->tp_base == state->Loop_type || PyObject_TypeCheck(object, state->Loop_type);
-    return ours ? (Loop *)object : NULL;
+    return state_type_check(object, state->Loop_type) ? (Loop *)object : NULL;
 }
 
 /* The running loop of this thread if it is native and its shortcuts may be taken, else NULL.  New reference.

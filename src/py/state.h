@@ -380,6 +380,13 @@ void state_free(struct state *state);
 /* Makes the type of `spec` and keeps it in `*slot`; adds it to the module where `public`. */
 int state_add_type(PyObject *module, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);
 
+/* PyObject_TypeCheck of one of our types.  The class in the package derives from it directly, which saves a search. */
+static inline bool
+state_type_check(PyObject *object, PyTypeObject *type)
+{
+    return Py_TYPE(object)->tp_base == type || PyObject_TypeCheck(object, type);
+}
+
 /* Makes `type` an abstract base class of which `stock` is a virtual subclass: isinstance(stock object, our type) holds, so
    that code which asks late, after asyncio_c.patch(), recognises asyncio's own objects too.  ABCMeta and no metaclass of
    ours, because then a class may still derive from Future and from some abstract base class.  Returns 0 or -1. */

@@ -29,8 +29,7 @@ StreamReaderProtocol *
 stream_protocol_cast(struct state *state, PyObject *object)
 {
     StreamReaderProtocol *self = (StreamReaderProtocol *)object;
-    PyTypeObject *type = state->StreamReaderProtocol_type;
-    bool ours = Py_TYPE(object)->tp_base == type || PyObject_TypeCheck(object, type);
+    bool ours = state_type_check(object, state->StreamReaderProtocol_type);
     return ours && !primitive_overrides((Primitive *)self, 1 << PROTOCOL_DRAIN_HELPER) ? self : NULL;
 }
 

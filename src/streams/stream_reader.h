@@ -21,8 +21,7 @@ typedef struct {
 static inline bool
 stream_reader_check(struct state *state, PyObject *object)
 {
-    PyTypeObject *type = state->StreamReader_type;
-    return Py_TYPE(object)->tp_base == type || PyObject_TypeCheck(object, type);
+    return state_type_check(object, state->StreamReader_type);
 }
 
 /* reader.feed_data(data) of any kind of reader.  Returns 0 or -1.  Runs Python. */

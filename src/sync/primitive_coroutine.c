@@ -99,19 +99,12 @@ primitive_handle(PrimitiveCoroutine *self, int (*handler)(PrimitiveCoroutine *se
     return PYGEN_ERROR;
 }
 
-/* PyObject_TypeCheck, where the type is the class in the package, or derived from it, without search. */
-static inline bool
-is_instance(PyObject *object, PyTypeObject *type)
-{
-    return Py_TYPE(object)->tp_base == type || PyObject_TypeCheck(object, type);
-}
-
 static inline bool
 is_plain_call(const struct primitive_method *method, struct state *state, PyObject *const *args, Py_ssize_t nargs,
               PyObject *kwnames)
 {
     PyTypeObject *type = *(PyTypeObject **)((char *)state + method->kind->type);
-    bool right = nargs == 1 + method->argument_count && kwnames == NULL && is_instance(args[0], type);
+    bool right = nargs == 1 + method->argument_count && kwnames == NULL && state_type_check(args[0], type);
     return AC_LIKELY(right && state->debug_loops == 0);
 }
 
