@@ -86,14 +86,25 @@ compare(const void *left, const void *right)
     return before(a, b) ? -1 : before(b, a);
 }
 
-/* Sorted, the entries are a heap as well, and their places in order of ties. */
+AC_COLD void
+heap_sort(struct heap *heap)
+{
+    if (heap->count > 0) {
+        qsort(heap->entries, heap->count, sizeof(*heap->entries), compare);
+    }
+    for (size_t i = 0; i < heap->count; i++) {
+        heap->places[heap->entries[i].number] = (uint32_t)i;
+    }
+    heap_check(heap);
+}
+
+/* Sorted, the entries lie in order of ties, too. */
 AC_COLD static void
 number_anew(struct heap *heap)
 {
-    qsort(heap->entries, heap->count, sizeof(*heap->entries), compare);
+    heap_sort(heap);
     for (size_t i = 0; i < heap->count; i++) {
         heap->entries[i].sequence = (uint32_t)i;
-        heap->places[heap->entries[i].number] = (uint32_t)i;
     }
     heap->next_sequence = (uint32_t)heap->count;
 }

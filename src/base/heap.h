@@ -54,7 +54,10 @@ void heap_remove(struct heap *heap, struct heap_node *node);
 /* Puts `other` in the place of `node`.  Needs: `node` is in this heap, `other` in none. */
 void heap_replace(struct heap *heap, struct heap_node *node, struct heap_node *other);
 
-/* Asserts the invariants; debug builds only. */
+/* Puts the entries in order, first the one that is due first: a sorted array is a heap as well. */
+void heap_sort(struct heap *heap);
+
+/* Asserts the invariants; stress builds only. */
 void heap_check(const struct heap *heap);
 
 static inline void

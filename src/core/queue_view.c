@@ -12,8 +12,6 @@
 #include "core/foreign_handle.h"
 #include "core/handle.h"
 
-#include <stdlib.h>
-
 typedef struct {
     PyObject_HEAD
     struct state *state;
@@ -213,49 +211,30 @@ timer_handle_of(Loop *loop, struct timer *timer)
     return handle;
 }
 
-struct sorted_timer {
-    int64_t deadline_ns;
-    uint32_t sequence;
-    struct timer *timer;
-};
-
-static int
-compare_timers(const void *left, const void *right)
-{
-    const struct sorted_timer *a = left, *b = right;
-    if (a->deadline_ns != b->deadline_ns) {
-        return a->deadline_ns < b->deadline_ns ? -1 : 1;
-    }
-    return a->sequence < b->sequence ? -1 : a->sequence > b->sequence;
-}
-
 /* A list of the first `limit` timers, sorted, as a heap may be.  Runs Python. */
 static PyObject *
 sorted_timers(Loop *loop, size_t limit)
 {
     PyObject *list = PyList_New(0);
     size_t count = loop->timers.count;
-    struct sorted_timer *timers = list ? PyMem_Malloc((count + 1) * sizeof(*timers)) : NULL;
+    struct timer **timers = list ? PyMem_Malloc((count + 1) * sizeof(*timers)) : NULL;
     if (timers == NULL) {
         Py_XDECREF(list);
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct heap_entry *entry = &loop->timers.entries[i];
-        timers[i] = (struct sorted_timer){ entry->deadline_ns, entry->sequence, loop_timer_of(loop, entry) };
     }
     if (limit < count) {
         count = limit; /* one: it lies in front */
     }
     else {
-        qsort(timers, count, sizeof(*timers), compare_timers);
+        heap_sort(&loop->timers);
     }
     /* All are held, for making a handle may end others. */
     for (size_t i = 0; i < count; i++) {
-        Py_INCREF(timers[i].timer->runnable->owner);
+        timers[i] = loop_timer_of(loop, &loop->timers.entries[i]);
+        Py_INCREF(timers[i]->runnable->owner);
     }
     for (size_t i = 0; i < count; i++) {
-        struct timer *timer = timers[i].timer;
+        struct timer *timer = timers[i];
         PyObject *owner = timer->runnable->owner;
         PyObject *handle = list && heap_node_queued(&timer->node) ? timer_handle_of(loop, timer) : NULL;
         if (handle != NULL ? PyList_Append(list, handle) < 0 : list != NULL && PyErr_Occurred() != NULL) {

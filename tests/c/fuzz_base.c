@@ -123,6 +123,16 @@ fuzz_heap(long operations)
             chosen->order = (uint64_t)i;
             require(heap_insert(&heap, &chosen->node, chosen->deadline_ns) == 0, "heap_insert()");
         }
+        if (draw(50) == 0) {
+            heap_sort(&heap);
+            for (size_t n = 1; n < heap.count; n++) {
+                const struct twin_node *one = (struct twin_node *)heap_node_of(&heap, &heap.entries[n - 1]);
+                const struct twin_node *next = (struct twin_node *)heap_node_of(&heap, &heap.entries[n]);
+                require(one->deadline_ns < next->deadline_ns
+                            || (one->deadline_ns == next->deadline_ns && one->order < next->order),
+                        "heap_sort()");
+            }
+        }
         size_t count = 0;
         for (int n = 0; n < NODES; n++) {
             struct twin_node *node = &nodes[n];
