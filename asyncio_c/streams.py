@@ -30,12 +30,10 @@ class _AsStock(abc.ABCMeta):
     An abstract base class cannot do that: a class from which it derives is refused as one of its virtual subclasses.
     """
 
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return super().__instancecheck__(instance) or cls.__subclasscheck__(type(instance))
-
     def __subclasscheck__(cls, subclass: Any) -> bool:
         stock = cls.__dict__.get("_stock")
-        return super().__subclasscheck__(subclass) or (stock is not None and issubclass(subclass, stock))
+        # That first: ABCMeta remembers what it has denied, and isinstance() does not ask here again.
+        return (stock is not None and issubclass(subclass, stock)) or super().__subclasscheck__(subclass)
 
 
 class StreamReader(_core.StreamReader, streams.StreamReader, metaclass=_AsStock):
