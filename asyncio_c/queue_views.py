@@ -16,6 +16,19 @@ from typing import Any
 from . import _core
 
 
+def _hold_instead(queue: Any, handles: Any) -> None:
+    """Have a queue hold these handles; if one is refused, it holds what it held before."""
+    if handles or len(queue):
+        before = list(queue)
+        queue.clear()
+        try:
+            queue.extend(handles)
+        except BaseException:
+            queue.clear()
+            queue.extend(before)
+            raise
+
+
 class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
     """What waits for its turn in a loop: a collections.deque of handles to all who ask."""
 
@@ -34,16 +47,8 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
             raise TypeError(
                 f"the ready queue takes over the handles of a deque, but cannot be a {type(handles).__name__}"
             )
-        if handles or len(self):
-            before = list(self)
-            self.clear()
-            try:
-                self.extend(handles)
-            except BaseException:
-                self.clear()
-                self.extend(before)
-                raise
-            handles.clear()
+        _hold_instead(self, handles)
+        handles.clear()
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -185,22 +190,11 @@ class TimerQueue(_SequenceMethods, list[Any]):  # type: ignore[misc]
 
     def take_over(self, handles: Any) -> None:
         """Hold these timer handles instead, when somebody assigns loop._scheduled."""
-        if handles is self:
-            return
-        handles = list(handles)
-        if handles or len(self):
-            before = list(self)
-            self.clear()
-            try:
-                self.extend(handles)
-            except BaseException:
-                self.clear()
-                self.extend(before)
-                raise
+        if handles is not self:
+            _hold_instead(self, list(handles))
 
     def _first(self, limit: int) -> list[Any]:
-        handles = self._timers._sorted(limit)
-        return [handle._args[1] if handle._callback is _run_carried else handle for handle in handles]
+        return [carried(handle) for handle in self._timers._sorted(limit)]
 
     def __len__(self) -> int:
         self.collect()
