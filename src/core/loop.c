@@ -825,23 +825,23 @@ loop_decide_fused(Loop *loop)
 static int
 decide_later(struct deferred *Py_UNUSED(deferred), Loop *loop)
 {
-    if (loop->timers_pushed) {
-        loop->timers_pushed = false;
-        PyObject *collected = PyObject_CallMethod((PyObject *)loop, "_collect_timers", NULL);
-        if (collected == NULL) {
-            return -1;
-        }
-        Py_DECREF(collected);
-    }
     return loop->undecided ? loop_decide_fused(loop) : 0;
 }
 
-/* Returns whether decide_later() will be called. */
-static bool
-defer_decision(Loop *loop)
+static int
+collect_timers(struct deferred *Py_UNUSED(deferred), Loop *loop)
 {
-    if (!list_linked(&loop->decision.link)) {
-        if (!loop_defer(loop, &loop->decision)) {
+    PyObject *collected = PyObject_CallMethod((PyObject *)loop, "_collect_timers", NULL);
+    Py_XDECREF(collected);
+    return collected ? 0 : -1;
+}
+
+/* What the loop itself has to do when the callback or step that runs has ended.  Returns whether it will be done. */
+static bool
+defer_once(Loop *loop, struct deferred *deferred)
+{
+    if (!list_linked(&deferred->link)) {
+        if (!loop_defer(loop, deferred)) {
             return false;
         }
         Py_INCREF(loop);
@@ -852,8 +852,7 @@ defer_decision(Loop *loop)
 bool
 loop_collect_timers_later(Loop *loop)
 {
-    loop->timers_pushed = true;
-    return defer_decision(loop);
+    return defer_once(loop, &loop->collection);
 }
 
 /* Something was replaced that matters to loops.  Nothing can be looked up in the middle of that, so the loops go the long way, as
@@ -866,7 +865,7 @@ stand_ins_changed(struct state *state)
         loop->fused = false;
         loop->undecided = loop->time_overridden = loop->create_task_overridden = true;
         loop->debug_overridden = loop->make_transport_overridden = loop->add_reader_overridden = true;
-        (void)defer_decision(loop);
+        (void)defer_once(loop, &loop->decision);
     }
 }
 
@@ -892,6 +891,7 @@ loop_open(Loop *loop, struct state *state)
     heap_init(&loop->timers);
     list_init(&loop->deferred);
     loop->decision = (struct deferred){ .run = decide_later, .owner = (PyObject *)loop };
+    loop->collection = (struct deferred){ .run = collect_timers, .owner = (PyObject *)loop };
     list_append(&state->loops, &loop->link);
     state->stand_ins.changed = stand_ins_changed;
     const char *name = getenv("ASYNCIO_C_POLLER");

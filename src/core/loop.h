@@ -61,15 +61,15 @@ struct Loop {
     struct poller poller;
     struct waker waker;
     struct loop_watch waker_watch;
-    struct list_node deferred; /* struct deferred, each with a reference to its owner */
-    struct list_node link;     /* in state->loops */
-    struct deferred decision; /* as soon as a callback ends: about `fused`, if it is undecided; and to collect timers */
-    char *scratch;            /* or NULL: loop_scratch() aligns it */
+    struct list_node deferred;  /* struct deferred, each with a reference to its owner */
+    struct list_node link;      /* in state->loops */
+    struct deferred decision;   /* as soon as a callback ends: about `fused`, if it is undecided */
+    struct deferred collection; /* likewise: of what asyncio's call_at() has pushed: queue_views.py */
+    char *scratch;              /* or NULL: loop_scratch() aligns it */
 
     /* True while the fused paths may be taken: not in debug mode, and no method that they would bypass is overridden.
        Decided by loop_decide_fused() alone. */
     bool fused;
-    bool timers_pushed;             /* there may be some that asyncio's call_at() has pushed: queue_views.py */
     bool undecided;                 /* something was replaced since: it goes the long way until it is decided again */
     bool time_overridden;           /* time() is somebody else's clock */
     bool create_task_overridden;    /* by a subclass or on the instance */
