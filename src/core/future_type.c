@@ -317,18 +317,12 @@ Future_set_log_traceback(Future *self, PyObject *value, void *Py_UNUSED(closure)
     return 0;
 }
 
+/* closure: the offset of an object in struct future_rare. */
 static PyObject *
-Future_get_cancel_message(Future *self, void *Py_UNUSED(closure))
+Future_get_rare(Future *self, void *closure)
 {
-    PyObject *message = FUTURE_RARE(self, cancel_message);
-    return Py_NewRef(message ? message : Py_None);
-}
-
-static PyObject *
-Future_get_source_traceback(Future *self, void *Py_UNUSED(closure))
-{
-    PyObject *traceback = FUTURE_RARE(self, source_traceback);
-    return Py_NewRef(traceback ? traceback : Py_None);
+    PyObject *value = self->rare ? *(PyObject **)((char *)self->rare + (size_t)closure) : NULL;
+    return Py_NewRef(value ? value : Py_None);
 }
 
 static int
@@ -407,21 +401,21 @@ static PyMethodDef Future_methods[] = {
     { 0 },
 };
 
-#define OBJECT_PROPERTY(name, field) { name, (getter)Future_get_object, NULL, NULL, (void *)offsetof(Future, field) }
-
 static PyGetSetDef Future_getset[] = {
     { "__class__", (getter)Future_get_class, NULL, "asyncio's class, so that isinstance() holds.", NULL },
     { "_state", (getter)Future_get_state, NULL, NULL, NULL },
     { "_asyncio_future_blocking", (getter)Future_get_blocking, (setter)Future_set_blocking, NULL, NULL },
     { "_log_traceback", (getter)Future_get_log_traceback, (setter)Future_set_log_traceback, NULL, NULL },
     { "_callbacks", (getter)Future_get_callbacks, NULL, NULL, NULL },
-    { "_cancel_message", (getter)Future_get_cancel_message, (setter)Future_set_cancel_message, NULL, NULL },
+    { "_cancel_message", (getter)Future_get_rare, (setter)Future_set_cancel_message, NULL,
+      (void *)offsetof(struct future_rare, cancel_message) },
     { "_asyncio_awaited_by", (getter)Future_get_awaited_by, NULL, "The tasks and futures that wait for it, or None.",
       NULL },
-    OBJECT_PROPERTY("_loop", loop),
+    { "_loop", (getter)Future_get_object, NULL, NULL, (void *)offsetof(Future, loop) },
     { "_result", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, result) },
     { "_exception", (getter)Future_get_outcome, NULL, NULL, (void *)offsetof(Future, exception) },
-    { "_source_traceback", (getter)Future_get_source_traceback, NULL, NULL, NULL },
+    { "_source_traceback", (getter)Future_get_rare, NULL, NULL,
+      (void *)offsetof(struct future_rare, source_traceback) },
     { "__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL },
     { 0 },
 };
