@@ -97,8 +97,7 @@ static const struct primitive_attribute reader_attribute = { "_stream_reader_wr"
 
 static PyGetSetDef StreamReaderProtocol_getset[] = {
     PRIMITIVE_LOOP_ATTRIBUTE,
-    { "_stream_reader_wr", (getter)primitive_get_object, (setter)primitive_set_object,
-      "A weak reference to the reader, or None.", (void *)&reader_attribute },
+    PRIMITIVE_OBJECT_ATTRIBUTE("_stream_reader_wr", "A weak reference to the reader, or None.", reader_attribute),
     { 0 },
 };
 

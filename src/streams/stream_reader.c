@@ -243,9 +243,13 @@ wait_for_data(ReadCoroutine *self, const char *method, PyObject **result)
             return PYGEN_ERROR;
         }
     }
-    Future *future = reader->loop ? future_new(self->base.state, reader->loop) : NULL;
+    if (reader->loop == NULL) {
+        (void)primitive_no_attribute((Primitive *)reader, "_loop");
+        return PYGEN_ERROR;
+    }
+    Future *future = future_new(self->base.state, reader->loop);
     if (future == NULL) {
-        return PyErr_Occurred() ? PYGEN_ERROR : (primitive_no_attribute((Primitive *)reader, "_loop"), PYGEN_ERROR);
+        return PYGEN_ERROR;
     }
     Py_XSETREF(reader->waiter, Py_NewRef((PyObject *)future));
     PySendResult outcome = coroutine_suspend_on(&self->base, future, result);
@@ -952,7 +956,7 @@ StreamReader_set_buffer(StreamReader *self, PyObject *value, void *Py_UNUSED(clo
     return 0;
 }
 
-/* closure: the offset of a bool in the object, which is there as long as the buffer is. */
+/* closure: the offset of a bool in the object.  Deleted, it is False. */
 static PyObject *
 StreamReader_get_flag(StreamReader *self, void *closure)
 {
@@ -1005,8 +1009,6 @@ static const struct primitive_attribute waiter_attribute = { "_waiter", offsetof
 static const struct primitive_attribute exception_attribute = { "_exception", offsetof(StreamReader, exception) };
 static const struct primitive_attribute transport_attribute = { "_transport", offsetof(StreamReader, transport) };
 
-#define OBJECT(name, doc, attribute) \
-    { name, (getter)primitive_get_object, (setter)primitive_set_object, doc, (void *)&attribute##_attribute }
 #define FLAG(name, doc, field)                                                 \
     { name, (getter)StreamReader_get_flag, (setter)StreamReader_set_flag, doc, \
       (void *)(uintptr_t)offsetof(StreamReader, field) }
@@ -1017,9 +1019,9 @@ static PyGetSetDef StreamReader_getset[] = {
       "What has come and was not read yet: a bytearray, made when somebody looks.", NULL },
     { "_limit", (getter)primitive_get_object, (setter)set_limit,
       "Of the length of a line, and half that of the buffer.", (void *)&limit_attribute },
-    OBJECT("_waiter", "The future of whoever waits, or None.", waiter),
-    OBJECT("_exception", "What set_exception() has set, or None.", exception),
-    OBJECT("_transport", "Where the data come from, or None.", transport),
+    PRIMITIVE_OBJECT_ATTRIBUTE("_waiter", "The future of whoever waits, or None.", waiter_attribute),
+    PRIMITIVE_OBJECT_ATTRIBUTE("_exception", "What set_exception() has set, or None.", exception_attribute),
+    PRIMITIVE_OBJECT_ATTRIBUTE("_transport", "Where the data come from, or None.", transport_attribute),
     FLAG("_eof", "Whether all has come.", eof),
     FLAG("_paused", "Whether the transport was paused.", paused),
     { 0 },

@@ -289,14 +289,11 @@ static const struct primitive_attribute protocol_attribute = { "_protocol", offs
 static const struct primitive_attribute reader_attribute = { "_reader", offsetof(StreamWriter, reader) };
 static const struct primitive_attribute complete_attribute = { "_complete_fut", offsetof(StreamWriter, complete_fut) };
 
-#define OBJECT(name, doc, attribute) \
-    { name, (getter)primitive_get_object, (setter)primitive_set_object, doc, (void *)&attribute##_attribute }
-
 static PyGetSetDef StreamWriter_getset[] = {
     PRIMITIVE_LOOP_ATTRIBUTE,
-    OBJECT("_transport", "Where it writes to.", transport),
-    OBJECT("_protocol", "What the transport tells of its buffer.", protocol),
-    OBJECT("_reader", "The reader of the same stream, or None.", reader),
+    PRIMITIVE_OBJECT_ATTRIBUTE("_transport", "Where it writes to.", transport_attribute),
+    PRIMITIVE_OBJECT_ATTRIBUTE("_protocol", "What the transport tells of its buffer.", protocol_attribute),
+    PRIMITIVE_OBJECT_ATTRIBUTE("_reader", "The reader of the same stream, or None.", reader_attribute),
     { "_complete_fut", (getter)StreamWriter_get_complete_fut, (setter)primitive_set_object, "A future that is done.",
       (void *)&complete_attribute },
     { 0 },

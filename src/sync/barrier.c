@@ -438,12 +438,10 @@ static const struct primitive_attribute state_attribute = { "_state", offsetof(B
 
 static PyGetSetDef Barrier_getset[] = {
     PRIMITIVE_LOOP_ATTRIBUTE,
-    { "_cond", (getter)primitive_get_object, (setter)primitive_set_object, "The condition by which it waits.",
-      (void *)&condition_attribute },
+    PRIMITIVE_OBJECT_ATTRIBUTE("_cond", "The condition by which it waits.", condition_attribute),
     { "_parties", (getter)primitive_get_object, (setter)Barrier_set_parties, "How many have to come.",
       (void *)&parties_attribute },
-    { "_state", (getter)primitive_get_object, (setter)primitive_set_object, "Whether it fills, drains or is broken.",
-      (void *)&state_attribute },
+    PRIMITIVE_OBJECT_ATTRIBUTE("_state", "Whether it fills, drains or is broken.", state_attribute),
     { "_count", (getter)Barrier_get_count, (setter)Barrier_set_count, "How many are inside.", NULL },
     { 0 },
 };

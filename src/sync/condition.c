@@ -666,7 +666,7 @@ static PyGetSetDef Condition_getset[] = {
     PRIMITIVE_LOOP_ATTRIBUTE,
     { "_waiters", (getter)primitive_get_deque, (setter)primitive_set_deque, "Who waits to be notified.",
       (void *)&waiters_attribute },
-    { "_lock", (getter)primitive_get_object, (setter)primitive_set_object, "The lock.", (void *)&lock_attribute },
+    PRIMITIVE_OBJECT_ATTRIBUTE("_lock", "The lock.", lock_attribute),
     { 0 },
 };
 

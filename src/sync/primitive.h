@@ -108,6 +108,8 @@ struct primitive_attribute {
 };
 PyObject *primitive_get_object(Primitive *self, void *closure);
 int primitive_set_object(Primitive *self, PyObject *value, void *closure);
+#define PRIMITIVE_OBJECT_ATTRIBUTE(name, doc, attribute) \
+    { name, (getter)primitive_get_object, (setter)primitive_set_object, doc, (void *)&(attribute) }
 
 /* The same for a struct lazy_deque. */
 PyObject *primitive_get_deque(Primitive *self, void *closure);

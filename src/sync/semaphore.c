@@ -466,8 +466,7 @@ static PyGetSetDef Semaphore_getset[] = {
 };
 
 static PyGetSetDef BoundedSemaphore_getset[] = {
-    { "_bound_value", (getter)primitive_get_object, (setter)primitive_set_object, "How many there are.",
-      (void *)&bound_attribute },
+    PRIMITIVE_OBJECT_ATTRIBUTE("_bound_value", "How many there are.", bound_attribute),
     { 0 },
 };
 
