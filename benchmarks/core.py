@@ -222,7 +222,7 @@ async def call_soon_threadsafe(n: int) -> list[int]:
     return ran
 
 
-# ---- asyncio's own Python code, on top of tasks and futures ----
+# ---- What is made of tasks and futures: in asyncio, Python code on top of them ----
 
 
 @operation("Queue ping-pong", OTHER, expect=lambda n: n - 1)

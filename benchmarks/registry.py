@@ -22,7 +22,7 @@ OBSERVED = "observed"
 
 GROUP_TITLES = {
     NATIVE: "tasks, callbacks, timers: native in asyncio_c",
-    OTHER: "asyncio's own Python code on top of them",
+    OTHER: "what is made of them: queues, locks, timeouts, threads",
     LIFECYCLE: "life cycle of a loop",
     MEMORY: "memory",
     GROWTH: "what must not cost more where there is more of it",
