@@ -64,9 +64,7 @@ called_aside(Loop *self, PyObject *name, PyObject *const *args, Py_ssize_t nargs
     if (!stand_in_is_aside(self->state, Py_TYPE(self), name)) {
         return false;
     }
-    PyObject *method = PyObject_GetAttr((PyObject *)self, name);
-    *result = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
-    Py_XDECREF(method);
+    *result = args_call_steal(PyObject_GetAttr((PyObject *)self, name), args, nargs, kwnames);
     return true;
 }
 

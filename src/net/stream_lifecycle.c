@@ -127,9 +127,7 @@ StreamTransport_get_extra_info(StreamTransport *self, PyObject *const *args, Py_
                                        state->str_get_extra_info);
     if (AC_UNLIKELY(aside != 0)) {
         PyObject *method = aside < 0 ? NULL : PyObject_GetAttr((PyObject *)self, state->str_get_extra_info);
-        PyObject *result = method ? PyObject_Vectorcall(method, args, (size_t)nargs, kwnames) : NULL;
-        Py_XDECREF(method);
-        return result;
+        return args_call_steal(method, args, nargs, kwnames);
     }
     if (args_parse("get_extra_info", names, 1, AC_ARRAY_SIZE(names), args, nargs, kwnames, values) < 0) {
         return NULL;
