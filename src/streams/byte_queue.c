@@ -66,9 +66,7 @@ byte_queue_init(struct byte_queue *self)
 void
 byte_queue_release(struct byte_queue *self)
 {
-    drop_chunks(self);
-    self->exists = false;
-    Py_CLEAR(self->array);
+    byte_queue_set_array(self, NULL);
 }
 
 int
