@@ -1,7 +1,8 @@
 """Locks, events, conditions, semaphores, barriers and queues: asyncio's, with their state and their everyday methods in C.
 
 The C type comes first in the order of inheritance. Representation, rare methods and all errors are asyncio's, as this Python
-does them.
+does them. asyncio's PriorityQueue comes before our Queue, so that a wrapper that somebody puts into that, such as one of
+_get(), is none of PriorityQueue, which has its own.
 """
 
 from __future__ import annotations
@@ -120,14 +121,14 @@ class Queue(_core.Queue, queues.Queue, _Primitive):  # type: ignore[type-arg]
     )
 
 
-class PriorityQueue(_core.PriorityQueue, Queue, queues.PriorityQueue):  # type: ignore[type-arg]
+class PriorityQueue(_core.PriorityQueue, queues.PriorityQueue, Queue):  # type: ignore[type-arg]
     """A queue that gives the lowest item first.
 
     Mirrors asyncio.PriorityQueue ("Queues").
     """
 
 
-class LifoQueue(_core.LifoQueue, Queue, queues.LifoQueue):  # type: ignore[type-arg]
+class LifoQueue(_core.LifoQueue, queues.LifoQueue, Queue):  # type: ignore[type-arg]
     """A queue that gives the item first which was put in last.
 
     Mirrors asyncio.LifoQueue ("Queues").

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import copy
+import functools
 import gc
 import inspect
 import pickle
@@ -969,3 +970,59 @@ def test_a_garbage_collection_at_any_time(impl, loop):
         return (await asyncio.gather(consume(), produce()))[0]
 
     assert loop.run_until_complete(main()) == list(range(20))
+
+
+def wrap_all(monkeypatch, cls, names, calls):
+    """Put a wrapper in the place of each method of the class that only notes its name."""
+
+    def wrap(name):
+        inner = getattr(cls, name)
+
+        @functools.wraps(inner)
+        def wrapper(*args, **kwargs):
+            calls.append(name)
+            return inner(*args, **kwargs)
+
+        monkeypatch.setattr(cls, name, wrapper)
+
+    for name in names:
+        wrap(name)
+
+
+@pytest.mark.parametrize("kind", ["PriorityQueue", "LifoQueue"])
+def test_wrappers_of_the_storage_of_queue(kind, impl, loop, monkeypatch):
+    """Tracers wrap Queue._get() and its like on the class; the other queues have their own, which are not touched."""
+    calls = []
+    wrap_all(monkeypatch, impl.Queue, ["_init", "_put", "_get"], calls)
+
+    async def main():
+        queue = getattr(impl, kind)(3)
+        for item in 2, 3, 1:
+            await queue.put(item)
+        return [await queue.get() for _ in range(3)]
+
+    assert loop.run_until_complete(main()) == ([1, 2, 3] if kind == "PriorityQueue" else [1, 3, 2])
+    assert calls == []
+    queue = impl.Queue()
+    queue.put_nowait(1)
+    assert queue.get_nowait() == 1
+    assert calls == ["_init", "_put", "_get"]
+
+
+@pytest.mark.parametrize("kind", ["PriorityQueue", "LifoQueue"])
+def test_wrappers_of_the_storage_of_other_queues(kind, impl, monkeypatch):
+    """They are called, and are those of this kind of queue only, whether asyncio's class is wrapped or the one in use."""
+    for cls in {getattr(impl, kind), getattr(asyncio.queues, kind)}:
+        calls = []
+        with monkeypatch.context() as patch:
+            wrap_all(patch, cls, ["_init", "_put", "_get"], calls)
+            queue = getattr(impl, kind)()
+            queue.put_nowait(1)
+            assert queue.get_nowait() == 1
+            assert calls == ["_init", "_put", "_get"]
+            plain = impl.Queue()
+            plain.put_nowait(1)
+            assert plain.get_nowait() == 1
+        queue.put_nowait(1)
+        assert queue.get_nowait() == 1
+        assert calls == ["_init", "_put", "_get"]
