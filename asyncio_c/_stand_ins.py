@@ -55,7 +55,7 @@ _LOOP: dict[str, _Needs] = {
     "run_forever": (),
     "run_until_complete": (),
     "stop": (),
-    "time": ((time, "monotonic"),),
+    "time": ((time, "monotonic"), (base_events, "time")),
 }
 
 _TASK_GROUP = ("create_task", "_on_task_done", "_abort", "__aenter__", "__aexit__")

@@ -442,8 +442,12 @@ AC_COLD static int
 run_one_debug(Loop *loop, struct runnable *runnable)
 {
     PyObject *handle = loop_handle_of(loop, runnable);
-    if (handle == NULL) {
-        return -1;
+    PyObject *cancelled = handle ? PyObject_GetAttrString(handle, "_cancelled") : NULL;
+    int skipped = cancelled ? PyObject_IsTrue(cancelled) : -1;
+    Py_XDECREF(cancelled);
+    if (skipped != 0) {
+        Py_XDECREF(handle);
+        return skipped < 0 ? -1 : run_one(loop, runnable); /* which does nothing, in no time */
     }
     int64_t start_ns, end_ns;
     int result = -1;
@@ -567,7 +571,7 @@ poll_and_run(Loop *loop, bool must_poll)
     }
     loop->turn++;
     int64_t now_ns = 0;
-    bool timers;
+    bool look_at_timers;
     if (must_poll || poll_is_due(loop, &now_ns)) {
         if (loop_poll(loop) < 0) {
             return -1;
@@ -579,15 +583,15 @@ poll_and_run(Loop *loop, bool must_poll)
         now_ns = clock_now_ns();
         loop->polled_ns = now_ns;
         loop->passes = 0;
-        timers = heap_first(&loop->timers) != NULL;
+        look_at_timers = heap_first(&loop->timers) != NULL || loop->time_overridden;
     }
-    else if ((timers = heap_first(&loop->timers) != NULL) && now_ns == 0) {
+    else if ((look_at_timers = heap_first(&loop->timers) != NULL) && now_ns == 0) {
         now_ns = clock_now_ns();
     }
     if (AC_UNLIKELY(PyErr_CheckSignals() < 0)) {
         return -1;
     }
-    if (timers) {
+    if (look_at_timers) {
         bool by_method = loop->time_overridden || loop_clock_changed(loop);
         if ((AC_UNLIKELY(by_method) ? queue_timers_of_clock(loop) : queue_due_timers(loop, now_ns)) < 0) {
             return -1;
@@ -632,7 +636,7 @@ loop_run(Loop *loop)
     loop->runs++;
     do {
         result = loop_run_once(loop, must_poll);
-        must_poll = false;
+        must_poll = loop->time_overridden; /* asyncio asks the clock after each poll, and a clock may count that */
     } while (result == 0 && !loop->stopping);
     if (loop->runs == 1) {
         track_queued(loop);
@@ -817,6 +821,7 @@ loop_decide_fused(Loop *loop)
     loop->class_version = Py_TYPE(loop)->tp_version_tag;
     loop->methods_version = stand_ins_any_aside(state) ? VERSION_UNKNOWN : loop->class_version;
     loop->clock_version = compat_dict_version(state->time_dict);
+    loop->events_version = compat_dict_version(state->base_events_dict);
     loop->tasks_version = compat_dict_version(state->asyncio_tasks_dict);
     loop->futures_version = compat_dict_version(state->asyncio_futures_dict);
     return 0;

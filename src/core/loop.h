@@ -96,6 +96,7 @@ struct Loop {
     uint64_t class_version;   /* 3.11: of its class when `fused` was decided, */
     uint64_t methods_version; /* the same, and that of no class while a method has stepped aside, */
     uint64_t clock_version;   /* and of the modules `time`, */
+    uint64_t events_version;  /* asyncio.base_events, which has a name for that, */
     uint64_t tasks_version;   /* asyncio.tasks */
     uint64_t futures_version; /* and asyncio.futures */
     unsigned long thread_id;  /* of the thread that runs it; 0: none */
@@ -247,7 +248,9 @@ loop_methods_changed(Loop *loop)
 static inline bool
 loop_clock_changed(Loop *loop)
 {
-    return !COMPAT_DICT_WATCHERS && compat_dict_version(loop->state->time_dict) != loop->clock_version;
+    return !COMPAT_DICT_WATCHERS
+           && (compat_dict_version(loop->state->time_dict) != loop->clock_version
+               || compat_dict_version(loop->state->base_events_dict) != loop->events_version);
 }
 
 static inline bool

@@ -158,6 +158,7 @@
     X(set_result_unless_cancelled, "asyncio.futures", "_set_result_unless_cancelled") \
     X(release_waiter, "asyncio.tasks", "_release_waiter")                             \
     X(time_dict, "time", "__dict__")                                                  \
+    X(base_events_dict, "asyncio.base_events", "__dict__")                            \
     X(asyncio_tasks_dict, "asyncio.tasks", "__dict__")                                \
     X(asyncio_futures_dict, "asyncio.futures", "__dict__")                            \
     X(ABCMeta, "abc", "ABCMeta")                                                      \

@@ -481,6 +481,170 @@ def test_time_replaced_within_a_callback(impl, loop):
     loop.run_until_complete(main())
 
 
+def test_the_name_time_of_asyncio_replaced(impl, loop):
+    """mock.patch("asyncio.base_events.time"): so CPython's own tests, and others, give the loop a clock."""
+    clock = types.SimpleNamespace(monotonic=lambda: 77.5)
+    seen = []
+
+    async def main():
+        with mock.patch("asyncio.base_events.time", clock):
+            seen.append(loop.time())
+            seen.append(loop.call_later(1, int).when())
+            await asyncio.sleep(0)
+            seen.append(loop.time())
+        seen.append(loop.time() == pytest.approx(time.monotonic(), abs=60))
+
+    with mock.patch("asyncio.base_events.time", clock):
+        assert loop.time() == 77.5
+    assert loop.time() == pytest.approx(time.monotonic(), abs=60)
+    loop.run_until_complete(main())
+    assert seen == [77.5, 78.5, 77.5, True]
+
+
+def test_timers_follow_the_name_time_of_asyncio(impl, loop):
+    now = [time.monotonic()]
+    fired = []
+
+    async def main():
+        loop.call_later(3600, fired.append, 1)
+        with mock.patch("asyncio.base_events.time", types.SimpleNamespace(monotonic=lambda: now[0])):
+            now[0] += 3000
+            await support.turns(3)
+            assert fired == []
+            now[0] += 1000
+            await support.turns(3)
+            assert fired == [1]
+
+    loop.run_until_complete(main())
+
+
+async def read_by_turns(impl, loop, seen):
+    for _ in range(3):
+        await impl.sleep(0)
+        seen.append(loop.time())
+
+
+async def read_by_sleeping(impl, loop, seen):
+    for delay in (0.003, 0, 0.001):
+        await impl.sleep(delay)
+        seen.append(loop.time())
+
+
+async def read_by_timers(impl, loop, seen):
+    ended = loop.create_future()
+    for count in range(5):
+        loop.call_later(count * 0.002, lambda: seen.append(loop.time()))
+    loop.call_later(0.005, int).cancel()
+    loop.call_later(0.001, int).cancel()
+    loop.call_at(loop.time() + 0.02, ended.set_result, None)
+    await ended
+    seen.append(loop.time())
+
+
+async def read_by_timeouts(impl, loop, seen):
+    for seconds in (0.001, 10):
+        try:
+            async with impl.timeout(seconds) as timeout:
+                seen.append(timeout.when())
+                await impl.sleep(0.004)
+            timeout = impl.timeout_at(loop.time() + seconds)
+            async with timeout:
+                timeout.reschedule(loop.time())
+                await impl.sleep(0.004)
+        except TimeoutError:
+            seen.append(loop.time())
+
+
+async def read_by_waiting(impl, loop, seen):
+    for seconds in (0.001, 10, 0, None):
+        try:
+            seen.append(await impl.wait_for(impl.sleep(0.004, "slept"), seconds))
+        except TimeoutError:
+            seen.append("timed out")
+        seen.append(loop.time())
+        task = impl.create_task(impl.sleep(0.004))
+        await impl.wait([task], timeout=seconds)
+        seen.append(loop.time())
+        await task
+    for future in impl.as_completed([impl.sleep(0.001), impl.sleep(0.001)], timeout=5):
+        await future
+        seen.append(loop.time())
+    await impl.gather(impl.sleep(0.001), impl.sleep(0), impl.shield(impl.sleep(0.002)))
+    seen.append(loop.time())
+
+
+async def read_by_descriptors(impl, loop, seen):
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    with left, right:
+        loop.call_soon(left.send, b"x")
+        seen.append(await loop.sock_recv(right, 1))
+        seen.append(loop.time())
+        woken = loop.create_future()
+        loop.add_reader(right, woken.set_result, None)
+        left.send(b"y")
+        await woken
+        loop.remove_reader(right)
+        seen.append(loop.time())
+
+
+READING = [
+    read_by_turns,
+    read_by_sleeping,
+    read_by_timers,
+    read_by_timeouts,
+    read_by_waiting,
+    read_by_descriptors,
+]
+CLOCKS = {
+    "time.monotonic": lambda clock: clock,
+    "asyncio.base_events.time": lambda clock: types.SimpleNamespace(
+        monotonic=clock, get_clock_info=time.get_clock_info
+    ),
+}
+
+
+def readings(impl, program, target, debug, within):
+    """Run `program` by a clock that goes on by a millisecond with each reading; return what it saw of that clock.
+
+    Each number of the list depends on how often the clock was read before, as with a mock that has a list of answers.
+    """
+    count = 0
+    seen = []
+
+    def monotonic():
+        nonlocal count
+        count += 1
+        return 1000 + count / 1024
+
+    async def main():
+        if not within:
+            await program(impl, loop, seen)
+            return
+        with mock.patch(target, CLOCKS[target](monotonic)):
+            seen.append(loop.time())
+            await program(impl, loop, seen)
+
+    with contextlib.ExitStack() as stack:
+        loop = stack.enter_context(support.closing(impl.new_event_loop()))
+        loop.set_debug(debug)
+        loop.slow_callback_duration = 1e9
+        if not within:
+            stack.enter_context(mock.patch(target, CLOCKS[target](monotonic)))
+        loop.run_until_complete(main())
+    return seen, count
+
+
+@pytest.mark.parametrize("program", READING)
+@pytest.mark.parametrize("target", CLOCKS)
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("within", [False, True], ids=["around the run", "within a task"])
+def test_replaced_time_is_read_as_often(ours, stock, program, target, debug, within):
+    """A mock with side_effect=[...] gives the same times to the same readers."""
+    assert readings(ours, program, target, debug, within) == readings(stock, program, target, debug, within)
+
+
 def test_profilers_see_that_the_loop_waits(impl, loop):
     """pyinstrument: before the wait and after it a function is called, or returns, that is not in the task's context."""
     variable = contextvars.ContextVar("variable", default="none")

@@ -201,6 +201,16 @@ def test_slow_callback_threshold(debug_loop):
     assert not [message for _, message, _ in logs if "Executing" in message]
 
 
+def test_cancelled_callback_is_not_measured(ours, stock):
+    def schedule(loop):
+        loop.call_soon(plain_callback).cancel()
+        loop.call_soon(plain_callback, 1)
+
+    expected = slow_callback_message(stock, schedule)
+    assert len(expected) == 1
+    assert slow_callback_message(ours, schedule) == expected
+
+
 def test_slow_callbacks_are_not_measured_without_debug(loop):
     loop.slow_callback_duration = 0.0
     with support.recorded_logs() as logs:
