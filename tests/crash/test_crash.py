@@ -23,7 +23,10 @@ ASSERTED_BY_311 = {
 IS_DEBUG_311 = sys.version_info < (3, 12) and hasattr(sys, "gettotalrefcount")
 
 
-@pytest.fixture(scope="module", params=support.NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"crash on {name}")) for name in support.NAMES],
+)
 def outcomes(request):
     """`{case: (status, output)}` of all cases on one implementation."""
     command = [sys.executable, "-m", "tests.crash", request.param]

@@ -8,6 +8,9 @@ import pytest
 
 from . import planted, plugin
 
+# All tests read what one process says.
+pytestmark = pytest.mark.xdist_group("planted leaks")
+
 NEEDS_REFS = "leak_ref"
 
 
