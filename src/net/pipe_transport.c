@@ -34,6 +34,7 @@
 #include "core/reader.h"
 #include "io/calls.h"
 #include "net/chunks.h"
+#include "net/direct.h"
 #include "net/net.h"
 #include "net/transport.h"
 #include "py/args.h"
@@ -146,11 +147,9 @@ read_once(ReadPipeTransport *self, PyObject *protocol)
         return end_of_file(self, loop);
     }
     PyObject *data = PyBytes_FromStringAndSize(scratch, count);
-    PyObject *args[] = { protocol, data };
-    PyObject *done = data ? PyObject_VectorcallMethod(self->state->str_data_received, args, 2, NULL) : NULL;
+    int given = data ? direct_give(self->state, protocol, data) : -1;
     Py_XDECREF(data);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
+    return given;
 }
 
 /* ---- Writing ---- */

@@ -383,6 +383,38 @@ stream_transport_send(StreamTransport *self, const char *data, size_t size, stru
     return queue_rest(self, data + sent, size - sent, context);
 }
 
+int
+stream_transport_write(StreamTransport *self, PyObject *data)
+{
+    if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
+        PyObject *name = PyType_GetName(Py_TYPE(data));
+        if (name != NULL) {
+            PyErr_Format(PyExc_TypeError,
+                         AC_PY314 ? "data argument must be a bytes, bytearray, or memoryview object, not %R"
+                                  : "data argument must be a bytes-like object, not %R",
+                         name);
+            Py_DECREF(name);
+        }
+        return -1;
+    }
+    if (check_writable(self, "write") < 0) {
+        return -1;
+    }
+    PyObject *chunk = chunk_new(data);
+    if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
+        Py_XDECREF(chunk);
+        return chunk ? 0 : -1;
+    }
+    if (AC_UNLIKELY(!is_plain(self))) {
+        return write_by_methods_steal(self, chunk);
+    }
+    if (AC_UNLIKELY(self->conn_lost)) {
+        Py_DECREF(chunk);
+        return transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
+    }
+    return chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended(self);
+}
+
 /* ---- Reading ---- */
 
 /* The end of a read: `count` as of recv().  Returns 1 if there is data, 0 if there was none to have and what had to be done
@@ -419,14 +451,9 @@ read_data(StreamTransport *self, PyObject *protocol)
         return result;
     }
     PyObject *data = PyBytes_FromStringAndSize(scratch, count);
-    PyObject *args[] = { protocol, data };
-    PyObject *done = data ? PyObject_VectorcallMethod(self->state->str_data_received, args, 2, NULL) : NULL;
+    int given = data ? direct_give(self->state, protocol, data) : -1;
     Py_XDECREF(data);
-    if (AC_UNLIKELY(done == NULL)) {
-        return fatal_error(self, "Fatal error: protocol.data_received() call failed.");
-    }
-    Py_DECREF(done);
-    return 0;
+    return AC_LIKELY(given == 0) ? 0 : fatal_error(self, "Fatal error: protocol.data_received() call failed.");
 }
 
 /* For a protocol in C that takes the scratch memory itself. */
@@ -533,37 +560,7 @@ static PyObject *
 StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *data = args_parse_one("write", "data", args, nargs, kwnames);
-    if (data == NULL) {
-        return NULL;
-    }
-    if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        PyObject *name = PyType_GetName(Py_TYPE(data));
-        if (name != NULL) {
-            PyErr_Format(PyExc_TypeError,
-                         AC_PY314 ? "data argument must be a bytes, bytearray, or memoryview object, not %R"
-                                  : "data argument must be a bytes-like object, not %R",
-                         name);
-            Py_DECREF(name);
-        }
-        return NULL;
-    }
-    if (check_writable(self, "write") < 0) {
-        return NULL;
-    }
-    PyObject *chunk = chunk_new(data);
-    if (chunk == NULL || PyBytes_GET_SIZE(chunk) == 0) {
-        Py_XDECREF(chunk);
-        return transport_none_unless(chunk ? 0 : -1);
-    }
-    if (AC_UNLIKELY(!is_plain(self))) {
-        return transport_none_unless(write_by_methods_steal(self, chunk));
-    }
-    if (AC_UNLIKELY(self->conn_lost)) {
-        Py_DECREF(chunk);
-        return transport_none_unless(
-            transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING));
-    }
-    return transport_none_unless(chunks_append_steal(&self->chunks, chunk) < 0 ? -1 : chunks_appended(self));
+    return transport_none_unless(data ? stream_transport_write(self, data) : -1);
 }
 
 static PyObject *
@@ -925,6 +922,44 @@ StreamTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_
     return (PyObject *)self;
 }
 
+static bool
+is_watched_name(struct state *state, PyObject *name)
+{
+    return name == state->str_write || name == state->str_is_closing;
+}
+
+static int
+StreamTransport_setattro(StreamTransport *self, PyObject *name, PyObject *value)
+{
+    self->touched |= is_watched_name(self->state, name);
+    return PyObject_GenericSetAttr((PyObject *)self, name, value);
+}
+
+/* Whether the class has the method of the C type. */
+static bool
+has_own(PyObject *class, PyTypeObject *type, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr(class, name), *own = PyObject_GetAttr((PyObject *)type, name);
+    bool same = found != NULL && found == own;
+    PyErr_Clear();
+    Py_XDECREF(found);
+    Py_XDECREF(own);
+    return same;
+}
+
+AC_COLD bool
+stream_transport_decide_plain(struct state *state, PyObject *object)
+{
+    PyObject *class = (PyObject *)Py_TYPE(object), *error = compat_exception_take();
+    bool plain = has_own(class, state->StreamTransport_type, state->str_write)
+                 && has_own(class, state->StreamTransport_type, state->str_is_closing);
+    if (error != NULL) {
+        compat_exception_restore_steal(error);
+    }
+    state->stream_transport_version = plain ? compat_type_version(Py_TYPE(object)) : 0;
+    return plain;
+}
+
 PyDoc_STRVAR(write_doc,
              "write($self, /, data)\n--\n\n"
              "Write data, a bytes-like object, without blocking; keep what the peer does not take yet.\n\n"
@@ -1024,17 +1059,12 @@ PyDoc_STRVAR(StreamTransport_doc, "What asyncio_c.transports.StreamTransport doe
                                   "asyncio documentation: Transports and Protocols.");
 
 static PyType_Slot StreamTransport_slots[] = {
-    { Py_tp_doc, (void *)StreamTransport_doc },
-    { Py_tp_new, StreamTransport_new },
-    { Py_tp_init, StreamTransport_init },
-    { Py_tp_finalize, StreamTransport_finalize },
-    { Py_tp_dealloc, StreamTransport_dealloc },
-    { Py_tp_traverse, StreamTransport_traverse },
-    { Py_tp_clear, StreamTransport_clear },
-    { Py_tp_methods, StreamTransport_methods },
-    { Py_tp_getset, StreamTransport_getset },
-    { Py_tp_members, StreamTransport_members },
-    { 0, NULL },
+    { Py_tp_doc, (void *)StreamTransport_doc },   { Py_tp_new, StreamTransport_new },
+    { Py_tp_init, StreamTransport_init },         { Py_tp_finalize, StreamTransport_finalize },
+    { Py_tp_dealloc, StreamTransport_dealloc },   { Py_tp_traverse, StreamTransport_traverse },
+    { Py_tp_clear, StreamTransport_clear },       { Py_tp_methods, StreamTransport_methods },
+    { Py_tp_getset, StreamTransport_getset },     { Py_tp_members, StreamTransport_members },
+    { Py_tp_setattro, StreamTransport_setattro }, { 0, NULL },
 };
 
 static PyType_Spec StreamTransport_spec = {

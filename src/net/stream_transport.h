@@ -40,6 +40,7 @@ typedef struct {
     bool protocol_paused;
     bool protocol_buffered; /* it is a BufferedProtocol */
     bool waiting;
+    bool touched; /* a method that writers call was set on the instance */
 } StreamTransport;
 
 /* A transport of the connected socket `sock`, as loop._make_socket_transport() makes it; connection_made() is called soon.
@@ -47,6 +48,22 @@ typedef struct {
    shall say, or NULL: ask the socket.  New reference, or NULL with an exception.  Runs Python. */
 PyObject *stream_transport_new(Loop *loop, PyObject *sock, PyObject *protocol, PyObject *waiter, PyObject *extra,
                                PyObject *peername, PyObject *server, PyObject *context);
+
+/* For who writes without calling a method of Python's, stream_transport_write(): whether `object` is one of the very class
+   asyncio_c.transports.StreamTransport, of which neither the class nor the instance has another write() or is_closing(). */
+bool stream_transport_decide_plain(struct state *state, PyObject *object);
+static inline bool
+stream_transport_is_plain(struct state *state, PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    unsigned version = compat_type_version(type);
+    return (PyObject *)type == state->stream_transport_class && !((StreamTransport *)object)->touched
+           && (AC_LIKELY(version != 0 && version == state->stream_transport_version)
+               || stream_transport_decide_plain(state, object));
+}
+
+/* transport.write(data).  Returns 0 or -1.  Runs Python. */
+int stream_transport_write(StreamTransport *self, PyObject *data);
 
 /* What write() does with data that has the memory of somebody else: sends it at once, unless something waits, and copies what
    the kernel does not take before Python runs.  `context` is that of the write that this is for, and is taken if it is needed;

@@ -357,6 +357,10 @@ struct state {
     uint64_t transport_version; /* 3.11: likewise, of the class of a stream's transport */
     uint64_t next_task_number;  /* for the names */
     uint64_t fork_generation;   /* how many forks made this process, as far as the loops need to know */
+    /* Of asyncio_c.transports.StreamTransport, when its methods were ours: net/stream_transport.h. */
+    unsigned stream_transport_version;
+    /* What streams have for transports, which may not know them: net/direct.h. */
+    int (*feed_stream)(struct state *state, PyObject *protocol, PyObject *data);
 };
 
 extern struct PyModuleDef module_def;

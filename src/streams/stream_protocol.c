@@ -33,22 +33,48 @@ stream_protocol_cast(struct state *state, PyObject *object)
     return ours && !primitive_overrides((Primitive *)self, 1 << PROTOCOL_DRAIN_HELPER) ? self : NULL;
 }
 
+/* Whether data_received() is done here, where `methods`, a set of bits, are not overridden. */
+static inline bool
+is_usual(StreamReaderProtocol *self, unsigned methods)
+{
+    PyObject *weakref = self->reader_weakref;
+    return AC_LIKELY(weakref != NULL && (weakref == Py_None || PyWeakref_CheckRef(weakref))
+                     && !primitive_overrides((Primitive *)self, methods));
+}
+
+/* data_received(data).  Needs: usual.  Returns 0 or -1. */
+static int
+give_to_reader(StreamReaderProtocol *self, PyObject *data)
+{
+    PyObject *weakref = self->reader_weakref;
+    PyObject *reader = weakref == Py_None ? NULL : compat_weakref_get(weakref);
+    int result = reader ? stream_reader_feed(self->state, reader, data) : 0;
+    Py_XDECREF(reader);
+    return result;
+}
+
+/* What transports call, as net/direct.h says. */
+static int
+feed_stream(struct state *state, PyObject *protocol, PyObject *data)
+{
+    StreamReaderProtocol *self = (StreamReaderProtocol *)protocol;
+    if (!state_type_check(protocol, state->StreamReaderProtocol_type)
+        || !is_usual(self, 1 << PROTOCOL_DATA_RECEIVED | 1 << PROTOCOL_STREAM_READER)) {
+        return 0;
+    }
+    return give_to_reader(self, data) < 0 ? -1 : 1;
+}
+
 /* ---- Python face ---- */
 
 static PyObject *
 StreamReaderProtocol_data_received(StreamReaderProtocol *self, PyObject *const *args, Py_ssize_t nargs,
                                    PyObject *kwnames)
 {
-    PyObject *weakref = self->reader_weakref;
-    bool usual =
-        nargs == 1 && kwnames == NULL && weakref != NULL && (weakref == Py_None || PyWeakref_CheckRef(weakref));
-    if (AC_UNLIKELY(!usual || primitive_overrides((Primitive *)self, 1 << PROTOCOL_STREAM_READER))) {
+    if (AC_UNLIKELY(nargs != 1 || kwnames != NULL || !is_usual(self, 1 << PROTOCOL_STREAM_READER))) {
         return primitive_call_asyncio_method((Primitive *)self, PROTOCOL_DATA_RECEIVED, args, nargs, kwnames);
     }
-    PyObject *reader = weakref == Py_None ? NULL : compat_weakref_get(weakref);
-    int result = reader ? stream_reader_feed(self->state, reader, args[0]) : 0;
-    Py_XDECREF(reader);
-    return transport_none_unless(result);
+    return transport_none_unless(give_to_reader(self, args[0]));
 }
 
 static PyObject *
@@ -131,5 +157,6 @@ stream_protocol_register(PyObject *module)
     if (state_add_type(module, &state->StreamReaderProtocol_type, &StreamReaderProtocol_spec, NULL) < 0) {
         return -1;
     }
+    state->feed_stream = feed_stream;
     return primitive_register(module, &protocol_kind);
 }

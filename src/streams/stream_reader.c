@@ -136,18 +136,17 @@ feed(StreamReader *self, PyObject *data)
 }
 
 static inline bool
-takes(StreamReader *self, PyObject *data)
+takes(StreamReader *self, PyObject *data, unsigned methods)
 {
     bool usual = PyBytes_CheckExact(data) && PyBytes_GET_SIZE(data) > 0 && !self->eof && self->limit > 0;
-    return usual && is_plain(self, 1 << READER_WAKEUP_WAITER);
+    return AC_LIKELY(usual && is_plain(self, methods | 1 << READER_WAKEUP_WAITER));
 }
 
 int
 stream_reader_feed(struct state *state, PyObject *reader, PyObject *data)
 {
     StreamReader *self = (StreamReader *)reader;
-    if (AC_LIKELY(stream_reader_check(state, reader) && takes(self, data)
-                  && !primitive_overrides((Primitive *)self, 1 << READER_FEED_DATA))) {
+    if (AC_LIKELY(stream_reader_check(state, reader) && takes(self, data, 1 << READER_FEED_DATA))) {
         return feed(self, data);
     }
     PyObject *result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
@@ -831,7 +830,7 @@ static PyType_Spec ReadCoroutine_spec = {
 static PyObject *
 StreamReader_feed_data(StreamReader *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    if (AC_UNLIKELY(nargs != 1 || kwnames != NULL || !takes(self, args[0]))) {
+    if (AC_UNLIKELY(nargs != 1 || kwnames != NULL || !takes(self, args[0], 0))) {
         return primitive_call_asyncio_method((Primitive *)self, READER_FEED_DATA, args, nargs, kwnames);
     }
     return transport_none_unless(feed(self, args[0]));

@@ -18,7 +18,7 @@
 
 #include "flow/coroutine.h"
 #include "flow/coroutine_function.h"
-#include "net/transport.h"
+#include "net/stream_transport.h"
 #include "py/args.h"
 #include "py/errors.h"
 #include "streams/streams.h"
@@ -45,6 +45,21 @@ enum {
 static const struct primitive_kind writer_kind = PRIMITIVE_KIND(StreamWriter, writer_methods);
 
 /* ---- drain() ---- */
+
+/* Whether all was sent that the transport wants sent, and nothing is odd: drain() has nothing to do. */
+static inline bool
+nothing_to_drain(StreamWriter *self)
+{
+    struct state *state = self->state;
+    PyObject *transport = self->transport, *protocol = self->protocol, *reader = self->reader;
+    if (AC_UNLIKELY(transport == NULL || protocol == NULL || reader == NULL || primitive_overrides((Primitive *)self, 0)
+                    || !stream_transport_is_plain(state, transport) || ((StreamTransport *)transport)->closing)) {
+        return false;
+    }
+    StreamReaderProtocol *ours = stream_protocol_cast(state, protocol);
+    return AC_LIKELY(ours != NULL && !ours->paused && !ours->connection_lost
+                     && (reader == Py_None || stream_reader_exception_borrow(state, reader) == Py_None));
+}
 
 /* await self._protocol._drain_helper() */
 static PySendResult
@@ -103,6 +118,10 @@ drain_start(Coroutine *base, PyObject **result)
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     StreamWriter *writer = (StreamWriter *)self->owner;
     struct state *state = base->state;
+    if (AC_LIKELY(nothing_to_drain(writer))) {
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
+    }
     bool usual = writer->transport != NULL && writer->protocol != NULL && !primitive_overrides(self->owner, 0)
                  && stream_protocol_cast(state, writer->protocol) != NULL;
     int checked = usual ? check_reader(writer) : 1;
@@ -167,6 +186,14 @@ none_for(PyObject *result)
 static PyObject *
 StreamWriter_write(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PyObject *transport = self->transport;
+    if (AC_LIKELY(nargs == 1 && kwnames == NULL && transport != NULL && !primitive_overrides((Primitive *)self, 0)
+                  && stream_transport_is_plain(self->state, transport))) {
+        Py_INCREF(transport);
+        int result = stream_transport_write((StreamTransport *)transport, args[0]);
+        Py_DECREF(transport);
+        return transport_none_unless(result);
+    }
     return none_for(pass_on(self, self->state->str_write, WRITER_WRITE, args, nargs, 1, kwnames));
 }
 

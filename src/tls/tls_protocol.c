@@ -444,11 +444,10 @@ decrypt_all(TLSProtocol *self, struct plain *plain)
 static int
 data_received(TLSProtocol *self, PyObject *data)
 {
-    PyObject *protocol = Py_NewRef(transport_or_none(self->app_protocol)), *args[] = { protocol, data };
-    PyObject *done = PyObject_VectorcallMethod(self->state->str_data_received, args, 2, NULL);
+    PyObject *protocol = Py_NewRef(transport_or_none(self->app_protocol));
+    int given = direct_give(self->state, protocol, data);
     Py_DECREF(protocol);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
+    return given;
 }
 
 /* The peer's end of the stream.  Returns 0 or -1. */

@@ -781,6 +781,68 @@ def test_connection_reset(impl, loop):
     loop.run_until_complete(main())
 
 
+REPLACED = [
+    ("transport", "write"),
+    ("transport", "is_closing"),
+    ("protocol", "data_received"),
+    ("reader", "feed_data"),
+    ("reader", "_wakeup_waiter"),
+]
+
+
+@pytest.mark.parametrize(
+    "owner, name, place",
+    [
+        (owner, name, place)
+        for owner, name in REPLACED
+        # What is replaced in the class of asyncio's transports is the affair of tests/contract.
+        for place in ("instance", "class", *(("asyncio",) if owner != "transport" else ()))
+    ],
+)
+def test_what_is_replaced_on_a_live_connection_is_called(impl, loop, owner, name, place):
+    """While it is, and not before and after; `asyncio` is the class of asyncio's own."""
+    calls = []
+
+    async def exchange(reader, writer, peer):
+        task = loop.create_task(reader.read(9))
+        await asyncio.sleep(0)
+        peer.send(b"x")
+        assert await task == b"x"
+        writer.write(b"y")
+        await writer.drain()
+        await asyncio.sleep(0)
+        assert peer.recv(9) == b"y"
+
+    async def main():
+        ours, peer = socket.socketpair()
+        reader, writer = await impl.open_connection(sock=ours)
+        found = {
+            "transport": writer.transport,
+            "protocol": writer.transport.get_protocol(),
+            "reader": reader,
+        }[owner]
+        stock = {"protocol": asyncio.streams.StreamReaderProtocol, "reader": asyncio.streams.StreamReader}
+        target = {"instance": found, "class": type(found), "asyncio": stock.get(owner)}[place]
+        original = getattr(target, name)
+
+        def replaced(*args):
+            calls.append(name)
+            return original(*args)
+
+        await exchange(reader, writer, peer)
+        with mock.patch.object(target, name, replaced):
+            await exchange(reader, writer, peer)
+        assert calls
+        calls.clear()
+        await exchange(reader, writer, peer)
+        assert not calls
+        writer.close()
+        await writer.wait_closed()
+        peer.close()
+
+    loop.run_until_complete(main())
+
+
 # What a server that passes large messages on does to the heap, after its loop has received something.
 LARGE_MESSAGES = """
 import asyncio, asyncio_c, resource, socket
