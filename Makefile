@@ -94,6 +94,7 @@ differential: build            ## N random programs on asyncio and on asyncio_c,
 	$(PYTHON) tests/differential/run.py primitives --count $(N) $(addprefix --seed=,$(SEED))
 	$(PYTHON) tests/differential/run.py scopes --count $(N) $(addprefix --seed=,$(SEED))
 	$(PYTHON) tests/differential/run.py streams --count $(N) $(addprefix --seed=,$(SEED))
+	$(PYTHON) tests/differential/run.py tls --count $(N) $(addprefix --seed=,$(SEED))
 
 integration: build             ## real programs, servers and the README's recipes
 	$(PYTHON) -m pip install -q -e '.[integration]'

@@ -80,6 +80,10 @@ class SSLProtocol(_core.TLSProtocol, sslproto.SSLProtocol):
         self._flush_all()
         super()._start_shutdown()
 
+    def _set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._flush()
+        super()._set_write_buffer_limits(high, low)
+
     def _abort(self, *exc: Any) -> None:
         self._flush()
         super()._abort(*exc)

@@ -10,13 +10,14 @@ import warnings
 import hypothesis
 from hypothesis import HealthCheck, Phase
 
-from . import compare, grammar, plants, primitives, scopes, streams, virtual_clock
+from . import compare, grammar, plants, primitives, scopes, streams, tls, virtual_clock
 
 GENERATORS = {
     "programs": (grammar.programs, compare.compare),
     "primitives": (primitives.programs, compare.compare),
     "scopes": (scopes.programs, compare.compare),
     "streams": (streams.programs, streams.check),
+    "tls": (tls.programs, tls.check),
 }
 
 

@@ -86,7 +86,7 @@ _IN_C = (
 _MASKS = (
     (re.compile(r"0x[0-9a-fA-F]+"), "0x"),
     (re.compile(r"\bTask-\d+"), "Task-N"),
-    (re.compile(r"\b(_asyncio|asyncio_c\._core|asyncio_c\.loop)\."), ""),
+    (re.compile(r"\b(_asyncio|asyncio_c\._core|asyncio_c\.loop|asyncio\.sslproto|asyncio_c\.tls)\."), ""),
     (re.compile(r"<[\w.]*Loop (?=running=)"), "<Loop "),
     # Stock functions in Python and native ones are different callbacks, of the same number.
     (re.compile(r"\.\.\.\w*\(\)\]>(?=\))"), "...>"),  # a future among a callback's arguments, shortened

@@ -79,4 +79,17 @@ def bytes_lost() -> None:
     _plant(Lossy)
 
 
-PLANTS = {plant.__name__: plant for plant in (order, context, message, cancel, bytes_lost)}
+def secrets_lost() -> None:
+    """The last byte of a write over TLS is lost."""
+
+    class Lossy(Wrong):
+        def _make_ssl_transport(self, *args: Any, **options: Any) -> Any:
+            transport = super()._make_ssl_transport(*args, **options)
+            write = transport.write
+            transport.write = lambda data: write(data[:-1] if isinstance(data, bytes) else data)
+            return transport
+
+    _plant(Lossy)
+
+
+PLANTS = {plant.__name__: plant for plant in (order, context, message, cancel, bytes_lost, secrets_lost)}

@@ -73,7 +73,7 @@ class StreamProgram:
 # ---- the strategies ----
 
 
-def _steps(large: bool, streams: bool) -> list[list[Body]]:
+def _steps(large: bool, streams: bool, tls: bool) -> list[list[Body]]:
     """Return the steps of a program: lists of one or two lines."""
     ends = ["a", "b"]
     sizes = ["1", "0", "10", "1000", *(["1_000_000"] if large else [])]
@@ -81,7 +81,7 @@ def _steps(large: bool, streams: bool) -> list[list[Body]]:
     # Early releases of 3.12 and 3.13 do not ask the protocol to pause after a large writelines().
     careless = sys.version_info[:2] in ((3, 12), (3, 13))
     chunks = [size for size in sizes if size != "0" and not (careless and len(size) > 4)]
-    limits = ["high=0", "low=0", "high=10", "low=5", "low=9, high=3"]
+    limits = [*([] if tls else ["high=0", "low=0"]), "high=10", "low=5", "low=9, high=3"]
     writes = attempts(
         *each("?.write(data(?))", ends, sizes),
         *each("?.write(bytearray(data(?)))", ends, sizes),
@@ -113,12 +113,15 @@ def _steps(large: bool, streams: bool) -> list[list[Body]]:
     if streams:
         calls = ["read(1)", "read()", "readline()", "readexactly(5)", "readuntil(b'c')", "readexactly(0)"]
         lines.append([f'log("{call}", await within(r.{call}))' for call in calls])
-        waits = ["w.drain()", *([] if large else ["w.wait_closed()"])]
+        lines.append([f'begin("{call}", {call})' for call in calls])
+        lines.append(["cancel()", "cancel('enough')"])
+        # asyncio's drain() over TLS does not wait, however much the kernel has left.
+        waits = [*([] if large and tls else ["w.drain()"]), *([] if large else ["w.wait_closed()"])]
         lines.append([f'log("{wait}", await within({wait}))' for wait in waits])
         settled += attempts("r.at_eof()", "w.is_closing()", "w.write(data(1000))", "w.can_write_eof()")
     return [
         [("await settle_if_closed()", line) for line in writes],
-        *([(line,) for line in some] for some in lines),
+        *([(line,) for line in some] for some in lines if some),
         [("await settle()", line) for line in settled],
     ]
 
@@ -127,24 +130,36 @@ def _flat(steps: list[Body]) -> Body:
     return tuple(line for step in steps for line in step)
 
 
-def _programs(large: bool, streams: bool) -> st.SearchStrategy[StreamProgram]:
-    reactions = ["nothing", "echo", "write_eof", *([] if large else ["pause", "close", "abort", "raise"])]
+def stream_programs(
+    large: bool,
+    streams: bool,
+    kind: Any = StreamProgram,
+    /,
+    *,
+    tls: bool = False,
+    whole: bool = True,
+    **more: Any,
+) -> st.SearchStrategy[Any]:
+    """Return programs of a kind, for which `more` has what it has more; `whole`: what is sent at once comes at once."""
+    losing = ["pause", "close", "abort", "raise"]
+    reactions = ["nothing", "echo", "write_eof", *([] if large or not whole else losing)]
     end = st.builds(End, st.sampled_from(list(KINDS)), st.sampled_from(reactions), st.booleans())
     # Only one end reacts: which of two is first would be the kernel's affair.
     passive = st.builds(End, st.sampled_from(list(KINDS)), st.just("nothing"), st.booleans())
     other = st.just(End("streams", "nothing", True)) if streams else passive
-    steps = st.one_of(*map(st.sampled_from, _steps(large, streams)))
+    steps = st.one_of(*map(st.sampled_from, _steps(large, streams, tls)))
     return st.builds(
-        StreamProgram,
+        kind,
         st.sampled_from(["unix", "tcp"]),
         st.sampled_from([False, False, False, True]),
         st.tuples(end, other),
         st.lists(steps, min_size=2, max_size=14).map(_flat),
+        **more,
     )
 
 
 programs = st.one_of(
-    _programs(False, False), _programs(False, True), _programs(True, False), _programs(True, True)
+    *(stream_programs(large, streams) for large in (False, True) for streams in (False, True))
 )
 
 
@@ -186,10 +201,12 @@ class _Common:
         self.log("connection_lost", type(error).__name__)
 
     def pause_writing(self) -> None:
-        self.log("pause_writing")
+        if self.run.shows_buffers:
+            self.log("pause_writing")
 
     def resume_writing(self) -> None:
-        self.log("resume_writing")
+        if self.run.shows_buffers:
+            self.log("resume_writing")
 
     def eof_received(self) -> bool:
         self.log("eof_received")
@@ -216,9 +233,9 @@ class RecordingProtocol(_Common, asyncio.Protocol):
 class BufferedRecordingProtocol(_Common, asyncio.BufferedProtocol):
     def __init__(self, run: StreamRun, name: str, end: End) -> None:
         super().__init__(run, name, end)
-        self.buffer = bytearray(4096)
+        self.buffer = run.new_buffer(4096)
 
-    def get_buffer(self, hint: int) -> bytearray:
+    def get_buffer(self, hint: int) -> Any:
         return self.buffer
 
     def buffer_updated(self, count: int) -> None:
@@ -241,6 +258,8 @@ class StreamRun(execution.Run):
     grace_ms = 2  # TCP on loopback may arrive a moment later
     ready_ms = 1  # a broken connection may be ready for ever
     new_trace = StreamTrace
+    new_buffer: Any = bytearray
+    shows_buffers = True  # that of what is written and not sent
     phase = 0  # how often the program has waited
 
     def _run(self) -> None:
@@ -267,26 +286,45 @@ class StreamRun(execution.Run):
             "settle": self._settle,
             "settle_if_closed": self._settle_if_closed,
             "within": self._within,
+            "begin": self._begin,
+            "cancel": self._cancel,
             "new_protocol": lambda name, kind: PROTOCOLS[kind](self, name, End(kind, "nothing", True)),
         }
-        for name, end, sock in zip("ab", self.program.ends, connected(self.program.family)):
-            if end.kind == "streams":
-                names["r"], names["w"] = await asyncio.open_connection(sock=sock, limit=100)
-                names[name] = names["w"].transport
-            else:
-                protocol = PROTOCOLS[end.kind](self, name, end)
-                names[name], _ = await self.loop.create_connection(lambda p=protocol: p, sock=sock)
-        exec(self.code, names)
-        try:
-            await names["main"]()
-        except Exception as error:
-            self.log("main raised", error)
-        for _ in range(3):
-            await self._settle()
-        for name in "ab":
-            self.log(name, names[name].is_closing(), names[name].get_write_buffer_size() > 0)
+        self.begun: list[asyncio.Task[Any]] = []
+        if await self._connect():
+            exec(self.code, names)
+            try:
+                await names["main"]()
+            except Exception as error:
+                self.log("main raised", error)
+            for _ in range(3):
+                await self._settle()
+        for name in filter(names.__contains__, "ab"):
+            self.log(name, names[name].is_closing())
+            if self.shows_buffers:
+                # Over TLS, who has closed twice cannot ask any more.
+                self.log(execution.attempt(lambda end=names[name]: end.get_write_buffer_size() > 0))
             names[name].abort()
         await self._settle()
+        while self.begun:
+            self._cancel()
+        await self._settle()
+
+    async def _connect(self) -> bool:
+        """Make both ends; returns whether they are there."""
+        for name, end, sock in zip("ab", self.program.ends, connected(self.program.family)):
+            await self._open(name, end, sock)
+        return True
+
+    async def _open(self, name: str, end: End, sock: socket.socket, **keywords: Any) -> None:
+        """Make one end of a pair of sockets."""
+        names = self.names
+        if end.kind == "streams":
+            names["r"], names["w"] = await asyncio.open_connection(sock=sock, limit=100, **keywords)
+            names[name] = names["w"].transport
+        else:
+            protocol = PROTOCOLS[end.kind](self, name, end)
+            names[name], _ = await self.loop.create_connection(lambda: protocol, sock=sock, **keywords)
 
     async def _settle(self) -> None:
         """Wait until nothing happens any more, for only then a virtual second passes."""
@@ -301,6 +339,22 @@ class StreamRun(execution.Run):
         """
         if any(self.names[name].is_closing() for name in "ab"):
             await self._settle()
+
+    def _begin(self, call: str, awaitable: Any) -> None:
+        """Let something be waited for while the program goes on; its end is logged."""
+
+        async def wait() -> None:
+            try:
+                self.log("begun", self.phase, call, await awaitable)
+            except (Exception, asyncio.CancelledError) as error:
+                self.log("begun", self.phase, call, type(error).__name__, error.args)
+
+        self.begun.append(asyncio.ensure_future(wait()))
+
+    def _cancel(self, *message: str) -> None:
+        """Cancel what was begun last."""
+        if self.begun:
+            self.log("cancelled", self.begun.pop().cancel(*message))
 
     async def _within(self, awaitable: Any) -> Any:
         """Return the result of what ends within a virtual second, or its exception."""

@@ -60,11 +60,19 @@ def test_streams(clock_library):
     assert "150 streams, no difference" in output
 
 
-@pytest.mark.parametrize("plant", ["order", "context", "message", "cancel", "bytes_lost"])
+def test_streams_over_tls(clock_library):
+    """On both engines, in pieces of several sizes, with handshakes that are given up."""
+    status, output = run(clock_library, "tls", "--count", "100")
+    assert status == 0, output
+    assert "100 tls, no difference" in output
+
+
+@pytest.mark.parametrize("plant", ["order", "context", "message", "cancel", "bytes_lost", "secrets_lost"])
 def test_a_planted_difference_is_found(clock_library, plant):
     """Otherwise the campaigns above would prove nothing."""
-    generator = "streams" if plant == "bytes_lost" else "programs"
+    generator = {"bytes_lost": "streams", "secrets_lost": "tls"}.get(plant, "programs")
     status, output = run(clock_library, generator, "--count", "300", "--plant", plant)
     assert status == 1, output
-    assert "loop_only differs from asyncio" in output
+    variant = "loop_only openssl" if generator == "tls" else "loop_only"
+    assert f"{variant} differs from asyncio" in output
     assert "async def main():" in output

@@ -95,7 +95,8 @@ def main() -> int:
         "--mode",
         action="append",
         choices=[mode for mode in MODES if mode != "stock"],
-        help="loop: asyncio_c.install(), the default; patch: asyncio_c.patch()",
+        help="loop: asyncio_c.install(), the default; object: the same with TLS by the engine that works on every Python,"
+        " by default, too, where a suite uses TLS; patch: asyncio_c.patch()",
     )
     options = parser.parse_args()
     for name in options.suites:
@@ -110,7 +111,8 @@ def main() -> int:
     wheel = build_wheel(folder)
     table, all_good = [HEADER, "|---" * (HEADER.count("|") - 1) + "|"], True
     for name in options.suites or suites:
-        rows, good = compare(suites[name], Installed(suites[name], folder, wheel), options.mode or ["loop"])
+        modes = options.mode or (["loop", "object"] if suites[name].tls else ["loop"])
+        rows, good = compare(suites[name], Installed(suites[name], folder, wheel), modes)
         print(*rows, sep="\n", flush=True)
         table += rows
         all_good = all_good and good

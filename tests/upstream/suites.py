@@ -14,8 +14,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-# What ASYNCIO_C is in the environment of a run; see asyncio_c/autopatch.py.
-MODES = {"stock": None, "loop": "loop", "patch": "1"}
+# The environment of a run; see asyncio_c/autopatch.py and asyncio_c/tls.py.
+MODES = {
+    "stock": {},
+    "loop": {"ASYNCIO_C": "loop"},
+    "object": {"ASYNCIO_C": "loop", "ASYNCIO_C_TLS": "object"},
+    "patch": {"ASYNCIO_C": "1"},
+}
 BAD = ("failed", "hung or crashed")
 SECONDS_PER_TEST = 60
 
@@ -28,6 +33,8 @@ class Suite:
     arguments: list[str]
     mode: str = "installed"
     minutes: int = 5
+    tls: bool = False
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
     known: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
 
@@ -88,10 +95,9 @@ class Installed:
         """Run all tests, or those of the given ids, and return what came of them."""
         record = self.folder / f"record-{mode}{'-again' if tests else ''}"
         record.unlink(missing_ok=True)
-        environment = {name: value for name, value in os.environ.items() if name != "ASYNCIO_C"}
+        environment = {n: value for n, value in os.environ.items() if not n.startswith("ASYNCIO_C")}
         environment |= {"UPSTREAM_RECORD": str(record), "PYTHONPATH": str(HERE / "plugin")}
-        if MODES[mode] is not None:
-            environment["ASYNCIO_C"] = MODES[mode]
+        environment |= self.suite.environment | MODES[mode]
         # "python -m pytest" puts the current folder in front of the installed packages, "pytest" does not.
         pytest = (
             [self.bin / "python", "-m", "pytest"] if self.suite.mode == "sources" else [self.bin / "pytest"]

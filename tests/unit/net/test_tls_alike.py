@@ -697,6 +697,19 @@ async def limits(t):
 
 
 @scenario
+async def limits_after_a_write(t):
+    """The write was before, and the kernel has taken it."""
+    for limit in (0, 10, 20):
+        transport, protocol, other = await t.connect()
+        transport.write(b"fifteen letters")
+        transport.set_write_buffer_limits(limit)
+        t.note(limit, transport.get_write_buffer_size(), transport._protocol_paused)
+        await other.hear()
+        transport.abort()
+        await t.settle()
+
+
+@scenario
 async def high_water(t):
     for limit in (0, 10, 100_000):
         transport, protocol, other = await t.connect()
