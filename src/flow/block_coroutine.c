@@ -50,11 +50,10 @@ block_traverse(BlockCoroutine *self, visitproc visit, void *arg)
 int
 block_clear(BlockCoroutine *self)
 {
-    self->base.coroutine_state = COROUTINE_CLOSED; /* without its object it can do nothing */
+    coroutine_clear(&self->base);
     Py_CLEAR(self->manager);
     Py_CLEAR(self->type);
     Py_CLEAR(self->error);
     Py_CLEAR(self->traceback);
-    coroutine_clear(&self->base);
     return 0;
 }

@@ -23,8 +23,16 @@ coroutine_traverse(Coroutine *self, visitproc visit, void *arg)
 void
 coroutine_clear(Coroutine *self)
 {
+    self->coroutine_state = COROUTINE_CLOSED;
     Py_CLEAR(self->delegate);
     Py_CLEAR(self->awaiting);
+}
+
+/* Lets go of its arguments, and of all else, as a frame does that is cleared. */
+static void
+let_go(Coroutine *self)
+{
+    Py_TYPE(self)->tp_clear((PyObject *)self);
 }
 
 /* It has ended: nothing outside may point to it any more. */
@@ -35,7 +43,7 @@ coroutine_end(Coroutine *self, bool begun)
     if (begun) {
         self->body->leave(self);
     }
-    coroutine_clear(self);
+    let_go(self);
 }
 
 /* After something of it has run: it waits, or it has ended. */
@@ -308,7 +316,9 @@ coroutine_dealloc_begin(Coroutine *self)
     if (self->weakreflist != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }
-    coroutine_clear(self);
+    if (self->coroutine_state != COROUTINE_CLOSED) {
+        let_go(self);
+    }
     return true;
 }
 

@@ -55,7 +55,8 @@ sleep_as_handle(struct runnable *runnable, Loop *loop)
     SleepCoroutine *self = AC_CONTAINER_OF(runnable, SleepCoroutine, runnable);
     struct state *state = self->base.state;
     /* Held, for an allocation may collect garbage, and that may close the coroutine. */
-    PyObject *args[] = { Py_NewRef(self->base.awaiting ? self->base.awaiting : Py_None), Py_NewRef(self->result) };
+    PyObject *args[] = { Py_NewRef(self->base.awaiting ? self->base.awaiting : Py_None),
+                         Py_NewRef(self->result ? self->result : Py_None) };
     TimerHandle *handle =
         timer_handle_new(state, (PyObject *)loop, 0.0, state->set_result_unless_cancelled, args, 2, NULL);
     Py_DECREF(args[0]);
@@ -203,11 +204,9 @@ SleepCoroutine_traverse(SleepCoroutine *self, visitproc visit, void *arg)
 static int
 SleepCoroutine_clear(SleepCoroutine *self)
 {
-    sleep_leave(&self->base);
-    /* The object may still be resumed, though nobody sees it. */
-    Py_XSETREF(self->delay, Py_NewRef(Py_None));
-    Py_XSETREF(self->result, Py_NewRef(Py_None));
     coroutine_clear(&self->base);
+    sleep_leave(&self->base);
+    Py_CLEAR(self->result);
     return 0;
 }
 
@@ -217,8 +216,6 @@ SleepCoroutine_dealloc(SleepCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    sleep_leave(&self->base);
-    Py_CLEAR(self->result);
     struct state *state = self->base.state;
     freelist_free(&state->SleepCoroutine_freelist, state->SleepCoroutine_type, (PyObject *)self);
 }

@@ -350,9 +350,10 @@ TaskGroupCoroutine_traverse(TaskGroupCoroutine *self, visitproc visit, void *arg
 static int
 TaskGroupCoroutine_clear(TaskGroupCoroutine *self)
 {
+    int result = block_clear(&self->block);
     Py_CLEAR(self->propagate);
     Py_CLEAR(self->pending);
-    return block_clear(&self->block);
+    return result;
 }
 
 static void
@@ -361,7 +362,6 @@ TaskGroupCoroutine_dealloc(TaskGroupCoroutine *self)
     if (!coroutine_dealloc_begin(&self->block.base)) {
         return;
     }
-    TaskGroupCoroutine_clear(self);
     struct state *state = self->block.base.state;
     freelist_free(&state->TaskGroupCoroutine_freelist, state->TaskGroupCoroutine_type, (PyObject *)self);
 }

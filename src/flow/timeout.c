@@ -436,7 +436,6 @@ TimeoutCoroutine_dealloc(BlockCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    block_clear(self);
     struct state *state = self->base.state;
     freelist_free(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type, (PyObject *)self);
 }

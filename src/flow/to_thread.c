@@ -81,10 +81,9 @@ ToThreadCoroutine_traverse(ToThreadCoroutine *self, visitproc visit, void *arg)
 static int
 ToThreadCoroutine_clear(ToThreadCoroutine *self)
 {
-    self->base.coroutine_state = COROUTINE_CLOSED; /* without its function it can do nothing */
+    coroutine_clear(&self->base);
     Py_CLEAR(self->args);
     Py_CLEAR(self->kwargs);
-    coroutine_clear(&self->base);
     return 0;
 }
 
@@ -94,7 +93,6 @@ ToThreadCoroutine_dealloc(ToThreadCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    ToThreadCoroutine_clear(self);
     struct state *state = self->base.state;
     freelist_free(&state->ToThreadCoroutine_freelist, state->ToThreadCoroutine_type, (PyObject *)self);
 }

@@ -356,6 +356,7 @@ WaitCoroutine_traverse(WaitCoroutine *self, visitproc visit, void *arg)
 static int
 WaitCoroutine_clear(WaitCoroutine *self)
 {
+    coroutine_clear(&self->base);
     wait_leave(&self->base);
     Py_CLEAR(self->fs);
     Py_CLEAR(self->timeout);
@@ -363,7 +364,6 @@ WaitCoroutine_clear(WaitCoroutine *self)
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         Py_CLEAR(self->slots[i].future);
     }
-    coroutine_clear(&self->base);
     return 0;
 }
 
@@ -373,7 +373,6 @@ WaitCoroutine_dealloc(WaitCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    WaitCoroutine_clear(self);
     PyMem_Free(self->slots);
     struct state *state = self->base.state;
     freelist_free(&state->WaitCoroutine_freelist, state->WaitCoroutine_type, (PyObject *)self);

@@ -360,11 +360,10 @@ WaitForCoroutine_traverse(WaitForCoroutine *self, visitproc visit, void *arg)
 static int
 WaitForCoroutine_clear(WaitForCoroutine *self)
 {
-    self->base.coroutine_state = COROUTINE_CLOSED; /* without its future it can do nothing */
+    coroutine_clear(&self->base);
     wait_for_leave(&self->base);
     Py_CLEAR(self->awaitable);
     Py_CLEAR(self->timeout);
-    coroutine_clear(&self->base);
     return 0;
 }
 
@@ -374,7 +373,6 @@ WaitForCoroutine_dealloc(WaitForCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    WaitForCoroutine_clear(self);
     struct state *state = self->base.state;
     freelist_free(&state->WaitForCoroutine_freelist, state->WaitForCoroutine_type, (PyObject *)self);
 }

@@ -59,7 +59,33 @@ socket_fd(SockCoroutine *self, int *fd)
 
 /* ---- The body ---- */
 
-/* The reader's callback: tries again. */
+static int SockCoroutine_clear(SockCoroutine *self);
+
+/* Tries again, while it waits.  As sock_attempt(). */
+static int
+attempt_again(SockCoroutine *self, PyObject **result)
+{
+    int outcome;
+    self->attempting = true;
+    if (AC_LIKELY(socket_is_plain(self->base.state, self->sock))) {
+        int fd; /* asked again: the socket may be closed by now, and its number another's, who waits for the other direction */
+        outcome = socket_fd(self, &fd) < 0 ? -1 : sock_attempt(self, fd, result);
+    }
+    else {
+        outcome = sock_attempt_by_methods(self, result);
+    }
+    self->attempting = false;
+    if (AC_UNLIKELY(self->base.coroutine_state == COROUTINE_CLOSED)) {
+        PyObject *error = outcome < 0 ? compat_exception_take() : NULL;
+        SockCoroutine_clear(self);
+        if (error != NULL) {
+            compat_exception_restore_steal(error);
+        }
+    }
+    return outcome;
+}
+
+/* The reader's callback. */
 static PyObject *
 sock_ready(SockCoroutine *self, PyObject *Py_UNUSED(ignored))
 {
@@ -69,14 +95,7 @@ sock_ready(SockCoroutine *self, PyObject *Py_UNUSED(ignored))
     }
     Py_INCREF(future);
     PyObject *result = NULL;
-    int outcome;
-    if (AC_LIKELY(socket_is_plain(self->base.state, self->sock))) {
-        int fd; /* asked again: the socket may be closed by now, and its number another's, who waits for the other direction */
-        outcome = socket_fd(self, &fd) < 0 ? -1 : sock_attempt(self, fd, &result);
-    }
-    else {
-        outcome = sock_attempt_by_methods(self, &result);
-    }
+    int outcome = attempt_again(self, &result);
     if (outcome > 0) {
         outcome = future_set_result(future, result);
     }
@@ -260,14 +279,16 @@ SockCoroutine_traverse(SockCoroutine *self, visitproc visit, void *arg)
 static int
 SockCoroutine_clear(SockCoroutine *self)
 {
-    self->base.coroutine_state = COROUTINE_CLOSED; /* without its loop and socket it can do nothing */
+    coroutine_clear(&self->base);
+    if (self->attempting) {
+        return 0;
+    }
     sock_leave(&self->base);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->sock);
     Py_CLEAR(self->arguments[0]);
     Py_CLEAR(self->arguments[1]);
     Py_CLEAR(self->address);
-    coroutine_clear(&self->base);
     return 0;
 }
 
@@ -277,7 +298,6 @@ SockCoroutine_dealloc(SockCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    SockCoroutine_clear(self);
     struct state *state = self->base.state;
     freelist_free(&state->SockCoroutine_freelist, state->SockCoroutine_type, (PyObject *)self);
 }

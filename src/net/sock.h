@@ -31,6 +31,7 @@ typedef struct {
     Py_ssize_t sent;
     int fd;
     enum sock_operation operation;
+    bool attempting; /* the reader's callback is at it, which runs Python that may close the coroutine */
 } SockCoroutine;
 
 /* Fills in what the operation needs of its arguments.  1; 0: asyncio's coroutine shall see to it; -1 with an exception.  Runs

@@ -791,9 +791,10 @@ ReadCoroutine_traverse(ReadCoroutine *self, visitproc visit, void *arg)
 static int
 ReadCoroutine_clear(ReadCoroutine *self)
 {
-    /* The reader and the argument stay: what was never awaited may be resumed by a finalizer, though nobody sees it. */
-    Py_CLEAR(self->blocks);
     coroutine_clear(&self->base);
+    Py_CLEAR(self->reader);
+    Py_CLEAR(self->argument);
+    Py_CLEAR(self->blocks);
     return 0;
 }
 
@@ -803,9 +804,6 @@ ReadCoroutine_dealloc(ReadCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    ReadCoroutine_clear(self);
-    Py_CLEAR(self->argument);
-    Py_CLEAR(self->reader);
     struct state *state = self->base.state;
     freelist_free(&state->ReadCoroutine_freelist, state->ReadCoroutine_type, (PyObject *)self);
 }

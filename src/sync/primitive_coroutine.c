@@ -159,11 +159,11 @@ PrimitiveCoroutine_traverse(PrimitiveCoroutine *self, visitproc visit, void *arg
 static int
 PrimitiveCoroutine_clear(PrimitiveCoroutine *self)
 {
-    /* The owner stays: what was never awaited may be resumed by a finalizer, though nobody sees it. */
+    coroutine_clear(&self->base);
+    Py_CLEAR(self->owner);
     Py_CLEAR(self->item);
     Py_CLEAR(self->error);
     Py_CLEAR(self->cancelled);
-    coroutine_clear(&self->base);
     return 0;
 }
 
@@ -173,8 +173,6 @@ PrimitiveCoroutine_dealloc(PrimitiveCoroutine *self)
     if (!coroutine_dealloc_begin(&self->base)) {
         return;
     }
-    PrimitiveCoroutine_clear(self);
-    Py_CLEAR(self->owner);
     struct state *state = self->base.state;
     freelist_free(&state->PrimitiveCoroutine_freelist, state->PrimitiveCoroutine_type, (PyObject *)self);
 }

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 from unit.conftest import (  # noqa: F401
+    collections_on_demand,
     garbage_of_its_own,
     impl,
     loop,
