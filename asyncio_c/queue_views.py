@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import collections
 import itertools
+import operator
+import sys
 import weakref
 from asyncio import events
-from collections.abc import Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any
 
 from . import _core
@@ -29,12 +31,38 @@ def _hold_instead(queue: Any, handles: Any) -> None:
             raise
 
 
+def _order(kind: type, compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Make a comparison of a view, by what it shows, with a deque or list."""
+
+    def method(self: Any, other: Any) -> Any:
+        return compare(self.copy(), other.copy()) if isinstance(other, kind) else NotImplemented  # type: ignore[attr-defined]
+
+    return method
+
+
+def _orders(kind: type) -> Iterator[Callable[[Any, Any], Any]]:
+    return (_order(kind, compare) for compare in (operator.lt, operator.le, operator.gt, operator.ge))
+
+
+def _repeat(queue: Any, n: Any) -> Any:
+    """`queue *= n`"""
+    count = len(queue)
+    handles = queue.copy()
+    handles *= n
+    if handles:
+        queue.extend(itertools.islice(handles, count, None))
+    else:
+        queue.clear()
+    return queue
+
+
 class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
     """What waits for its turn in a loop: a collections.deque of handles to all who ask."""
 
     __class__ = property(lambda self: collections.deque)
+    __class_getitem__ = collections.deque.__class_getitem__
     __hash__ = None  # type: ignore[assignment]
-    maxlen = None
+    maxlen = property(lambda self: None)
 
     def take_over(self, handles: Any) -> None:
         """Hold these handles instead, when somebody assigns loop._ready; they leave the deque or list they are in.
@@ -51,8 +79,8 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
         handles.clear()
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            raise TypeError("sequence index must be integer, not 'slice'")
+        if not hasattr(index, "__index__"):
+            raise TypeError(f"sequence index must be integer, not '{type(index).__name__}'")
         return super().__getitem__(index)
 
     def __iter__(self) -> Iterator[Any]:
@@ -78,11 +106,24 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, collections.deque) else NotImplemented
 
+    __lt__, __le__, __gt__, __ge__ = _orders(collections.deque)
+
     def __repr__(self) -> str:
         return repr(self.copy())
 
+    def __reduce__(self) -> Any:
+        return self.copy().__reduce__()
+
     def __add__(self, other: Any) -> Any:
         return self.copy() + other
+
+    def __mul__(self, n: Any) -> Any:
+        return self.copy() * n
+
+    __rmul__ = __mul__
+
+    def __imul__(self, n: Any) -> Any:
+        return _repeat(self, n)
 
     def __copy__(self) -> Any:
         return self.copy()
@@ -128,10 +169,10 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
         """Take the first handle out and return it. Raises IndexError if there is none."""
         return self._take(0)
 
-    def index(self, handle: Any, *limits: int) -> int:
+    def index(self, handle: Any, start: int = 0, stop: int = sys.maxsize, /) -> int:
         """Return where a handle is. Raises ValueError if it is not there."""
         version = self._version()
-        for place in range(len(self))[slice(*limits)] if limits else range(len(self)):
+        for place in range(len(self))[start:stop]:
             other = self[place]
             if handle is other or handle == other:
                 return place
@@ -232,14 +273,31 @@ class TimerQueue(_SequenceMethods, list[Any]):  # type: ignore[misc]
     def __ne__(self, other: object) -> bool:
         return not self == other
 
+    __lt__, __le__, __gt__, __ge__ = _orders(list)
+
     def __add__(self, other: Any) -> Any:
         return list(self) + other
+
+    def __radd__(self, other: Any) -> Any:
+        return other + list(self)
+
+    def __mul__(self, n: Any) -> Any:
+        return list(self) * n
+
+    __rmul__ = __mul__
+
+    def __imul__(self, n: Any) -> Any:
+        return _repeat(self, n)
 
     def __repr__(self) -> str:
         return repr(list(self))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return list(self).__reduce_ex__(protocol)
+        return list, (list(self),)
+
+    def index(self, handle: Any, *limits: Any) -> int:
+        """Return where a timer handle is. Raises ValueError if it is not there."""
+        return list(self).index(handle, *limits)
 
     def copy(self) -> list[Any]:
         """Return a list of the timer handles, which is not the queue."""

@@ -685,10 +685,36 @@ cancelled_but_scheduled(TimerHandle *self)
     return self->cancelled_in != 0;
 }
 
+static bool
+is_scheduled(TimerHandle *self)
+{
+    return self->handle.mark != 0 ? self->handle.mark > 0
+                                  : heap_node_queued(&self->timer.node) || cancelled_but_scheduled(self);
+}
+
+void
+timer_keep_mark(struct state *state, struct timer *timer)
+{
+    TimerHandle *self = (TimerHandle *)timer->runnable->owner;
+    if (Py_IS_TYPE((PyObject *)self, state->TimerHandle_type)) {
+        self->handle.mark = is_scheduled(self) ? 1 : -1;
+    }
+}
+
 static PyObject *
 TimerHandle_get_scheduled(TimerHandle *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(heap_node_queued(&self->timer.node) || cancelled_but_scheduled(self));
+    return PyBool_FromLong(is_scheduled(self));
+}
+
+static int
+TimerHandle_set_scheduled(TimerHandle *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    int truth = refuse_to_delete(value) < 0 ? -1 : PyObject_IsTrue(value);
+    if (truth >= 0) {
+        self->handle.mark = truth ? 1 : -1;
+    }
+    return truth < 0 ? -1 : 0;
 }
 
 static Py_hash_t
@@ -772,7 +798,7 @@ static PyMethodDef TimerHandle_methods[] = {
 static PyGetSetDef TimerHandle_getset[] = {
     HANDLE_GETSET,
     { "_when", (getter)TimerHandle_get_when, NULL, NULL, NULL },
-    { "_scheduled", (getter)TimerHandle_get_scheduled, NULL, NULL, NULL },
+    { "_scheduled", (getter)TimerHandle_get_scheduled, (setter)TimerHandle_set_scheduled, NULL, NULL },
     { 0 },
 };
 

@@ -21,7 +21,8 @@ typedef struct {
     PyObject *cancelled_repr;           /* owned or NULL; debug mode */
     int nargs;
     bool cancelled;
-    bool threadsafe;               /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
+    signed char mark; /* a timer's `_scheduled`: 1 is True and -1 False, whatever the heap says; 0 is what that says */
+    bool threadsafe;  /* made by call_soon_threadsafe() on 3.14+: cancel() waits while it runs elsewhere */
     unsigned long runner;          /* the thread that runs it, if it is threadsafe; 0: none */
     struct handle_waiter *waiters; /* other threads, until that has ended */
 } Handle;
@@ -54,6 +55,10 @@ PyObject *handle_for_runnable(struct runnable *runnable, Loop *loop, PyObject *a
 
 /* When a timer in the heap is due, in seconds of loop.time(): what it was given, or what its deadline comes to. */
 double timer_when(Loop *loop, const struct heap_entry *entry);
+
+/* Its owner is about to be taken out of the heap by other means than its turn: where that is a handle, `_scheduled` stays as it is,
+   as asyncio's loop, which sets it, is not asked. */
+void timer_keep_mark(struct state *state, struct timer *timer);
 
 /* What Handle.cancel() does.  Returns 0 or -1.  Runs Python. */
 int handle_cancel(Handle *handle);

@@ -940,7 +940,9 @@ drop_queues(Loop *loop)
     }
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL) {
-        loop_remove_timer(loop, loop_timer_of(loop, first));
+        struct timer *timer = loop_timer_of(loop, first);
+        timer_keep_mark(loop->state, timer);
+        loop_remove_timer(loop, timer);
     }
 }
 

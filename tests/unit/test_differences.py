@@ -162,6 +162,14 @@ def test_reading_of_a_transport_does_not_pass_through_handle_run(impl, loop, mon
     assert any("read_ready" in callback for callback in callbacks) != impl.native_loop
 
 
+def test_cancelled_timer_leaves_the_queue_at_once(impl, loop):
+    timer = loop.call_later(1000, int)
+    timer.cancel()
+    assert timer._scheduled is True
+    kept = 0 if impl.native_loop else 1
+    assert (len(loop._scheduled), loop._timer_cancelled_count) == (kept, kept)
+
+
 def test_run_once_is_not_what_runs(impl):
     class Loop(impl.Loop):
         def _run_once(self):

@@ -6,6 +6,8 @@ import contextvars
 import copy
 import gc
 import heapq
+import operator
+import pickle
 import random
 import signal
 import weakref
@@ -626,3 +628,104 @@ def test_storms_of_cancelled_timers_of_asyncio_are_forgotten(loop):
     support.run_once(loop)
     assert len(alive) < 150
     loop._scheduled.clear()
+
+
+OPERATORS = {
+    "queue * 2": lambda queue, plain: queue * 2,
+    "0 * queue": lambda queue, plain: 0 * queue,
+    "queue * 1.5": lambda queue, plain: queue * 1.5,
+    "queue + other": lambda queue, plain: queue + plain,
+    "other + queue": lambda queue, plain: plain + queue,
+    "queue < other": lambda queue, plain: queue < plain,
+    "queue <= other": lambda queue, plain: queue <= plain,
+    "queue > less": lambda queue, plain: queue > plain * 0,
+    "queue >= less": lambda queue, plain: queue >= plain * 0,
+    "less < queue": lambda queue, plain: plain * 0 < queue,
+    "other >= queue": lambda queue, plain: plain >= queue,
+    "queue < queue": lambda queue, plain: queue < queue,
+    "queue == other": lambda queue, plain: queue == plain and not queue != plain and plain == queue,
+    "copy.copy": lambda queue, plain: copy.copy(queue),
+    "copy()": lambda queue, plain: queue.copy(),
+    "in": lambda queue, plain: (plain[0] in queue, 7 in queue),
+    "queue['a']": lambda queue, plain: queue["a"],
+    "queue[1.0]": lambda queue, plain: queue[1.0],
+    "queue[99]": lambda queue, plain: queue[99],
+    "hash": lambda queue, plain: hash(queue),
+    "maxlen": lambda queue, plain: (
+        getattr(queue, "maxlen", "no such"),
+        getattr(queue, "rotate", None) is None,
+    ),
+    "reversed": lambda queue, plain: list(reversed(queue)) == list(reversed(plain)),
+    "index of what is not there": lambda queue, plain: queue.index(7),
+    "index from a place on": lambda queue, plain: (queue.index(plain[1], 1), queue.index(plain[0], -9, 2)),
+    "index behind it": lambda queue, plain: queue.index(plain[0], 1),
+    "count": lambda queue, plain: (queue.count(plain[0]), queue.count(7)),
+    "queue *= 1": lambda queue, plain: operator.imul(queue, 1) is queue,
+    "queue *= 0": lambda queue, plain: operator.imul(queue, 0) is queue and len(queue),
+    "queue *= 'a'": lambda queue, plain: operator.imul(queue, "a"),
+}
+
+
+def outcome(operation, queue, plain):
+    try:
+        result = operation(queue, plain)
+    except (TypeError, ValueError, IndexError) as error:
+        return type(error)
+    return type(result), result, list(queue)
+
+
+@pytest.mark.parametrize("operation", OPERATORS)
+@pytest.mark.parametrize("name", ["_ready", "_scheduled"])
+def test_operators_are_those_of_a_deque_and_of_a_list(loop, name, operation):
+    """They make other deques and lists, of the same handles."""
+    for number in range(3):
+        loop.call_soon(print, number)
+        loop.call_later(100 + number, print, number)
+    queue = getattr(loop, name)
+    plain = {"_ready": collections.deque, "_scheduled": list}[name](queue)
+    expected = outcome(OPERATORS[operation], plain.copy(), plain)
+    assert outcome(OPERATORS[operation], queue, plain) == expected
+    loop._scheduled.clear()
+    loop._ready.clear()
+
+
+def test_ready_queue_is_repeated(queued):
+    """As asyncio's, whose handles then run twice."""
+    loop, handles, ran = queued
+    ready = loop._ready
+    ready *= 2
+    assert ready is loop._ready and list(ready) == handles * 2
+    support.run_once(loop)
+    assert ran == [*range(5), *range(5)]
+
+
+def test_pickling_fails_because_of_the_handles_only(loop):
+    for queue, kind in ((loop._ready, collections.deque), (loop._scheduled, list)):
+        loaded = pickle.loads(pickle.dumps(queue))
+        assert type(loaded) is kind and not loaded
+    loop.call_soon(int)
+    with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
+        pickle.dumps(loop._ready)
+    loop._ready.clear()
+
+
+def test_timer_that_is_taken_out_is_still_marked_as_scheduled(impl):
+    """asyncio's loop sets TimerHandle._scheduled when it takes a timer out by itself, and anybody may."""
+    loop = impl.new_event_loop()
+    timers = [loop.call_later(1000 + number, int) for number in range(5)]
+    loop._scheduled.remove(timers[0])
+    del loop._scheduled[0]
+    assert [timer._scheduled for timer in timers] == [True] * 5
+    timers[2]._scheduled = False
+    assert timers[2]._scheduled is False and timers[2] in loop._scheduled
+    loop._scheduled.clear()
+    assert [timer._scheduled for timer in timers] == [True, True, False, True, True]
+    ran = []
+    timer = loop.call_at(0, ran.append, 1)
+    loop._scheduled.remove(timer)
+    loop._scheduled.append(timer)
+    support.run_once(loop)
+    assert (ran, timer._scheduled) == ([1], False)
+    last = loop.call_later(1000, int)
+    loop.close()
+    assert last._scheduled is True
