@@ -499,10 +499,14 @@ join(TaskGroup *self, Task *task)
             return -1;
         }
     }
+    /* First: the group would wait for ever for a task in its set of whose end it does not hear. */
+    if (add_member(self, task) < 0) {
+        return -1;
+    }
     PyObject *tasks = Py_XNewRef(tasks_borrow(self)); /* making the task has run whatever a collection runs */
     int result = tasks ? PySet_Add(tasks, (PyObject *)task) : task_group_has_tasks(self);
     Py_XDECREF(tasks);
-    return result < 0 ? -1 : add_member(self, task);
+    return result < 0 ? -1 : 0;
 }
 
 /* The keywords that every Python knows.  Returns false where there is another one. */

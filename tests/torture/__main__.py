@@ -15,10 +15,12 @@ import sys
 
 from tests.unit import support
 
-from . import (
+from . import (  # noqa: F401
+    flow_operations,
     harness,
-    net_operations,  # noqa: F401
-    runner_operations,  # noqa: F401
+    net_operations,
+    runner_operations,
+    stream_operations,
 )
 from .operations import OPERATIONS
 

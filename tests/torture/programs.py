@@ -89,6 +89,54 @@ async def connect_tls(loop, ours, theirs):
 
 
 @contextlib.contextmanager
+def patched_names(impl):
+    """asyncio's names are the native ones where those of `impl` are: for what makes its streams by itself."""
+    if not impl.native_names:
+        yield
+        return
+    import asyncio_c
+
+    asyncio_c.patch()
+    try:
+        yield
+    finally:
+        asyncio_c.unpatch()
+
+
+async def connect_tls_streams(impl, loop, ours, theirs):
+    """TLS between two connected sockets. Returns `(reader, writer)` of the client and of the server."""
+    of_server, of_client = tls_contexts()
+    accepted = loop.create_future()
+    protocol = impl.StreamReaderProtocol(
+        impl.StreamReader(loop=loop), lambda *both: accepted.set_result(both), loop=loop
+    )
+    serving = loop.create_task(loop.connect_accepted_socket(lambda: protocol, theirs, ssl=of_server))
+    try:
+        near = await impl.open_connection(sock=ours, ssl=of_client, server_hostname="localhost")
+        await serving
+        return near, await accepted
+    finally:
+        serving.cancel()
+
+
+@contextlib.contextmanager
+def tls_streams(impl, loop, engine):
+    """Streams over TLS by one of our engines: `(reader, writer)` of each end."""
+    loop._tls_engine = engine
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        ends = loop.run_until_complete(connect_tls_streams(impl, loop, ours, theirs))
+        yield ends
+        for _, writer in ends:
+            writer.transport.abort()
+        for _ in range(10):
+            loop.stop()
+            loop.run_forever()
+
+
+@contextlib.contextmanager
 def tls_pair(loop, engine, strict=True):
     """A connection between two TLS transports of `loop`, by one of our engines: the protocols of its ends.
 
