@@ -45,7 +45,12 @@ inner_done(Shield *self)
     if (inner == NULL || outer == NULL) {
         return 0; /* the collector has cleared what nobody can reach */
     }
-    if (outer->future_state == FUTURE_CANCELLED) {
+    bool unheard = outer->future_state == FUTURE_CANCELLED;
+    if (AC_UNLIKELY(inner->future_state == FUTURE_PENDING && !(AC_PY314 && unheard))) {
+        PyErr_SetString(self->state->InvalidStateError, "Exception is not set."); /* it was made anew since */
+        return -1;
+    }
+    if (unheard) {
         if (!AC_PY314 && inner->future_state == FUTURE_FINISHED) {
             inner->log_traceback = false; /* nobody else will look */
         }

@@ -23,8 +23,10 @@ from . import (  # noqa: F401
     in_protocols,
     in_queues,
     in_runners,
+    in_streams,
     in_tasks,
     in_the_middle,
+    in_waits,
     over_tls,
     with_numbers,
 )

@@ -219,7 +219,9 @@ def streams_of_a_process(impl, loop):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 1)  # asyncio's own code, which tells of the end, may have lacked memory
+                await asyncio.wait_for(
+                    process.wait(), 1
+                )  # asyncio's own code, which tells of the end, may have lacked memory
             process._transport.close()
 
         loop.run_until_complete(end())

@@ -9,6 +9,7 @@ OPERATIONS = (
     "removal_keeps_the_waiters",
     "sleep",
     "watched_process",
+    "task_group_that_is_cancelled",
     "tls_echo_openssl",
 )
 

@@ -182,3 +182,23 @@ def test_what_goes_wrong_is_reported_in_the_context_of_the_call(impl, loop):
     assert loop.run_until_complete(main()) == 2
     support.run_once(loop)
     assert seen == [(asyncio.InvalidStateError, "caller")]
+
+
+@pytest.mark.parametrize("unheard", [False, True])
+def test_inner_made_anew_before_the_shield_hears(impl, loop, unheard):
+    seen = []
+    loop.set_exception_handler(lambda loop, context: seen.append(support.described(context["exception"])))
+
+    async def main():
+        inner = loop.create_future()
+        outer = impl.shield(inner)
+        inner.set_result(1)
+        inner.__init__(loop=loop)
+        if unheard:
+            outer.cancel()
+        await impl.sleep(0)
+        return outer.done()
+
+    assert loop.run_until_complete(main()) == unheard
+    told = not (unheard and support.PY314)
+    assert seen == ["InvalidStateError: Exception is not set."] * told
