@@ -22,6 +22,19 @@ chunks_clear(struct chunks *chunks)
     ring_release(&chunks->ring);
 }
 
+void
+chunks_truncate(struct chunks *chunks, size_t count)
+{
+    if (count == 0) {
+        chunks_clear(chunks);
+    }
+    while (chunks_count(chunks) > count) {
+        PyObject *last = ring_take(&chunks->ring, chunks_count(chunks) - 1);
+        chunks->size_bytes -= (size_t)PyBytes_GET_SIZE(last);
+        Py_DECREF(last);
+    }
+}
+
 PyObject *
 chunk_new(PyObject *data)
 {

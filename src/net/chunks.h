@@ -21,6 +21,9 @@ void chunks_init(struct chunks *chunks);
 /* Drops them all; an empty queue holds no memory. */
 void chunks_clear(struct chunks *chunks);
 
+/* Drops those that were appended last, until no more than `count` are left. */
+void chunks_truncate(struct chunks *chunks, size_t count);
+
 /* A chunk for what write() was given: bytes by reference, anything else as a copy, for it may change, or run Python when it
    is let go.  New reference, or NULL with an exception if `data` is no buffer.  Runs Python. */
 PyObject *chunk_new(PyObject *data);

@@ -776,7 +776,7 @@ TLSProtocol__flush_all(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
     return transport_none_unless(waits ? flush(self, true) : 0);
 }
 
-/* _write_appdata(list_of_data): all of it is appended, then encrypted. */
+/* _write_appdata(list_of_data): all of it is appended, then encrypted.  Where one piece cannot be, nothing of all is sent. */
 static PyObject *
 TLSProtocol__write_appdata(TLSProtocol *self, PyObject *list_of_data)
 {
@@ -784,6 +784,9 @@ TLSProtocol__write_appdata(TLSProtocol *self, PyObject *list_of_data)
     if (refused != 0) {
         return transport_none_unless(refused < 0 ? -1 : 0);
     }
+    /* What is there, neither deferred nor at work, is of a call that has failed in the middle. */
+    bool waits = list_linked(&self->deferred.link) || self->encrypting;
+    size_t written_before = waits ? chunks_count(&self->backlog) : 0;
     PyObject *pieces = PyObject_GetIter(list_of_data), *piece, *failure = NULL;
     while (pieces != NULL && (piece = PyIter_Next(pieces)) != NULL) {
         if (!PyObject_CheckBuffer(piece) && PyObject_Size(piece) < 0) { /* which is where asyncio fails */
@@ -800,15 +803,16 @@ TLSProtocol__write_appdata(TLSProtocol *self, PyObject *list_of_data)
         return NULL;
     }
     Py_DECREF(pieces);
-    int result = self->tls_state == TLS_WRAPPED ? backlog_appended(self) : 0;
     if (failure != NULL) {
-        if (result == 0) {
-            result = tls_protocol_flush(self);
+        chunks_truncate(&self->backlog, written_before);
+        if (tls_protocol_flush(self) < 0) {
+            Py_DECREF(failure);
+            return NULL;
         }
         compat_exception_restore_steal(failure);
-        result = fatal_error(self);
+        return transport_none_unless(fatal_error(self));
     }
-    return transport_none_unless(result);
+    return transport_none_unless(self->tls_state == TLS_WRAPPED ? backlog_appended(self) : 0);
 }
 
 static PyObject *

@@ -697,6 +697,20 @@ async def limits(t):
 
 
 @scenario
+async def lines_of_which_one_is_no_bytes(t):
+    """Nothing of all is sent, but what was written before."""
+    for lines in ([b"1", "text"], ["text", b"1"], [b"1", bytearray(b"2"), "text", b"3"]):
+        for before in (b"", b"before"):
+            t.note(before)
+            transport, protocol, other = await t.connect()
+            transport.write(before)
+            with t.noted("writelines"):
+                transport.writelines(iter(lines))
+            await protocol.lost
+            await other.hear()
+
+
+@scenario
 async def limits_after_a_write(t):
     """The write was before, and the kernel has taken it."""
     for limit in (0, 10, 20):

@@ -328,6 +328,20 @@ async def test_writelines_of_no_bytes(by_hand, reports):
     reports.clear()
 
 
+async def test_lines_of_which_one_has_no_length(by_hand, impl, reports):
+    """Of asyncio's connection it is the end, at the next write: it has put the wrong one to what is to be written."""
+    transport, protocol, tls = await by_hand()
+    with pytest.raises(TypeError):
+        transport.writelines([b"a", 1])
+    transport.write(b"b")
+    if not native(impl):
+        assert type(await protocol.lost()) is TypeError
+        reports.clear()
+    else:
+        assert await tls.read(2) == b"ab"
+        await end(transport, protocol, tls)
+
+
 async def test_write_after_the_end(by_hand, logged):
     transport, protocol, tls = await by_hand()
     await end(transport, protocol, tls)

@@ -104,6 +104,7 @@ ACTS = {
     "resumes": lambda transport: (transport.pause_reading(), transport.resume_reading()),
     "reads": lambda transport: transport._ssl_protocol._do_read(),
     "limits": lambda transport: transport.set_write_buffer_limits(0),
+    "writes what cannot be": lambda transport: transport.writelines([b"more", "text"]),
     "swaps": lambda transport: transport.set_protocol(asyncio.Protocol()),
     "another session": lambda transport: setattr(
         transport._ssl_protocol, "_sslobj", transport._ssl_protocol._sslobj
