@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RING_FIRST_CAPACITY = AC_STRESS_OR(1, 64) };
+enum { RING_FIRST_CAPACITY = AC_STRESS_OR(1, 8) };
 
 void
 ring_init(struct ring *ring)

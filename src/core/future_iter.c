@@ -13,6 +13,7 @@
 
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/spare_stop.h"
 
 typedef struct {
     PyObject_HEAD
@@ -66,7 +67,7 @@ FutureIter_next(FutureIter *self)
 {
     PyObject *result;
     PySendResult outcome = FutureIter_am_send(self, Py_None, &result);
-    return send_result_as_next(outcome, result);
+    return spare_stop_next(self->state, (PyObject *)self, outcome, result);
 }
 
 static PyObject *
@@ -114,6 +115,7 @@ static void
 FutureIter_dealloc(FutureIter *self)
 {
     PyObject_GC_UnTrack(self);
+    spare_stop_dealloc(self->state, (PyObject *)self);
     Py_CLEAR(self->future);
     freelist_free(&self->state->FutureIter_freelist, self->state->FutureIter_type, (PyObject *)self);
 }

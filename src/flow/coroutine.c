@@ -3,6 +3,7 @@
 
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/spare_stop.h"
 
 void
 coroutine_init(Coroutine *self, struct state *state, const struct coroutine_body *body)
@@ -172,7 +173,7 @@ coroutine_next(Coroutine *self)
 {
     PyObject *result;
     PySendResult outcome = coroutine_am_send(self, Py_None, &result);
-    return send_result_as_next(outcome, result);
+    return spare_stop_next(self->state, (PyObject *)self, outcome, result);
 }
 
 static PyObject *
@@ -313,6 +314,7 @@ coroutine_dealloc_begin(Coroutine *self)
         }
     }
     PyObject_GC_UnTrack(self);
+    spare_stop_dealloc(self->state, (PyObject *)self);
     if (self->weakreflist != NULL) {
         PyObject_ClearWeakRefs((PyObject *)self);
     }

@@ -105,16 +105,6 @@ stop_iteration_take_value(void)
     return value;
 }
 
-PyObject *
-send_result_as_next(PySendResult outcome, PyObject *result)
-{
-    if (outcome == PYGEN_RETURN && result == Py_None) {
-        Py_DECREF(result);
-        return NULL;
-    }
-    return send_result_as_method(outcome, result);
-}
-
 /* StopIteration(value), made without the tuple of arguments being taken apart again, as a call of the type would: from 3.12 on
    `await` of whatever is not a coroutine in Python ends this way.  Returns NULL with MemoryError set. */
 static PyObject *
@@ -138,9 +128,11 @@ send_result_as_method(PySendResult outcome, PyObject *result)
     }
     PyObject *stop = stop_iteration_new(result);
     Py_DECREF(result);
-    if (stop != NULL) {
-        PyErr_SetObject(PyExc_StopIteration, stop);
-        Py_DECREF(stop);
+    if (AC_PY314 && stop != NULL) {
+        compat_exception_restore_steal(stop); /* what is being handled is not its context */
+    }
+    else {
+        raise_instance_steal(stop);
     }
     return NULL;
 }

@@ -47,10 +47,8 @@ int raise_no_attribute(PyObject *object, const char *name);
    is set, which stays. */
 PyObject *stop_iteration_take_value(void);
 
-/* An outcome of am_send in the words of tp_iternext, and in those of a send() method: a return becomes a StopIteration, made
-   so that a tuple stays whole.  Only tp_iternext may end without one where None is returned, which matters: from 3.12 on
-   `await` asks tp_iternext, not am_send, and a StopIteration costs more than all the rest.  Take `result`. */
-PyObject *send_result_as_next(PySendResult outcome, PyObject *result);
+/* An outcome of am_send in the words of a send() method: a return becomes a StopIteration, made so that a tuple stays whole.  Takes
+   `result`. */
 PyObject *send_result_as_method(PySendResult outcome, PyObject *result);
 
 #endif

@@ -303,6 +303,12 @@ struct freelist {
     size_t alive; /* objects of the type, and of those derived from it, that are not dead */
 };
 
+/* spare_stop.h says what it is for. */
+struct spare_stop {
+    PyObject *exception; /* owned or NULL */
+    PyObject *lent_to;   /* borrowed or NULL: the iterator that has raised it, until that is deallocated */
+};
+
 struct state {
 #define X(name, limit) PyTypeObject *name##_type;
     STATE_TYPES(X)
@@ -343,8 +349,9 @@ struct state {
     PyObject *context_kwnames;          /* ("context",) */
     PyObject *minus_one;                /* get_buffer(-1) */
     PyObject *running_key;              /* 3.11: compat_running_holder_borrow() */
-    PyObject *no_variables;       /* the variables of a new context; NULL: contexts are copied at once (context.h) */
-    PyObject *spare_context;      /* or NULL */
+    PyObject *no_variables;  /* the variables of a new context; NULL: contexts are copied at once (context.h) */
+    PyObject *spare_context; /* or NULL */
+    struct spare_stop spare_stop;
     size_t running_offset;        /* of struct compat_running in a thread state; 0: not known (running.h) */
     struct Loop *running_loop;    /* borrowed: the native loop that polled or started last, if it still runs */
     struct dict_watch dict_watch; /* of what others may replace */

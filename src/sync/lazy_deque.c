@@ -1,4 +1,4 @@
-/* A deque that is made when somebody looks, or when it has two entries.  Layer: sync. */
+/* A deque that is made when somebody looks.  Layer: sync. */
 #include "sync/lazy_deque.h"
 
 void
@@ -17,7 +17,9 @@ lazy_deque_init(struct lazy_deque *self)
 int
 lazy_deque_traverse(struct lazy_deque *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->only);
+    for (size_t i = 0; i < ring_count(&self->entries); i++) {
+        Py_VISIT((PyObject *)ring_peek(&self->entries, i));
+    }
     Py_VISIT(self->deque);
     return 0;
 }
@@ -31,11 +33,15 @@ lazy_deque_clear(struct lazy_deque *self)
 void
 lazy_deque_set(struct lazy_deque *self, PyObject *value)
 {
-    PyObject *only = self->only, *deque = self->deque;
-    self->only = NULL;
+    struct ring entries = self->entries;
+    PyObject *deque = self->deque;
+    ring_init(&self->entries);
     self->deque = Py_XNewRef(value);
     self->used = false;
-    Py_XDECREF(only);
+    while (ring_count(&entries) > 0) {
+        Py_DECREF((PyObject *)ring_pop(&entries));
+    }
+    ring_release(&entries);
     Py_XDECREF(deque);
 }
 
@@ -67,6 +73,25 @@ status_steal(PyObject *result)
     return result ? 0 : -1;
 }
 
+/* Moves what is here into the deque, which is empty; all of it or, where that fails, nothing.  0 or -1. */
+static int
+move_entries(struct lazy_deque *self, struct state *state)
+{
+    for (size_t i = 0; i < ring_count(&self->entries); i++) {
+        PyObject *entry = ring_peek(&self->entries, i);
+        if (status_steal(call_method(self, state, state->deque_append, "append", entry)) < 0) {
+            while (i-- > 0) {
+                (void)PySequence_DelItem(self->deque, 0);
+            }
+            return -1;
+        }
+    }
+    while (ring_count(&self->entries) > 0) {
+        Py_DECREF((PyObject *)ring_pop(&self->entries)); /* the deque has it, too */
+    }
+    return 0;
+}
+
 /* From here on there is a deque, and no entry beside it.  0 or -1. */
 static int
 make_deque(struct lazy_deque *self, struct state *state)
@@ -82,18 +107,7 @@ make_deque(struct lazy_deque *self, struct state *state)
         }
         Py_SETREF(self->deque, deque);
     }
-    if (self->only == NULL) {
-        return 0;
-    }
-    PyObject *only = self->only;
-    self->only = NULL;
-    int result = status_steal(call_method(self, state, state->deque_append, "append", only));
-    if (result < 0 && self->only == NULL) {
-        self->only = only;
-        return -1;
-    }
-    Py_DECREF(only);
-    return result;
+    return move_entries(self, state);
 }
 
 PyObject *
@@ -108,7 +122,7 @@ lazy_deque_get(struct lazy_deque *self, struct state *state)
 int
 lazy_deque_any(struct lazy_deque *self, struct state *state)
 {
-    if (self->only != NULL) {
+    if (lazy_deque_has_own(self)) {
         return 1;
     }
     if (AC_LIKELY(self->deque == Py_None)) {
@@ -126,11 +140,8 @@ lazy_deque_any(struct lazy_deque *self, struct state *state)
 Py_ssize_t
 lazy_deque_size(struct lazy_deque *self, struct state *state)
 {
-    if (self->only != NULL) {
-        return 1;
-    }
-    if (self->deque == Py_None && self->used) {
-        return 0;
+    if (lazy_deque_has_own(self) || (self->deque == Py_None && self->used)) {
+        return (Py_ssize_t)ring_count(&self->entries);
     }
     if (AC_LIKELY(is_real(self, state))) {
         return PySequence_Size(self->deque);
@@ -141,18 +152,29 @@ lazy_deque_size(struct lazy_deque *self, struct state *state)
     return size;
 }
 
+/* Whether an entry may be kept beside the deque: it is empty, and nobody else has it. */
+static bool
+is_free(struct lazy_deque *self, struct state *state)
+{
+    if (self->deque == Py_None) {
+        self->used = true;
+        return true;
+    }
+    return is_real(self, state) && Py_REFCNT(self->deque) == 1 && PySequence_Size(self->deque) == 0;
+}
+
 int
 lazy_deque_append(struct lazy_deque *self, struct state *state, PyObject *entry)
 {
-    if (AC_LIKELY(self->only == NULL)) {
-        bool none = self->deque == Py_None, own = !none && is_real(self, state) && Py_REFCNT(self->deque) == 1;
-        if (none || (own && PySequence_Size(self->deque) == 0)) {
-            self->only = Py_NewRef(entry);
-            self->used |= none;
-            return 0;
+    if (AC_LIKELY(is_free(self, state))) {
+        if (ring_push(&self->entries, entry) < 0) {
+            PyErr_NoMemory();
+            return -1;
         }
+        Py_INCREF(entry);
+        return 0;
     }
-    else if (make_deque(self, state) < 0) {
+    if (make_deque(self, state) < 0) {
         return -1;
     }
     return status_steal(call_method(self, state, state->deque_append, "append", entry));
@@ -161,9 +183,11 @@ lazy_deque_append(struct lazy_deque *self, struct state *state, PyObject *entry)
 int
 lazy_deque_remove(struct lazy_deque *self, struct state *state, PyObject *entry)
 {
-    if (AC_LIKELY(self->only == entry)) {
-        Py_CLEAR(self->only);
-        return 0;
+    for (size_t i = 0; i < ring_count(&self->entries); i++) {
+        if (AC_LIKELY(ring_peek(&self->entries, i) == entry)) {
+            Py_DECREF((PyObject *)ring_take(&self->entries, i));
+            return 0;
+        }
     }
     if (make_deque(self, state) < 0) {
         return -1;
@@ -174,10 +198,8 @@ lazy_deque_remove(struct lazy_deque *self, struct state *state, PyObject *entry)
 PyObject *
 lazy_deque_popleft(struct lazy_deque *self, struct state *state)
 {
-    PyObject *only = self->only;
-    if (AC_LIKELY(only != NULL)) {
-        self->only = NULL;
-        return only;
+    if (AC_LIKELY(lazy_deque_has_own(self))) {
+        return ring_pop(&self->entries);
     }
     if (make_deque(self, state) < 0) {
         return NULL;
@@ -188,8 +210,8 @@ lazy_deque_popleft(struct lazy_deque *self, struct state *state)
 PyObject *
 lazy_deque_first(struct lazy_deque *self, struct state *state)
 {
-    if (AC_LIKELY(self->only != NULL)) {
-        return Py_NewRef(self->only);
+    if (AC_LIKELY(lazy_deque_has_own(self))) {
+        return Py_NewRef((PyObject *)ring_peek(&self->entries, 0));
     }
     int any = lazy_deque_any(self, state);
     if (any <= 0) {

@@ -1,20 +1,21 @@
-/* A deque that is made when somebody looks, or when it has two entries.  Layer: sync.
+/* A deque that is made when somebody looks.  Layer: sync.
 
    asyncio's primitives have collections.deque in their attributes, and programs look there: what they find has to be a real
-   one, and the same each time.  But most of the time there is one entry, which comes and goes: one task that waits, one item in
-   a queue.  So there is a place for one entry without a deque.
+   one, and the same each time.  But most of the time nobody looks, and calling a deque's methods costs several times what they
+   do.  So entries are kept in a ring of pointers beside it, until somebody does.
 
-   Invariant: if `only` is set, `deque` is NULL, None, or a deque that is empty and that nobody else has. */
+   Invariant: while the ring has entries, `deque` is None, or a deque that is empty and that nobody else has. */
 #ifndef AC_SYNC_LAZY_DEQUE_H
 #define AC_SYNC_LAZY_DEQUE_H
 
+#include "base/ring.h"
 #include "py/state.h"
 
 #include <stdbool.h>
 
 struct lazy_deque {
     /* private */
-    PyObject *only; /* owned or NULL: the only entry */
+    struct ring entries; /* owned, each */
     PyObject *
         deque; /* owned: a deque, or whatever somebody has put there; None: none was there yet; NULL: no such attribute */
     bool used; /* None stands for a deque that was not needed yet */
@@ -45,17 +46,25 @@ lazy_deque_is_deque(const struct lazy_deque *self, struct state *state)
     return self->deque == Py_None ? self->used : self->deque && Py_TYPE(self->deque) == (PyTypeObject *)state->deque;
 }
 
-/* These are sure where they say yes: there may be a deque. */
+/* Whether there are entries, and they are here: not in the deque. */
+static inline bool
+lazy_deque_has_own(const struct lazy_deque *self)
+{
+    return ring_count(&self->entries) > 0;
+}
+
+/* One of those entries, borrowed; NULL behind the last. */
+static inline PyObject *
+lazy_deque_own_borrow(const struct lazy_deque *self, size_t index)
+{
+    return index < ring_count(&self->entries) ? ring_peek(&self->entries, index) : NULL;
+}
+
+/* It is sure where it says yes: there may be a deque. */
 static inline bool
 lazy_deque_is_empty(const struct lazy_deque *self)
 {
-    return self->only == NULL && self->deque == Py_None;
-}
-
-static inline bool
-lazy_deque_has_one(const struct lazy_deque *self)
-{
-    return self->only != NULL;
+    return self->deque == Py_None && !lazy_deque_has_own(self);
 }
 
 /* The following need: it exists, and whoever embeds it is held.  If it is not a deque but something else, its methods are called,

@@ -40,7 +40,7 @@ wake(struct state *state, PyObject *future, PyObject *result)
     return set ? 1 : -1;
 }
 
-/* An iterator over all, however they are kept.  New reference; NULL, without an exception where there is none. */
+/* An iterator over the deque.  New reference; NULL, without an exception where it is empty. */
 static PyObject *
 iterate(struct lazy_deque *waiters, struct state *state)
 {
@@ -56,14 +56,19 @@ iterate(struct lazy_deque *waiters, struct state *state)
 int
 waiters_any_not_cancelled(struct lazy_deque *waiters, struct state *state)
 {
-    if (AC_LIKELY(lazy_deque_is_empty(waiters))) {
-        return 0;
+    PyObject *future;
+    int any = 0;
+    for (size_t i = 0; any == 0 && (future = lazy_deque_own_borrow(waiters, i)) != NULL; i++) {
+        int cancelled = is_cancelled(state, future);
+        any = cancelled < 0 ? -1 : !cancelled;
     }
-    PyObject *iterator = iterate(waiters, state), *future;
+    if (any != 0 || lazy_deque_has_own(waiters) || lazy_deque_is_empty(waiters)) {
+        return any;
+    }
+    PyObject *iterator = iterate(waiters, state);
     if (iterator == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
-    int any = 0;
     while (any == 0 && (future = PyIter_Next(iterator)) != NULL) {
         int cancelled = is_cancelled(state, future);
         any = cancelled < 0 ? -1 : !cancelled;
@@ -88,17 +93,25 @@ waiters_wake_first(struct lazy_deque *waiters, struct state *state, PyObject *re
 Py_ssize_t
 waiters_wake(struct lazy_deque *waiters, struct state *state, Py_ssize_t limit, PyObject *result)
 {
-    if (limit <= 0 || lazy_deque_is_empty(waiters)) {
-        return 0;
-    }
-    if (AC_LIKELY(lazy_deque_has_one(waiters))) {
-        return waiters_wake_first(waiters, state, result);
-    }
-    PyObject *iterator = iterate(waiters, state), *future;
-    if (iterator == NULL) {
-        return PyErr_Occurred() ? -1 : 0;
-    }
+    PyObject *future;
     Py_ssize_t count = 0;
+    /* What is woken stays where it is, but this may run Python, which may look at the deque: then the rest is there. */
+    for (size_t i = 0; count < limit && (future = lazy_deque_own_borrow(waiters, i)) != NULL; i++) {
+        Py_INCREF(future);
+        int woken = wake(state, future, result);
+        Py_DECREF(future);
+        if (woken < 0) {
+            return -1;
+        }
+        count += woken;
+    }
+    if (count >= limit || lazy_deque_has_own(waiters) || lazy_deque_is_empty(waiters)) {
+        return count;
+    }
+    PyObject *iterator = iterate(waiters, state);
+    if (iterator == NULL) {
+        return PyErr_Occurred() ? -1 : count;
+    }
     while (count >= 0 && count < limit && (future = PyIter_Next(iterator)) != NULL) {
         int woken = wake(state, future, result);
         count = woken < 0 ? -1 : count + woken;

@@ -470,6 +470,31 @@ def test_waiters_stay_the_same_deque(impl, loop):
     assert lock._waiters is deque
 
 
+@pytest.mark.parametrize("look_at", range(6))
+def test_the_order_stays_when_somebody_looks(impl, loop, look_at):
+    """At the waiters and the items, when so many are there."""
+    lock, queue, order = impl.Lock(), impl.Queue(), []
+    loop.run_until_complete(lock.acquire())
+
+    async def take(number):
+        async with lock:
+            order.append(number)
+
+    tasks = []
+    for number in range(5):
+        if number == look_at:
+            assert len(lock._waiters or ()) == len(queue._queue) == number
+        tasks += started(loop, take(number))
+        queue.put_nowait(number)
+    tasks[1].cancel()
+    lock.release()
+    support.run_until_idle(loop)
+    assert order == [0, 2, 3, 4]
+    assert [queue.get_nowait() for _ in range(queue.qsize())] == [0, 1, 2, 3, 4]
+    assert not lock._waiters
+    assert not queue._queue
+
+
 def test_a_future_of_somebody_elses(impl, loop):
     """Whatever is in the deque is woken by its methods."""
     lock, event = impl.Lock(), impl.Event()
