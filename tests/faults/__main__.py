@@ -19,6 +19,7 @@ import sys
 from tests.torture import harness
 from tests.unit import support
 
+from . import flow_operations  # noqa: F401
 from .operations import OPERATIONS
 
 SHIM = pathlib.Path(__file__).with_name("failing_syscalls.c")
