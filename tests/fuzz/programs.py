@@ -16,6 +16,7 @@ import sys
 
 import asyncio_c
 from asyncio_c import _core, queue_views
+from tests.torture.programs import ENGINES, connect_tls
 
 LIMIT_OF_POOL = 120
 LIMIT_OF_DEPTH = 4
@@ -91,6 +92,7 @@ class Program:
         self.types += [asyncio_c.Condition, asyncio_c.Barrier]
         self.types += [asyncio_c.Queue, asyncio_c.PriorityQueue, asyncio_c.LifoQueue]
         self.types += [asyncio_c.StreamReader, asyncio_c.StreamReaderProtocol, asyncio_c.StreamWriter]
+        self.types += [asyncio_c.Timeout, asyncio_c.TaskGroup, asyncio_c.Runner]
         self.types += [queue_views.ReadyQueue, queue_views.TimerQueue]
         self.functions = [
             asyncio_c.sleep,
@@ -122,6 +124,7 @@ class Program:
         asyncio._set_running_loop(None)
         loop = self.loop = asyncio_c.new_event_loop()
         loop.set_exception_handler(lambda loop, context: self.nested())
+        tls = self.tls(loop) if self.random.random() < 0.3 else ()  # before anything acts on the loop
         self.pool = [loop, *self.random.sample(self.pool, min(len(self.pool), 20))]
         pair = socket.socketpair()
         others = socket.socketpair()
@@ -145,8 +148,34 @@ class Program:
             *(pair[1], others[1], udp[1]),
             *(loop._ready, loop._scheduled, loop._selector),
             *(asyncio_c.Lock(), asyncio_c.Condition(), asyncio_c.Barrier(2), asyncio_c.Queue(1)),
+            *(asyncio_c.Event(), asyncio_c.Semaphore(1), asyncio_c.PriorityQueue(1), asyncio_c.LifoQueue(1)),
+            *(asyncio_c.Timeout(loop.time() + 0.001), asyncio_c.TaskGroup()),
+            *(asyncio_c.shield(loop.create_future()), asyncio_c.wait_for(loop.create_future(), 0.001)),
+            *self.streams(loop),
+            *tls,
             *(Hostile(self), Protocol(self), contextvars.copy_context(), bytearray(100), memoryview(b"abc")),
         ]
+
+    def streams(self, loop):
+        """A stream that has something to read, with its parts and its peer."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        theirs.send(b"line\n" * 30)
+        reader = asyncio_c.StreamReader(limit=50, loop=loop)
+        protocol = asyncio_c.StreamReaderProtocol(reader, loop=loop)
+        transport = loop._make_socket_transport(ours, protocol)
+        return reader, protocol, asyncio_c.StreamWriter(transport, protocol, reader, loop), theirs
+
+    def tls(self, loop):
+        """Both ends of a connection over TLS, by one of the engines, with protocols that act."""
+        loop._tls_engine = self.random.choice(ENGINES)
+        ends = loop.run_until_complete(connect_tls(loop, *socket.socketpair()))
+        transports = [end.transport for end in ends]
+        for transport, kind in zip(transports, (Protocol, BufferedProtocol)):
+            transport.set_protocol(kind(self))
+            transport.write(b"x" * 1000)
+        return *transports, *(transport._ssl_protocol for transport in transports)
 
     def value(self):
         kind = self.random.randrange(12)
