@@ -1,10 +1,11 @@
 """Everything under load: python -m tests.soak [--seconds S] [--connections N] [--parts NAME...]
 
 In rounds, until the time is over, on loopback: many connections to another process, which echoes messages; such processes
-killed in the middle; messages over Unix sockets, TLS and datagrams; connecting and closing; timers set and cancelled; slow
-readers with megabytes behind the water marks; subprocesses; and peers that reset at random meanwhile. After each round all
-bytes are accounted for by checksums, no descriptor and no task is left, and memory has not grown since the first rounds. How
-long a message took there and back is printed, first and last rounds beside each other: that is for the reader to judge.
+killed in the middle; messages over Unix sockets, TLS and datagrams; lines over the native streams; the native queues, locks
+and timeouts; connecting and closing; timers set and cancelled; slow readers with megabytes behind the water marks;
+subprocesses; and peers that reset at random meanwhile. After each round all bytes are accounted for by checksums, no
+descriptor and no task is left, and memory has not grown since the first rounds. How long a message took there and back is
+printed, first and last rounds beside each other: that is for the reader to judge.
 """
 
 import argparse
@@ -357,7 +358,115 @@ async def processes(soak):
     return len(data) * 8
 
 
-FUNCTIONS = (connections, echoes, datagrams, killed_peers, storms, timers, slow_readers, processes)
+async def streams(soak):
+    """Lines and blocks over the native streams, of TCP, Unix sockets and TLS; some clients reset in the middle."""
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(PEM)
+    tls = {"ssl": ssl.create_default_context(cafile=PEM), "server_hostname": "localhost"}
+    serving = set()
+
+    async def serve(reader, writer):
+        serving.add(writer)
+        try:
+            while line := await reader.readline():
+                writer.write(line + await reader.readexactly(int(line)))
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the client has reset
+        finally:
+            writer.close()
+            serving.remove(writer)
+
+    async def ask(killed, open_one, *address, **options):
+        reader, writer = await open_one(*address, **options)
+        total = 0
+        for size in (0, 1, 100, 70_000, 200_000):
+            block = soak.random.randbytes(size)
+            writer.writelines([b"%d\n" % size, block])
+            if killed and size == 70_000:
+                writer.transport.abort()
+                return total
+            await writer.drain()
+            assert int(await reader.readuntil(b"\n")) == size
+            assert await reader.readexactly(size) == block, "bytes are lost or changed"
+            total += size
+        writer.write_eof() if writer.can_write_eof() else writer.close()
+        assert not await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return total
+
+    async def through(server, count, open_one, *address, **options):
+        asking = [ask(n % 4 == 3, open_one, *address, **options) for n in range(count)]
+        total = sum(await asyncio_c.gather(*asking))
+        server.close()
+        while serving:
+            await asyncio_c.sleep(0)
+        return total
+
+    server = await asyncio_c.start_server(serve, "127.0.0.1", 0)
+    total = await through(server, 40, asyncio_c.open_connection, *server.sockets[0].getsockname())
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")
+        server = await asyncio_c.start_unix_server(serve, path)
+        total += await through(server, 40, asyncio_c.open_unix_connection, path)
+    server = await asyncio_c.start_server(serve, "127.0.0.1", 0, ssl=server_context)
+    address = server.sockets[0].getsockname()
+    return total + await through(server, 20, asyncio_c.open_connection, *address, **tls)
+
+
+async def primitives(soak):
+    """Producers and consumers, each item under a lock, a semaphore and a timeout; who waits is cancelled at random."""
+    count = 2000
+    for kind in (asyncio_c.Queue, asyncio_c.PriorityQueue, asyncio_c.LifoQueue):
+        queue, lock, semaphore = kind(10), asyncio_c.Lock(), asyncio_c.BoundedSemaphore(3)
+        condition, barrier, ended = asyncio_c.Condition(), asyncio_c.Barrier(4), asyncio_c.Event()
+        items = []
+
+        async def produce(first):
+            for item in range(first, count, 4):
+                async with asyncio_c.timeout(60), semaphore:
+                    await queue.put(item)
+                async with condition:
+                    condition.notify(1)
+            await barrier.wait()
+
+        async def consume():
+            while True:
+                item = await asyncio_c.wait_for(queue.get(), 60)
+                async with lock:
+                    items.append(item)
+                await asyncio_c.shield(asyncio_c.sleep(0))
+                queue.task_done()
+
+        async def look():
+            async with condition:
+                await condition.wait_for(ended.is_set)
+
+        async with asyncio_c.TaskGroup() as group:
+            consumers = [group.create_task(consume()) for _ in range(5)]
+            looking = [group.create_task(look()) for _ in range(20)]
+            producers = [group.create_task(produce(first)) for first in range(4)]
+            for task in looking[::2]:
+                await asyncio_c.sleep(0)
+                task.cancel()
+            for producer in asyncio_c.as_completed(producers):
+                await producer
+            await queue.join()
+            ended.set()
+            async with condition:
+                condition.notify_all()
+            for task in consumers:
+                task.cancel()
+        assert sorted(items) == list(range(count)), "items are lost or doubled"
+    assert await asyncio_c.to_thread(len, items) == count
+    return 0
+
+
+FUNCTIONS = (
+    *(connections, echoes, datagrams, killed_peers, storms, timers, slow_readers, processes),
+    *(streams, primitives),
+)
 PARTS = {function.__name__: function for function in FUNCTIONS}
 
 
