@@ -15,15 +15,16 @@ typedef struct {
     int (*received)(PyObject *self, Loop *loop, char *data, size_t size);
 } DirectProtocol;
 
-/* protocol.data_received(data), where data is exactly bytes.  A stream's protocol gives it to the reader without that call, by
-   state->feed_stream: 1: that was done; 0: it is no such protocol, or something in it was replaced; -1 with what data_received()
-   would raise.  Returns 0 or -1.  Runs Python. */
+/* protocol.data_received(data), where data is exactly bytes.  A stream's protocol, ours or asyncio's own, gives it to the reader
+   without that call, by state->feed_stream: 1: that was done; 0: it is no such protocol, or something in it was replaced; -1 with
+   what data_received() would raise.  Returns 0 or -1.  Runs Python. */
 static inline int
 direct_give(struct state *state, PyObject *protocol, PyObject *data)
 {
-    int fed = state->feed_stream != NULL && Py_TYPE(protocol)->tp_base == state->StreamReaderProtocol_type
-                  ? state->feed_stream(state, protocol, data)
-                  : 0;
+    PyTypeObject *type = Py_TYPE(protocol);
+    bool is_stream =
+        type->tp_base == state->StreamReaderProtocol_type || (PyObject *)type == state->asyncio_StreamReaderProtocol;
+    int fed = is_stream && state->feed_stream != NULL ? state->feed_stream(state, protocol, data) : 0;
     if (fed != 0) {
         return fed > 0 ? 0 : -1;
     }

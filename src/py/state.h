@@ -166,16 +166,20 @@
     X(warn_unawaited, "warnings", "_warn_unawaited_coroutine")
 
 /* field, class, attribute: methods that are called without searching for them, and members of an enumeration. */
-#define STATE_METHODS(X)                                      \
-    X(deque_append, deque, "append")                          \
-    X(deque_popleft, deque, "popleft")                        \
-    X(deque_remove, deque, "remove")                          \
-    X(barrier_filling, asyncio_BarrierState, "FILLING")       \
-    X(barrier_draining, asyncio_BarrierState, "DRAINING")     \
-    X(barrier_resetting, asyncio_BarrierState, "RESETTING")   \
-    X(barrier_broken, asyncio_BarrierState, "BROKEN")         \
-    X(runner_initialized, asyncio_RunnerState, "INITIALIZED") \
-    X(runner_closed, asyncio_RunnerState, "CLOSED")
+#define STATE_METHODS(X)                                                     \
+    X(deque_append, deque, "append")                                         \
+    X(deque_popleft, deque, "popleft")                                       \
+    X(deque_remove, deque, "remove")                                         \
+    X(barrier_filling, asyncio_BarrierState, "FILLING")                      \
+    X(barrier_draining, asyncio_BarrierState, "DRAINING")                    \
+    X(barrier_resetting, asyncio_BarrierState, "RESETTING")                  \
+    X(barrier_broken, asyncio_BarrierState, "BROKEN")                        \
+    X(runner_initialized, asyncio_RunnerState, "INITIALIZED")                \
+    X(runner_closed, asyncio_RunnerState, "CLOSED")                          \
+    X(asyncio_data_received, asyncio_StreamReaderProtocol, "data_received")  \
+    X(asyncio_stream_reader, asyncio_StreamReaderProtocol, "_stream_reader") \
+    X(asyncio_feed_data, asyncio_StreamReader, "feed_data")                  \
+    X(asyncio_wakeup_waiter, asyncio_StreamReader, "_wakeup_waiter")
 
 /* Absent in some version, then NULL. */
 #define STATE_OPTIONAL_IMPORTS(X)                                                                    \
@@ -288,6 +292,13 @@
     X(_write_appdata)           \
     X(pending)                  \
     X(_drain_helper)            \
+    X(_buffer)                  \
+    X(_eof)                     \
+    X(_limit)                   \
+    X(_stream_reader)           \
+    X(_stream_reader_wr)        \
+    X(_waiter)                  \
+    X(_wakeup_waiter)           \
     X(feed_data)                \
     X(is_closing)               \
     X(pause_reading)            \
@@ -366,6 +377,9 @@ struct state {
     uint64_t fork_generation;   /* how many forks made this process, as far as the loops need to know */
     /* Of asyncio_c.transports.StreamTransport, when its methods were ours: net/stream_transport.h. */
     unsigned stream_transport_version;
+    /* Of asyncio's own, likewise: streams/stock_streams.c. */
+    unsigned stock_reader_version;
+    unsigned stock_protocol_version;
     /* What streams have for transports, which may not know them: net/direct.h. */
     int (*feed_stream)(struct state *state, PyObject *protocol, PyObject *data);
 };

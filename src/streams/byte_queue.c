@@ -132,8 +132,8 @@ byte_queue_is_plain(struct byte_queue *self)
     return true;
 }
 
-static int
-append_to_array(PyObject *array, PyObject *data)
+int
+bytearray_append(PyObject *array, PyObject *data)
 {
     Py_ssize_t before = PyByteArray_GET_SIZE(array), added = PyBytes_GET_SIZE(data);
     if (PyByteArray_Resize(array, before + added) < 0) {
@@ -216,7 +216,7 @@ byte_queue_append(struct byte_queue *self, PyObject *data)
     size_t size = (size_t)PyBytes_GET_SIZE(data);
     int result;
     if (AC_UNLIKELY(self->array != NULL)) {
-        return append_to_array(self->array, data);
+        return bytearray_append(self->array, data);
     }
     if (size == 0) {
         return 0;

@@ -51,6 +51,9 @@ byte_queue_size(const struct byte_queue *self)
 /* Appends exactly bytes, by reference where that is better.  0 or -1. */
 int byte_queue_append(struct byte_queue *self, PyObject *data);
 
+/* array.extend(data) of exactly bytearray and bytes.  0, or -1 with BufferError or MemoryError. */
+int bytearray_append(PyObject *array, PyObject *data);
+
 /* Takes the first `size` bytes; if they are just one chunk, that is returned itself.  Needs: there are as many.  New reference,
    or NULL, and nothing is taken. */
 PyObject *byte_queue_take(struct byte_queue *self, size_t size);

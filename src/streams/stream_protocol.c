@@ -12,6 +12,7 @@
 
 #include "net/transport.h"
 #include "py/args.h"
+#include "streams/stock_streams.h"
 #include "streams/stream_reader.h"
 #include "streams/streams.h"
 
@@ -58,6 +59,9 @@ static int
 feed_stream(struct state *state, PyObject *protocol, PyObject *data)
 {
     StreamReaderProtocol *self = (StreamReaderProtocol *)protocol;
+    if ((PyObject *)Py_TYPE(protocol) == state->asyncio_StreamReaderProtocol) {
+        return stock_streams_feed(state, protocol, data);
+    }
     if (!state_type_check(protocol, state->StreamReaderProtocol_type)
         || !is_usual(self, 1 << PROTOCOL_DATA_RECEIVED | 1 << PROTOCOL_STREAM_READER)) {
         return 0;

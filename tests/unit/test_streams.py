@@ -781,6 +781,61 @@ def test_connection_reset(impl, loop):
     loop.run_until_complete(main())
 
 
+def test_what_comes_is_fed_without_python(ours):
+    """Also to asyncio's own reader, unless the transport has to be paused."""
+    called = set()
+
+    def profile(frame, event, argument):
+        if event == "call":
+            called.add(frame.f_code.co_name)
+
+    async def main():
+        here, peer = socket.socketpair()
+        reader, writer = await ours.open_connection(sock=here, limit=100)
+        for size in (1, 200, 100_000):
+            task = asyncio.get_running_loop().create_task(reader.readexactly(size))
+            await asyncio.sleep(0)
+            peer.sendall(bytes(size))
+            called.clear()
+            sys.setprofile(profile)
+            try:
+                assert await task == bytes(size)
+            finally:
+                sys.setprofile(None)
+            fed = {"data_received", "feed_data", "_wakeup_waiter"} & called
+            assert not fed or (size > 200 and ours.StreamReader is asyncio.StreamReader)
+        writer.close()
+        await writer.wait_closed()
+        peer.close()
+
+    with support.closing(ours.new_event_loop()) as loop:
+        loop.run_until_complete(main())
+
+
+def test_a_view_of_the_buffer_keeps_it_from_growing(impl, loop):
+    """The connection is lost by BufferError, as by any exception of a protocol's."""
+    reports = []
+    loop.set_exception_handler(
+        lambda loop, context: reports.append((context["message"], context["exception"]))
+    )
+
+    async def main():
+        here, peer = socket.socketpair()
+        reader, writer = await impl.open_connection(sock=here)
+        with memoryview(reader._buffer):
+            peer.send(b"x")
+            with pytest.raises(BufferError):
+                await reader.read(1)
+        with pytest.raises(BufferError):
+            await writer.wait_closed()
+        peer.close()
+
+    loop.run_until_complete(main())
+    assert [(message, type(error)) for message, error in reports] == [
+        ("Fatal error: protocol.data_received() call failed.", BufferError)
+    ]
+
+
 REPLACED = [
     ("transport", "write"),
     ("transport", "is_closing"),
