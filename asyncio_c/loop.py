@@ -67,7 +67,9 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._signal_handlers: dict[int, events.Handle] = {}
         # Weak: a server that fails to start is forgotten, and nobody would take its socket out of here.
         self._unix_server_sockets: MutableMapping[socket.socket, int] = weakref.WeakKeyDictionary()
-        self._pidfds: dict[int, tuple[int, int]] = {}  # and what files they are
+        self._pidfds: dict[
+            int, tuple[tuple[int, int], Any]
+        ] = {}  # what file each is, and whose, until that has ended
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._signal_socket_files: list[tuple[int, int]] = []
         self._signals_are_the_parents = False  # the sockets were made before this process was forked
@@ -184,7 +186,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         """
         super().close()
         while self._pidfds:
-            self._close_pidfd(next(iter(self._pidfds)))
+            self._forget_process(next(iter(self._pidfds)))
         self._close()
 
     def __del__(self, _names: dict[str, Any] = vars(unix_events)) -> None:
@@ -456,7 +458,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             self._watch_process_in_thread(transport)
             return
         try:
-            self._pidfds[pidfd] = _core._file_identity(pidfd)
+            self._pidfds[pidfd] = _core._file_identity(pidfd), transport
             self._add_reader(pidfd, self._process_ended, pidfd, transport)
         except BaseException as error:
             self._remove_reader(pidfd)  # Control-C may come when it is there
@@ -478,6 +480,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         # Last: if memory lacks before this, or Control-C comes, the next turn asks again.
         if pidfd in self._pidfds:
             self._remove_reader(pidfd)
+            self._pidfds[pidfd] = self._pidfds[pidfd][0], None
 
     def _look_at_status(self, transport: Any) -> int:
         """Return how a process has ended, and leave it a zombie.
@@ -516,11 +519,30 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
                 if tells:
                     transport._process_exited(returncode)
 
+    def _forget_process(self, pidfd: int) -> None:
+        """Stop watching a process because the loop is closed."""
+        _, transport = self._pidfds[pidfd]
+        self._close_pidfd(pidfd)
+        # On 3.11 a thread of asyncio's waits for the process to the end, with the transport, which kills the process when it
+        # goes. From 3.12 on nobody has it any more.
+        if sys.version_info < (3, 12) and transport is not None and not sys.is_finalizing():
+            running = events._get_running_loop()
+            events._set_running_loop(self)  # of which the thread tells that it is closed
+            try:
+                with contextlib.suppress(
+                    OSError, RuntimeError
+                ):  # no child of this process, which was forked; no thread
+                    os.waitid(os.P_PID, transport.get_pid(), os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                    self._watch_process_in_thread(transport)
+            finally:
+                events._set_running_loop(running)
+
     def _close_pidfd(self, pidfd: int) -> None:
         self._remove_reader(pidfd)
+        identity, _ = self._pidfds.pop(pidfd)
         # Who closes all descriptors has closed it, and its number may be another file's. (Linux before 6.9 does not tell a
         # pidfd from an epoll or an eventfd, but does from all other files.)
-        if _core._file_is(pidfd, self._pidfds.pop(pidfd)):
+        if _core._file_is(pidfd, identity):
             os.close(pidfd)
 
     # ---- Names ----

@@ -7,6 +7,7 @@ stream's opening and end. Errors and the rest are asyncio's, as this Python does
 from __future__ import annotations
 
 import socket
+import sys
 import traceback
 import weakref
 from asyncio import selector_events, sslproto, trsock, unix_events
@@ -143,6 +144,14 @@ class SubprocessTransport(unix_events._UnixSubprocessTransport):  # type: ignore
 
     _connecting = False  # the pipes, to transports of their own
     _exit_waiters: Any
+
+    if sys.version_info < (3, 12):
+
+        def __del__(self) -> None:
+            # With asyncio's loop a thread has the transport as long as the process runs, and at the end of the interpreter
+            # nobody kills that.
+            if self._returncode is not None or not sys.is_finalizing():
+                super().__del__()
 
     async def _connect_pipes(self, waiter: Any) -> None:
         self._connecting = True

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from unit import support
 from unit.test_fork import in_child
 
 
@@ -134,3 +135,74 @@ def test_loops_in_many_threads(impl):
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+# ---- A process that runs when the loop has ended ----
+
+ENDS = {
+    "run": "run(main())",
+    "kept": "kept = run(main())",
+    "loop left open": "loop = new_event_loop()\nkept = loop.run_until_complete(main())",
+}
+STARTS = {
+    "process": "asyncio.create_subprocess_exec(",
+    "transport": "asyncio.get_running_loop().subprocess_exec(asyncio.SubprocessProtocol, stderr=None, *",
+}
+
+
+def said_by_what_is_left(impl, start, end):
+    """Have a program of `impl` start a process and end before it; return what the process says when it is told to."""
+    command = '["sh", "-c", "read -r line; echo $line"], stdin=int(sys.argv[1]), stdout=int(sys.argv[2]))'
+    names = {
+        "asyncio": "import asyncio\nfrom asyncio import new_event_loop, run\n",
+        "loop_only": "import asyncio\nfrom asyncio_c import new_event_loop, run\n",
+        "native": "import asyncio, asyncio_c\nasyncio_c.patch()\nfrom asyncio import new_event_loop, run\n",
+    }
+    code = (
+        f"{names[impl.name]}import gc, sys\n"
+        f"async def main():\n    return await {STARTS[start]}{'*' if start == 'process' else ''}{command}\n"
+        f"{ENDS[end]}\ngc.collect()\n"
+    )
+    told_by, tells = os.pipe()
+    hears, said = os.pipe()
+    with open(hears, "rb", 0) as hears, open(told_by), open(tells, "wb", 0) as tells:
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, str(told_by), str(said)],
+            pass_fds=[told_by, said],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+        os.close(said)
+        tells.write(b"alive\n")
+        return hears.read()
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("end", ENDS)
+def test_process_that_is_left_running(ours, stock, start, end):
+    """On Python 3.11 it lives on, for a thread has its transport, which kills it when it goes."""
+    expected = said_by_what_is_left(stock, start, end)
+    assert expected == (b"" if support.PY312 else b"alive\n")
+    assert said_by_what_is_left(ours, start, end) == expected
+
+
+@pytest.mark.skipif(support.PY312, reason="from 3.12 on it is killed, and Popen waits for it")
+def test_process_that_outlives_its_loop_is_waited_for(impl, caplog):
+    """By a thread, which says that there is nobody to tell."""
+
+    async def main():
+        return (await asyncio.create_subprocess_exec("cat", stdin=read_end))._transport._proc.pid
+
+    read_end, write_end = os.pipe()
+    pid = impl.run(main())
+    os.close(read_end)
+    os.close(write_end)
+    for thread in threading.enumerate():
+        if thread.name.startswith("asyncio-waitpid"):
+            thread.join()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+    (message,) = [text for text in caplog.messages if text.startswith("Loop ")]
+    assert message.endswith(f"that handles pid {pid} is closed")
+    assert "closed=True" in message
