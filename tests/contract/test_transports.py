@@ -444,6 +444,46 @@ def test_starttls_of_mail_servers(loop, over_tls):
     loop.run_until_complete(main())
 
 
+def test_tls_protocol_made_by_hand(loop):
+    """aiosmtpd's STARTTLS makes asyncio's own SSLProtocol, puts it on the transport, and uses its `_app_transport`."""
+
+    class Upgrading(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            if data == b"STARTTLS":
+                self.plain = self.transport
+                self.plain.write(b"go")
+                self.secured = loop.create_future()
+                tls = sslproto.SSLProtocol(loop, self, server_context(), self.secured, server_side=True)
+                self.plain.set_protocol(tls)
+                self.transport = tls._app_transport
+                tls.connection_made(self.plain)
+            else:
+                self.transport.write(b"secret " + data)
+
+    async def main():
+        served = []
+        server = await loop.create_server(lambda: served.append(Upgrading(loop)) or served[0], "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"STARTTLS")
+        assert await reader.readexactly(2) == b"go"
+        await writer.start_tls(client_context())
+        await served[0].secured
+        writer.write(b"hello")
+        assert await reader.readexactly(12) == b"secret hello"
+        assert isinstance(served[0].transport, sslproto._SSLProtocolTransport)
+        assert served[0].transport.get_extra_info("cipher") is not None
+        served[0].transport.close()
+        assert await reader.read() == b""
+        assert await served[0].lost is None
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    loop.run_until_complete(main())
+
+
 def test_start_tls_refuses_other_transports(loop):
     """aiohttp relies on the TypeError of start_tls()."""
 

@@ -38,6 +38,11 @@ def test_aiohttp_with_tls(tls_mode):
     check("aiohttp_tls", tls_mode)
 
 
+@support.needs("truststore", "trustme")
+def test_truststore(tls_mode):
+    check("truststore_streams", tls_mode)
+
+
 @support.needs("websockets", "trustme")
 def test_websockets_both_ways(tls_mode):
     check("websockets_both_ways", tls_mode)

@@ -34,6 +34,7 @@ class Suite:
     mode: str = "installed"
     minutes: int = 5
     tls: bool = False
+    unprivileged: bool = False
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     known: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
@@ -102,6 +103,9 @@ class Installed:
         pytest = (
             [self.bin / "python", "-m", "pytest"] if self.suite.mode == "sources" else [self.bin / "pytest"]
         )
+        if self.suite.unprivileged and os.geteuid() == 0:
+            # In a namespace in which we are somebody else, whose files are ours.
+            pytest = ["unshare", "--user", "--map-user=daemon", "--map-group=daemon", *pytest]
         command = [*pytest, "-q", "-p", "upstream_recorder", "--rootdir=.", f"--timeout={SECONDS_PER_TEST}"]
         with open(record.with_suffix(".log"), "wb") as log:
             process = subprocess.Popen(

@@ -108,6 +108,30 @@ async def test_class_that_reads_and_writes_itself(by_hand, impl, client_context,
     assert {"read", "write"} <= set(calls)
 
 
+async def test_context_that_makes_something_else(by_hand, impl, client_context):
+    """Its wrap_bio() returns what only does as an SSLObject does, and is asked for everything."""
+    calls = []
+
+    class Proxy:
+        def __init__(self, sslobj):
+            self.sslobj = sslobj
+
+        def __getattr__(self, name):
+            calls.append(name)
+            return getattr(self.sslobj, name)
+
+    class Context(ssl.SSLContext):
+        def wrap_bio(self, *args, **keywords):
+            return Proxy(super().wrap_bio(*args, **keywords))
+
+    context = peers.new_server_context(Context)
+    transport, protocol, tls = await by_hand(contexts=(context, client_context))
+    assert engine_of(transport) == (None if impl.tls == "asyncio" else "object")
+    assert type(transport.get_extra_info("ssl_object")) is Proxy
+    await echo(transport, protocol, tls)
+    assert {"do_handshake", "getpeercert", "read", "write", "unwrap"} <= set(calls)
+
+
 async def test_context_whose_messages_are_watched(by_hand, impl, client_context):
     messages = []
     context = peers.new_server_context()
