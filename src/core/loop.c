@@ -26,6 +26,7 @@
 
 /* No poll waits longer; asyncio has the same limit, and a timer may be further away than a poll can say. */
 #define LONGEST_POLL_NS (24 * 3600 * CLOCK_NS_PER_S)
+#define NS_PER_MS (CLOCK_NS_PER_S / 1000)
 #define POLL_BUDGET_NS 25000
 
 enum { POLL_BUDGET_TURNS = 64 };
@@ -259,6 +260,11 @@ poll_timeout(Loop *loop, int64_t *timeout_ns)
     }
     else {
         *timeout_ns = deadline_ns >= latest_ns ? LONGEST_POLL_NS : deadline_ns - now_ns;
+        if (AC_UNLIKELY(loop->debug)) {
+            /* To whole milliseconds, as asyncio does: two timers that were set one after the other, which takes long where each
+               notes its traceback, are due in the same turn. */
+            *timeout_ns = (*timeout_ns + NS_PER_MS - 1) / NS_PER_MS * NS_PER_MS;
+        }
     }
     return 0;
 }

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import time
 
 import pytest
 
@@ -50,6 +51,41 @@ def test_never_early_on_the_real_clock(loop):
         loop.call_at(deadline, fire, deadline)
     loop.run_forever()
     assert early == []
+
+
+def test_timers_of_one_millisecond_are_due_in_one_turn_in_debug_mode(impl):
+    """Where setting a timer takes long: `-X dev` parts no two sleeps that began together."""
+
+    class Loop(impl.Loop):
+        began = None  # when the loop asked for the first time, to know how long to wait; until then it is 100
+
+        def time(self):
+            if not self.is_running():
+                return 100.0
+            if self.began is None:
+                self.began = time.monotonic()
+                return 100.0
+            return 100.0 + time.monotonic() - self.began
+
+    order = []
+
+    def first():
+        order.append("first")
+        loop.call_soon(order.append, "next turn")
+
+    def second():
+        order.append("second")
+        loop.call_soon(loop.stop)
+
+    with support.closing(Loop()) as loop:
+        loop.set_debug(True)
+        for _ in range(30):  # the kernel may well wake it so late that both are due
+            loop.call_at(100.0001, first)
+            loop.call_at(100.0009, second)
+            loop.began = None
+            loop.run_forever()
+            assert order == ["first", "second", "next turn"]
+            order.clear()
 
 
 def test_sleep_is_never_early_on_the_real_clock(loop, impl):
