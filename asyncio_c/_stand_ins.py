@@ -58,6 +58,13 @@ _LOOP: dict[str, _Needs] = {
     "time": ((time, "monotonic"), (base_events, "time")),
 }
 
+# What the loop does with descriptors. asyncio's _add_reader() and its like work on loop._selector, which then becomes a real one.
+_DESCRIPTORS = (
+    *("sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into"),
+    *("sock_sendall", "sock_sendto"),
+    *("_add_reader", "_add_writer", "_remove_reader", "_remove_writer"),
+)
+
 _TASK_GROUP = ("create_task", "_on_task_done", "_abort", "__aenter__", "__aexit__")
 
 # Of these, asyncio's own code, whatever the name is bound to by now, and what it calls: the module, and needs.
@@ -77,6 +84,7 @@ def register() -> None:
     """Have what is named here watched."""
     for name, needs in _LOOP.items():
         _core._stand_in(Loop, unix_events.SelectorEventLoop, (name,), needs)
+    _core._stand_in(Loop, unix_events.SelectorEventLoop, _DESCRIPTORS, ())
     # What is called of the handles that were there before.
     _core._stand_in(_core.Handle, events.Handle, ("cancel", "cancelled"), ())
     _core._stand_in(_core.TimerHandle, events.TimerHandle, ("cancel", "cancelled", "when"), ())

@@ -9,6 +9,7 @@ then on. src/core/selector.c tells what that means for the loop.
 from __future__ import annotations
 
 import functools
+import operator
 import selectors
 import weakref
 from asyncio import events
@@ -24,13 +25,14 @@ def _stock(name: str) -> Any:
 # By what the C poller is. When asyncio_c is imported after gevent has patched the module, they are gone.
 _EPOLL, _POLL = _stock("EpollSelector"), _stock("PollSelector")
 _DEFAULT = _stock("DefaultSelector")
-_DEFAULT_SELECT = _DEFAULT and _DEFAULT.select
+_METHODS = operator.attrgetter("register", "unregister", "modify", "select")  # what the loop asks of a selector
+_DEFAULT_METHODS = _DEFAULT and _METHODS(_DEFAULT)
 
 
 def replaced_default() -> Any:
-    """Return a new selectors.DefaultSelector() if that is not the module's own choice any more, else None."""
+    """Return a new selectors.DefaultSelector() if that is not the module's own choice any more, as it was; else None."""
     default = selectors.DefaultSelector
-    return None if default is _DEFAULT and default.select is _DEFAULT_SELECT else default()
+    return None if default is _DEFAULT and _METHODS(default) == _DEFAULT_METHODS else default()
 
 
 def of(loop: Any) -> Any:

@@ -18,6 +18,7 @@
 #include "net/sock.h"
 #include "net/transport.h"
 #include "py/args.h"
+#include "py/stand_in.h"
 
 static const char *
 operation_name(enum sock_operation operation)
@@ -226,11 +227,26 @@ count_is_right(enum sock_operation operation, Py_ssize_t nargs)
     }
 }
 
+/* 3.11: whoever has found our method has come before it was known that asyncio's was replaced.  1, 0 or -1. */
+AC_COLD static int
+is_aside(Loop *loop, enum sock_operation operation)
+{
+    PyObject *name = loop_decide_fused(loop) < 0 ? NULL : PyUnicode_InternFromString(operation_name(operation));
+    int aside = name ? stand_in_is_aside(loop->state, Py_TYPE(loop), name) : -1;
+    Py_XDECREF(name);
+    return aside;
+}
+
 static PyObject *
 sock_coroutine(Loop *loop, enum sock_operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct state *state = loop->state;
-    if (!count_is_right(operation, nargs) || kwnames != NULL || !loop->fused || !socket_is_plain(state, args[0])) {
+    int aside = AC_UNLIKELY(loop_methods_changed(loop)) ? is_aside(loop, operation) : 0;
+    if (aside < 0) {
+        return NULL;
+    }
+    if (aside || !count_is_right(operation, nargs) || kwnames != NULL || !loop->fused
+        || !socket_is_plain(state, args[0])) {
         return call_asyncio(loop, operation, args, nargs, kwnames);
     }
     SockCoroutine *self = (SockCoroutine *)freelist_new(&state->SockCoroutine_freelist, state->SockCoroutine_type);

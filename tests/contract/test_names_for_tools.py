@@ -8,6 +8,7 @@ import asyncio
 import functools
 import importlib
 import inspect
+import pickle
 import subprocess
 import sys
 import types
@@ -310,3 +311,12 @@ def test_what_was_replaced_before_is_called():
 def test_methods_take_asyncios_own_objects():
     """What asyncio's function is given by its class's name after patch()."""
     assert NATIVE["Timeout"].when(STOCK["Timeout"](7)) == 7
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*support.NAMES_WITH_NATIVE_TWIN} - {*support.STREAMS, *support.STREAM_FUNCTIONS})
+)
+def test_pickled_by_reference(impl, name):
+    """As multiprocessing hands functions and classes over: what comes back is the same one, patched or not."""
+    what = getattr(impl, name)
+    assert pickle.loads(pickle.dumps(what)) is what

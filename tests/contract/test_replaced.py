@@ -84,6 +84,64 @@ def test_method_replaced(impl, name, when):
         loop.run_until_complete(nothing())
 
 
+async def over_sockets(loop, impl, left, right):
+    """Move a few bytes by the coroutines of the loop, and watch a descriptor."""
+    assert await loop.sock_sendall(left, b"abcdef") is None
+    assert await loop.sock_recv(right, 2) == b"ab"
+    assert await loop.sock_recv_into(right, bytearray(2)) == 2
+    assert (await loop.sock_recvfrom(right, 1))[0] == b"e"
+    assert (await loop.sock_recvfrom_into(right, bytearray(1)))[0] == 1
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        listener.setblocking(False)
+        client.setblocking(False)
+        await loop.sock_connect(client, listener.getsockname())
+        connection, _ = await loop.sock_accept(listener)
+        connection.close()
+    ready = loop.create_future()
+    loop.add_reader(right, ready.set_result, "readable")
+    left.send(b"x")
+    assert await ready == "readable"
+    loop.remove_reader(right)
+    loop.add_writer(right, int)
+    loop.remove_writer(right)
+    assert await loop.sock_recv(right, 1) == b"x"
+
+
+DESCRIPTORS = [
+    *("sock_accept", "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into"),
+    *("sock_sendall", "add_reader", "add_writer", "remove_reader", "remove_writer"),
+    *("_add_reader", "_add_writer", "_remove_reader", "_remove_writer"),
+]
+
+
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_method_of_the_selector_loop_replaced(impl, loop, pair, name):
+    """Tracers of sockets and tests wrap those of BaseSelectorEventLoop; a wrapper is called while it is there."""
+    calls = []
+    with replaced(asyncio.selector_events.BaseSelectorEventLoop, name, noted(calls)):
+        loop.run_until_complete(over_sockets(loop, impl, *pair))
+        assert name in calls
+    calls.clear()
+    loop.run_until_complete(over_sockets(loop, impl, *pair))
+    assert calls == []
+
+
+@pytest.mark.parametrize("name", [name for name in DESCRIPTORS if name.startswith("sock_")])
+def test_method_of_the_selector_loop_replaced_while_it_runs(impl, loop, pair, name):
+    calls = []
+
+    async def main():
+        await over_sockets(loop, impl, *pair)
+        with replaced(asyncio.selector_events.BaseSelectorEventLoop, name, noted(calls)):
+            await over_sockets(loop, impl, *pair)
+            assert name in calls
+        calls.clear()
+        await over_sockets(loop, impl, *pair)
+        assert calls == []
+
+    loop.run_until_complete(main())
+
+
 @pytest.mark.parametrize(
     "name",
     [

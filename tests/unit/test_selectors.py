@@ -399,6 +399,31 @@ def test_default_selector_whose_select_is_replaced(impl, monkeypatch):
         assert calls and set(calls) == {0}
 
 
+@pytest.mark.parametrize("name", ["register", "unregister", "modify"])
+def test_default_selector_a_method_of_which_is_replaced(impl, monkeypatch, pair, name):
+    """In the class: what tests and tracers wrap sees what the loops watch that are made from then on."""
+    calls = []
+    method = getattr(selectors.DefaultSelector, name)
+
+    def wrapper(self, fileobj, *args):
+        calls.append(fileobj)
+        return method(self, fileobj, *args)
+
+    with support.closing(impl.new_event_loop()) as before, monkeypatch.context() as patch:
+        patch.setattr(selectors.DefaultSelector, name, wrapper)
+        with support.closing(impl.new_event_loop()) as loop:
+            loop.add_reader(pair[0], int)
+            loop.add_writer(pair[0], int)
+            loop.remove_reader(pair[0])
+            loop.remove_writer(pair[0])
+            assert pair[0] in calls
+        before.run_until_complete(asyncio.sleep(0))
+    calls.clear()
+    with support.closing(impl.new_event_loop()) as loop:
+        loop.run_until_complete(use_everything(loop, *pair))
+    assert calls == []
+
+
 @epoll
 def test_log_names_the_selector(impl):
     with support.recorded_logs(logging.DEBUG) as logs:
