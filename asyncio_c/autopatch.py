@@ -1,8 +1,8 @@
-"""Imported at interpreter start by asyncio_c.pth when the environment variable ASYNCIO_C is set.
+"""Imported at interpreter start by asyncio_c.pth when the environment variable ASYNCIO_C asks for anything.
 
 ASYNCIO_C=1 is patch(), ASYNCIO_C=loop is install(), ASYNCIO_C=0 and an empty value are nothing; what else people write for
-yes and no is understood, and anything else is nothing, with a RuntimeWarning. The .pth file is the way
-up to Python 3.17, which is the last to run import lines of such files; its successor, a .start file, has no means of
+yes and no is understood, and anything else is nothing, with a RuntimeWarning. asyncio_c.pth knows what is nothing, too, so
+that then nothing is imported. The .pth file is the way up to Python 3.17, which is the last to run import lines of such files; its successor, a .start file, has no means of
 costing nothing while the variable is unset.
 """
 

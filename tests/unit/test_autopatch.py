@@ -59,9 +59,46 @@ def test_what_is_no_value_is_told_and_changes_nothing(python):
     assert "RuntimeWarning: ASYNCIO_C=loops is none of 1, loop and 0: asyncio stays as it is" in result.stderr
 
 
-def test_nothing_is_imported_while_it_is_unset(python):
+@pytest.mark.parametrize("value", [None, "", "0", "off", "False", "no"])
+def test_nothing_is_imported_while_nothing_is_asked_for(python, value):
     code = "import sys; print([name for name in sys.modules if 'asyncio' in name])"
-    assert run(python, None, code).stdout == "[]\n"
+    result = run(python, value, code)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [("-E", f"{NATIVE} asyncio_c"), ("-I", f"{NATIVE} asyncio_c"), ("-S", "_asyncio asyncio")],
+)
+def test_options_of_the_interpreter(python, option, expected):
+    """-E and -I ignore variables whose names begin with PYTHON, and no other; -S leaves .pth files alone."""
+    assert run(python, "1", WHICH, option).stdout.strip() == expected
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("by", ["the variable", "python -m asyncio_c"])
+def test_children_of_multiprocessing(python, tmp_path, method, by):
+    """The variable reaches all children; what was patched, only those that are copies of the process."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        f"def child():\n    exec({WHICH!r}, {{}})\n    sys.stdout.flush()\n"
+        "if __name__ == '__main__':\n"
+        f"    process = multiprocessing.get_context({method!r}).Process(target=child)\n"
+        "    process.start()\n    process.join()\n    sys.exit(process.exitcode)\n"
+    )
+    env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    options = []
+    if by == "the variable":
+        env["ASYNCIO_C"] = "1"
+    else:
+        options = ["-m", "asyncio_c"]
+    result = subprocess.run([python, *options, script], env=env, capture_output=True, text=True)
+    is_native = by == "the variable" or method == "fork"
+    assert (result.stdout.strip(), result.stderr) == (
+        f"{NATIVE} asyncio_c" if is_native else "_asyncio asyncio",
+        "",
+    )
 
 
 def test_nothing_warns(python):

@@ -9,7 +9,7 @@ import sys
 import zipfile
 
 import pytest
-from same_output import environment, run
+from same_output import drop_asyncio_frames, environment, run
 
 import asyncio_c
 from asyncio_c.__main__ import split_command_line
@@ -181,6 +181,58 @@ def test_ending(ending, write, tmp_path):
     assert_same("-m", "helper", folder=tmp_path)
     assert_same("-c", ending, folder=tmp_path)
     assert_same("-", folder=tmp_path, stdin=ending)
+
+
+FAILURES = {
+    "uncaught": """
+import asyncio
+async def inner():
+    await asyncio.sleep(0)
+    raise ValueError("no")
+async def main():
+    async with asyncio.timeout(5):
+        await asyncio.wait_for(inner(), 3)
+asyncio.run(main())
+""",
+    "uncaught group": """
+import asyncio
+async def inner():
+    raise KeyError(1)
+async def main():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(inner())
+asyncio.run(main())
+""",
+    "in a callback": """
+import asyncio
+def fail():
+    1 / 0
+async def main():
+    asyncio.get_running_loop().call_soon(fail)
+    await asyncio.sleep(0)
+asyncio.run(main())
+""",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("debug", [False, True])
+def test_traceback_of_an_exception(failure, debug, write, tmp_path):
+    """It has no frame of runpy and of ours below the program; in debug mode what tells where something was made has them."""
+    script = write("fails.py", FAILURES[failure])
+    options = ["-X", "dev"] if debug else []
+    stock = run(*options, script, folder=tmp_path)
+    ours = run(*options, "-m", "asyncio_c", script, folder=tmp_path)
+    made_here = re.compile(r'File "<frozen runpy>|File "[^"]*/asyncio_c/__main__.py"')
+    assert "Traceback" in ours.stderr
+    if failure != "in a callback" or not debug:
+        assert not made_here.search(ours.stderr)
+    else:
+        assert made_here.search(ours.stderr) and not made_here.search(ours.stderr.partition("Traceback")[2])
+    texts = [re.sub(r"(?m)^ *\| ", "", result.stderr) for result in (stock, ours)]  # of groups
+    texts = [drop_asyncio_frames(re.sub(r' *File "<frozen runpy>.*\n', "", text)) for text in texts]
+    assert texts[0] == texts[1]
+    assert ours.returncode == stock.returncode
 
 
 def test_unhandled_keyboard_interrupt_ends_by_the_signal(write, tmp_path):
