@@ -255,7 +255,7 @@ def queue_that_is_shut_down(impl, loop):
             turns(loop, 1)
     yield
     turns(loop, 5)
-    assert not told or all(task.done() for task in tasks)
+    assert not told or all(task.done() for task in tasks if task is not None)
     for queue in (empty, full):
         queue.shutdown(immediate=True)
     cancel_all(loop)

@@ -921,6 +921,9 @@ print(sum(faults[10:]))
 
 
 @pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="about the malloc() of glibc")
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer has a malloc() of its own"
+)
 @pytest.mark.parametrize("threshold", [None, "131072"])
 def test_large_messages_do_not_fault_their_pages_anew(threshold):
     """10 messages of 100 kB are 240 pages. What the user has set is left alone."""
