@@ -443,6 +443,20 @@ async def run_in_executor(n: int) -> Any:
     return result
 
 
+@operation("readline() of a child", OTHER, per=100_000, expect=lambda n: (100_000 * n, b"100000\n", 0))
+async def readline_of_child(n: int) -> tuple[int, bytes, int]:
+    """Read what `seq 100000` prints with `await process.stdout.readline()`; reported per line."""
+    lines, last, status = 0, b"", -1
+    for _ in range(n):
+        process = await asyncio.create_subprocess_exec("seq", "100000", stdout=asyncio.subprocess.PIPE)
+        assert process.stdout
+        while line := await process.stdout.readline():
+            lines += 1
+            last = line
+        status = await process.wait()
+    return lines, last, status
+
+
 # ---- Life cycle ----
 
 
