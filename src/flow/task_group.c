@@ -451,8 +451,7 @@ static int
 add_member(TaskGroup *group, Task *task)
 {
     struct state *state = group->state;
-    TaskGroupMember *self =
-        (TaskGroupMember *)freelist_new(&state->TaskGroupMember_freelist, state->TaskGroupMember_type);
+    TaskGroupMember *self = FREELIST_NEW(state, TaskGroupMember);
     if (self == NULL) {
         return -1;
     }

@@ -466,7 +466,8 @@ aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnam
     if (!block_is_plain(state, state->Timeout_type, args, nargs, kwnames, 1)) {
         return args_call_steal(PyObject_GetAttr(state->asyncio_Timeout, state->str___aenter__), args, nargs, kwnames);
     }
-    PyObject *self = freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type);
+    PyObject *self =
+        freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type, sizeof(BlockCoroutine));
     return block_begin_steal(self, state, &enter_body, args, nargs);
 }
 
@@ -478,7 +479,8 @@ aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwname
     if (!block_is_plain(state, state->Timeout_type, args, nargs, kwnames, 4)) {
         return args_call_steal(PyObject_GetAttr(state->asyncio_Timeout, state->str___aexit__), args, nargs, kwnames);
     }
-    PyObject *self = freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type);
+    PyObject *self =
+        freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type, sizeof(BlockCoroutine));
     return block_begin_steal(self, state, &exit_body, args, nargs);
 }
 
@@ -589,7 +591,7 @@ init_fields(Timeout *self, struct state *state, PyObject *when)
 Timeout *
 timeout_new(struct state *state, PyObject *when)
 {
-    Timeout *self = (Timeout *)freelist_new(&state->Timeout_freelist, state->Timeout_type);
+    Timeout *self = FREELIST_NEW(state, Timeout);
     if (self != NULL) {
         init_fields(self, state, when);
         PyObject_GC_Track((PyObject *)self);

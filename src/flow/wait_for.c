@@ -211,8 +211,7 @@ WaitForCoroutine_dealloc(WaitForCoroutine *self)
 static PyObject *
 wait_for_new(struct state *state, PyObject *awaitable, PyObject *timeout)
 {
-    WaitForCoroutine *self =
-        (WaitForCoroutine *)freelist_new(&state->WaitForCoroutine_freelist, state->WaitForCoroutine_type);
+    WaitForCoroutine *self = FREELIST_NEW(state, WaitForCoroutine);
     if (self != NULL) {
         coroutine_init(&self->base, state, &wait_for_body);
         self->awaitable = Py_NewRef(awaitable);

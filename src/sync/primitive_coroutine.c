@@ -20,8 +20,7 @@ PyObject *
 primitive_coroutine_new(Primitive *owner, const struct coroutine_body *body, PyObject *item)
 {
     struct state *state = owner->state;
-    PrimitiveCoroutine *self =
-        (PrimitiveCoroutine *)freelist_new(&state->PrimitiveCoroutine_freelist, state->PrimitiveCoroutine_type);
+    PrimitiveCoroutine *self = FREELIST_NEW(state, PrimitiveCoroutine);
     if (self != NULL) {
         coroutine_init(&self->base, state, body);
         self->owner = (Primitive *)Py_NewRef((PyObject *)owner);
