@@ -14,6 +14,10 @@ import weakref
 from unittest import mock
 
 import pytest
+from unit import support
+
+# These Pythons clear no frame by a close() of what never began. Ours is let go on all.
+CLOSE_KEEPS = support.PY312 and not support.PY314
 
 
 class Token:
@@ -160,7 +164,8 @@ def test_arguments_live_no_longer_than_asyncios(ours, stock, pair, kind, end, co
     held, left = stock.run(alive(stock, pair[0], kind, end))
     gc.collect()
     assert held
-    assert not left or end in (close_begun, throw_begun, begin)
+    if end is throw_unbegun or (end is close_unbegun and not CLOSE_KEEPS):
+        assert not left
     assert ours.run(alive(ours, pair[0], kind, end)) in ([True, left], [True, False])
 
 
