@@ -898,6 +898,54 @@ def test_what_is_replaced_on_a_live_connection_is_called(impl, loop, owner, name
     loop.run_until_complete(main())
 
 
+def test_lines_of_a_pipe(impl, loop):
+    """Cut anywhere, and the last one without its end."""
+
+    async def main():
+        reading, writing = os.pipe()
+        reader = impl.StreamReader(limit=64, loop=loop)
+        protocol = impl.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.connect_read_pipe(lambda: protocol, open(reading, "rb", 0))
+        os.write(writing, b"one\ntw")
+        assert await reader.readline() == b"one\n"
+        line = loop.create_task(reader.readline())
+        await asyncio.sleep(0)
+        os.write(writing, b"o\n" + b"x" * 200)
+        assert await line == b"two\n"
+        assert await reader.readexactly(200) == b"x" * 200
+        os.write(writing, b"last")
+        os.close(writing)
+        assert [line async for line in reader] == [b"last"]
+        assert reader.at_eof()
+        transport.close()
+
+    loop.run_until_complete(main())
+
+
+LINES_OF_A_CHILD = """
+import asyncio
+async def main():
+    process = await asyncio.create_subprocess_exec("seq", "20000", stdout=-1)
+    total = 0
+    while line := await process.stdout.readline():
+        total += int(line)
+    print(total, await process.wait(), type(process.stdout) is asyncio.StreamReader)
+    process = await asyncio.create_subprocess_exec("cat", stdin=-1, stdout=-1)
+    process.stdin.write(b"x" * 300_000)
+    await process.stdin.drain()
+    out, err = await process.communicate(b"y")
+    print(len(out), out[-2:], err, type(process.stdin).__module__)
+asyncio.run(main())
+"""
+
+
+def test_lines_of_a_child():
+    """In a patched process its streams are ours, and say the same."""
+    stock = subprocess.check_output([sys.executable, "-c", LINES_OF_A_CHILD], cwd=ROOT)
+    ours = subprocess.check_output([sys.executable, "-m", "asyncio_c", "-c", LINES_OF_A_CHILD], cwd=ROOT)
+    assert ours == stock and stock.startswith(b"200010000 0 True\n300001 ")
+
+
 # What a server that passes large messages on does to the heap, after its loop has received something.
 LARGE_MESSAGES = """
 import asyncio, asyncio_c, resource, socket
