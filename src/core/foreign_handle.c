@@ -65,7 +65,7 @@ runnable_of_handle(struct state *state, PyObject *handle, PyObject **owner)
         }
         return NULL;
     }
-    ForeignHandle *self = FREELIST_NEW(state, ForeignHandle);
+    ForeignHandle *self = (ForeignHandle *)freelist_new(&state->ForeignHandle_freelist, state->ForeignHandle_type);
     if (self == NULL) {
         return NULL;
     }

@@ -88,7 +88,7 @@ future_init(Future *self, struct state *state, PyObject *loop)
 Future *
 future_new(struct state *state, PyObject *loop)
 {
-    Future *self = FREELIST_NEW(state, Future);
+    Future *self = (Future *)freelist_new(&state->Future_freelist, state->Future_type);
     if (self == NULL) {
         return NULL;
     }

@@ -29,7 +29,7 @@ Future_await(Future *self)
         PyErr_SetString(PyExc_RuntimeError, "Future object is not initialized.");
         return NULL;
     }
-    FutureIter *iter = FREELIST_NEW(state, FutureIter);
+    FutureIter *iter = (FutureIter *)freelist_new(&state->FutureIter_freelist, state->FutureIter_type);
     if (iter != NULL) {
         iter->state = state;
         iter->future = (Future *)Py_NewRef((PyObject *)self);

@@ -289,7 +289,7 @@ handle_new(struct state *state, PyObject *loop, PyObject *callback, PyObject *co
            PyObject *context)
 {
     Py_XINCREF(context); /* borrowed, perhaps, from what a collection may clear: an allocation may collect */
-    Handle *self = FREELIST_NEW(state, Handle);
+    Handle *self = (Handle *)freelist_new(&state->Handle_freelist, state->Handle_type);
     if (self != NULL && handle_init(self, state, loop, callback, args, nargs, context) < 0) {
         Py_CLEAR(self);
     }
@@ -320,7 +320,7 @@ timer_handle_new(struct state *state, PyObject *loop, double when, PyObject *cal
                  Py_ssize_t nargs, PyObject *context)
 {
     Py_XINCREF(context); /* as above */
-    TimerHandle *self = FREELIST_NEW(state, TimerHandle);
+    TimerHandle *self = (TimerHandle *)freelist_new(&state->TimerHandle_freelist, state->TimerHandle_type);
     if (self != NULL) {
         heap_node_init(&self->timer.node);
         self->timer.runnable = &self->handle.runnable;

@@ -155,7 +155,7 @@ task_begin(Task *self, bool eager_start)
 Task *
 task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *name, PyObject *context, bool eager_start)
 {
-    Task *self = FREELIST_NEW(state, Task);
+    Task *self = (Task *)freelist_new(&state->Task_freelist, state->Task_type);
     if (self == NULL) {
         return NULL;
     }

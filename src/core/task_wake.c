@@ -23,7 +23,7 @@ static PyObject *
 task_step_object(Task *task, PyObject *exception)
 {
     struct state *state = task->state;
-    TaskStep *self = FREELIST_NEW(state, TaskStep);
+    TaskStep *self = (TaskStep *)freelist_new(&state->TaskStep_freelist, state->TaskStep_type);
     if (self != NULL) {
         self->state = state;
         self->task = (Task *)Py_NewRef((PyObject *)task);

@@ -277,7 +277,8 @@ static PyObject *
 gather_native(Loop *loop, PyObject *const *args, Py_ssize_t nargs, bool return_exceptions)
 {
     struct state *state = loop->state;
-    GatheringFuture *self = FREELIST_NEW(state, GatheringFuture);
+    GatheringFuture *self =
+        (GatheringFuture *)freelist_new(&state->GatheringFuture_freelist, state->GatheringFuture_type);
     if (self == NULL) {
         return NULL;
     }

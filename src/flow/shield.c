@@ -189,7 +189,7 @@ static PyObject *
 shield_new(struct state *state, Future *inner)
 {
     Future *outer = future_new(state, inner->loop);
-    Shield *self = outer ? FREELIST_NEW(state, Shield) : NULL;
+    Shield *self = outer ? (Shield *)freelist_new(&state->Shield_freelist, state->Shield_type) : NULL;
     if (self == NULL) {
         Py_XDECREF((PyObject *)outer);
         return NULL;

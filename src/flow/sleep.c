@@ -177,7 +177,7 @@ static const struct coroutine_body sleep_body = {
 static PyObject *
 sleep_coroutine_new(struct state *state, PyObject *delay, PyObject *result)
 {
-    SleepCoroutine *self = FREELIST_NEW(state, SleepCoroutine);
+    SleepCoroutine *self = (SleepCoroutine *)freelist_new(&state->SleepCoroutine_freelist, state->SleepCoroutine_type);
     if (self != NULL) {
         coroutine_init(&self->base, state, &sleep_body);
         self->runnable = (struct runnable){ &sleep_ops, (PyObject *)self };

@@ -451,7 +451,8 @@ static int
 add_member(TaskGroup *group, Task *task)
 {
     struct state *state = group->state;
-    TaskGroupMember *self = FREELIST_NEW(state, TaskGroupMember);
+    TaskGroupMember *self =
+        (TaskGroupMember *)freelist_new(&state->TaskGroupMember_freelist, state->TaskGroupMember_type);
     if (self == NULL) {
         return -1;
     }

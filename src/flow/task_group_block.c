@@ -390,7 +390,7 @@ aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnam
     if (!block_is_plain(state, state->TaskGroup_type, args, nargs, kwnames, 1)) {
         return task_group_call_asyncio(state, state->str___aenter__, args, nargs, kwnames);
     }
-    PyObject *self = (PyObject *)FREELIST_NEW(state, TaskGroupCoroutine);
+    PyObject *self = freelist_new(&state->TaskGroupCoroutine_freelist, state->TaskGroupCoroutine_type);
     return block_begin_steal(self, state, &enter_body, args, nargs);
 }
 
@@ -402,7 +402,7 @@ aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwname
     if (!block_is_plain(state, state->TaskGroup_type, args, nargs, kwnames, 4)) {
         return task_group_call_asyncio(state, state->str___aexit__, args, nargs, kwnames);
     }
-    PyObject *self = (PyObject *)FREELIST_NEW(state, TaskGroupCoroutine);
+    PyObject *self = freelist_new(&state->TaskGroupCoroutine_freelist, state->TaskGroupCoroutine_type);
     return block_begin_steal(self, state, &exit_body, args, nargs);
 }
 

@@ -466,8 +466,7 @@ aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnam
     if (!block_is_plain(state, state->Timeout_type, args, nargs, kwnames, 1)) {
         return args_call_steal(PyObject_GetAttr(state->asyncio_Timeout, state->str___aenter__), args, nargs, kwnames);
     }
-    PyObject *self =
-        freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type, sizeof(BlockCoroutine));
+    PyObject *self = freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type);
     return block_begin_steal(self, state, &enter_body, args, nargs);
 }
 
@@ -479,8 +478,7 @@ aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwname
     if (!block_is_plain(state, state->Timeout_type, args, nargs, kwnames, 4)) {
         return args_call_steal(PyObject_GetAttr(state->asyncio_Timeout, state->str___aexit__), args, nargs, kwnames);
     }
-    PyObject *self =
-        freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type, sizeof(BlockCoroutine));
+    PyObject *self = freelist_new(&state->TimeoutCoroutine_freelist, state->TimeoutCoroutine_type);
     return block_begin_steal(self, state, &exit_body, args, nargs);
 }
 
@@ -591,7 +589,7 @@ init_fields(Timeout *self, struct state *state, PyObject *when)
 Timeout *
 timeout_new(struct state *state, PyObject *when)
 {
-    Timeout *self = FREELIST_NEW(state, Timeout);
+    Timeout *self = (Timeout *)freelist_new(&state->Timeout_freelist, state->Timeout_type);
     if (self != NULL) {
         init_fields(self, state, when);
         PyObject_GC_Track((PyObject *)self);

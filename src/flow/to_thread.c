@@ -125,7 +125,7 @@ to_thread(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kw
         for (Py_ssize_t i = 0; i < nargs; i++) {
             PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
         }
-        self = FREELIST_NEW(state, ToThreadCoroutine);
+        self = (ToThreadCoroutine *)freelist_new(&state->ToThreadCoroutine_freelist, state->ToThreadCoroutine_type);
     }
     if (self == NULL) {
         Py_XDECREF(tuple);

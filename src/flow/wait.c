@@ -401,7 +401,7 @@ wait_function(PyObject *function, PyObject *const *args, size_t nargsf, PyObject
     if (!plain) {
         return PyObject_Vectorcall(state->asyncio_wait, args, (size_t)nargs, kwnames);
     }
-    WaitCoroutine *self = FREELIST_NEW(state, WaitCoroutine);
+    WaitCoroutine *self = (WaitCoroutine *)freelist_new(&state->WaitCoroutine_freelist, state->WaitCoroutine_type);
     if (self == NULL) {
         return NULL;
     }

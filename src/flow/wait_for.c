@@ -211,7 +211,8 @@ WaitForCoroutine_dealloc(WaitForCoroutine *self)
 static PyObject *
 wait_for_new(struct state *state, PyObject *awaitable, PyObject *timeout)
 {
-    WaitForCoroutine *self = FREELIST_NEW(state, WaitForCoroutine);
+    WaitForCoroutine *self =
+        (WaitForCoroutine *)freelist_new(&state->WaitForCoroutine_freelist, state->WaitForCoroutine_type);
     if (self != NULL) {
         coroutine_init(&self->base, state, &wait_for_body);
         self->awaitable = Py_NewRef(awaitable);

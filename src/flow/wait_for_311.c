@@ -332,7 +332,8 @@ static const struct coroutine_body wait_for_body = {
 PyObject *
 wait_for_311_new(struct state *state, PyObject *awaitable, PyObject *timeout)
 {
-    WaitForCoroutine *self = FREELIST_NEW(state, WaitForCoroutine);
+    WaitForCoroutine *self =
+        (WaitForCoroutine *)freelist_new(&state->WaitForCoroutine_freelist, state->WaitForCoroutine_type);
     if (self != NULL) {
         coroutine_init(&self->base, state, &wait_for_body);
         self->slot = (struct runnable){ &slot_ops, (PyObject *)self };

@@ -249,7 +249,7 @@ sock_coroutine(Loop *loop, enum sock_operation operation, PyObject *const *args,
         || !socket_is_plain(state, args[0])) {
         return call_asyncio(loop, operation, args, nargs, kwnames);
     }
-    SockCoroutine *self = FREELIST_NEW(state, SockCoroutine);
+    SockCoroutine *self = (SockCoroutine *)freelist_new(&state->SockCoroutine_freelist, state->SockCoroutine_type);
     if (self == NULL) {
         return NULL;
     }

@@ -227,7 +227,7 @@ state_register_stock(struct state *state, PyTypeObject *type, PyObject *stock)
 }
 
 PyObject *
-freelist_take(struct freelist *freelist, PyTypeObject *type)
+freelist_new(struct freelist *freelist, PyTypeObject *type)
 {
     PyObject *self = freelist->first;
     if (AC_LIKELY(self != NULL)) {
@@ -240,6 +240,7 @@ freelist_take(struct freelist *freelist, PyTypeObject *type)
     }
     if (AC_LIKELY(self != NULL)) {
         freelist->alive++;
+        memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     }
     return self;
 }
@@ -252,7 +253,7 @@ freelist_alloc(struct freelist *freelist, PyTypeObject *exact, PyTypeObject *typ
         freelist->alive += derived != NULL;
         return derived;
     }
-    PyObject *self = freelist_new(freelist, type, (size_t)type->tp_basicsize);
+    PyObject *self = freelist_new(freelist, type);
     if (self != NULL) {
         PyObject_GC_Track(self);
     }

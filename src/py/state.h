@@ -418,22 +418,8 @@ state_type_check(PyObject *object, PyTypeObject *type)
    ours, because then a class may still derive from Future and from some abstract base class.  Returns 0 or -1. */
 int state_register_stock(struct state *state, PyTypeObject *type, PyObject *stock);
 
-/* private: the object, not zeroed. */
-PyObject *freelist_take(struct freelist *freelist, PyTypeObject *type);
-
-/* A new, untracked object of the exact `type`, whose size is `size`: from the freelist or the allocator.  Zeroed behind the head. */
-static inline PyObject *
-freelist_new(struct freelist *freelist, PyTypeObject *type, size_t size)
-{
-    PyObject *self = freelist_take(freelist, type);
-    if (AC_LIKELY(self != NULL)) {
-        memset(self + 1, 0, size - sizeof(PyObject));
-    }
-    return self;
-}
-
-/* The same for a type whose structure has its name: where the size is known, zeroing is a few stores. */
-#define FREELIST_NEW(state, name) ((name *)freelist_new(&(state)->name##_freelist, (state)->name##_type, sizeof(name)))
+/* A new, untracked object of the exact `type`: from the freelist or the allocator.  Zeroed behind the head. */
+PyObject *freelist_new(struct freelist *freelist, PyTypeObject *type);
 
 /* For a tp_new: as the allocator would, a tracked object; of the exact type from the freelist, or else each object made by a
    call of the type would end in the freelist and none come out again. */

@@ -724,7 +724,7 @@ static PyObject *
 read_coroutine_new(StreamReader *reader, const struct coroutine_body *body, PyObject *argument)
 {
     struct state *state = reader->state;
-    ReadCoroutine *self = FREELIST_NEW(state, ReadCoroutine);
+    ReadCoroutine *self = (ReadCoroutine *)freelist_new(&state->ReadCoroutine_freelist, state->ReadCoroutine_type);
     if (self != NULL) {
         coroutine_init(&self->base, state, body);
         self->reader = (StreamReader *)Py_NewRef((PyObject *)reader);

@@ -330,7 +330,7 @@ set_timeout(AsCompleted *self, Loop *loop, PyObject *timeout)
 static PyObject *
 as_completed_new(struct state *state, Loop *loop, PyObject *set)
 {
-    AsCompleted *self = FREELIST_NEW(state, AsCompleted);
+    AsCompleted *self = (AsCompleted *)freelist_new(&state->AsCompleted_freelist, state->AsCompleted_type);
     if (self == NULL) {
         return NULL;
     }

@@ -20,7 +20,8 @@ PyObject *
 primitive_coroutine_new(Primitive *owner, const struct coroutine_body *body, PyObject *item)
 {
     struct state *state = owner->state;
-    PrimitiveCoroutine *self = FREELIST_NEW(state, PrimitiveCoroutine);
+    PrimitiveCoroutine *self =
+        (PrimitiveCoroutine *)freelist_new(&state->PrimitiveCoroutine_freelist, state->PrimitiveCoroutine_type);
     if (self != NULL) {
         coroutine_init(&self->base, state, body);
         self->owner = (Primitive *)Py_NewRef((PyObject *)owner);
