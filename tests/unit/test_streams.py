@@ -845,6 +845,7 @@ REPLACED = [
 ]
 
 
+@pytest.mark.whole_calls
 @pytest.mark.parametrize(
     "owner, name, place",
     [
