@@ -781,6 +781,7 @@ def test_connection_reset(impl, loop):
     loop.run_until_complete(main())
 
 
+@pytest.mark.whole_calls
 def test_what_comes_is_fed_without_python(ours):
     """Also to asyncio's own reader, unless the transport has to be paused."""
     called = set()
