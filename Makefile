@@ -54,7 +54,7 @@ tsan: $(ENVIRONMENT)           ## what threads do to pollers and loops, under th
 # Slow: the core's objects, and writing to a stream.  valgrind knows ppoll(), but not epoll_pwait2(), and says so each time.
 # Python 3.11 cannot be watched: its int.from_bytes() uses what it has not written, and so does whatever uses such a number.
 VALGRIND_TESTS = $(addprefix tests/unit/test_,cancel.py context.py future.py gather.py handle.py order.py readers.py \
-    reentrancy.py sleep.py task.py timers.py wait.py) tests/unit/net/test_stream_writing.py
+    reentrancy.py shield.py sleep.py task.py timeout.py timers.py wait.py) tests/unit/net/test_stream_writing.py
 valgrind: $(ENVIRONMENT)       ## the debug build under valgrind's memcheck, and the tests of the core; Python 3.12 or later
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.12 or later: PYTHON=..." if sys.version_info < (3, 12) else 0)'
 	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
