@@ -88,6 +88,10 @@ ALL = {
 }
 
 
+# Seconds; an act may leave a handshake that neither end goes on with, and what is made of it is all that is looked at.
+STALLED = 0.5
+
+
 def both_ends(loop, factory, of_server, of_client):
     """The transports of a connection within the loop, or what came instead."""
     ours, theirs = socket.socketpair()
@@ -97,7 +101,7 @@ def both_ends(loop, factory, of_server, of_client):
         connecting = loop.create_connection(factory, sock=ours, ssl=of_client, server_hostname="localhost")
         return await asyncio.gather(accepting, connecting, return_exceptions=True)
 
-    made = attempt(loop.run_until_complete, asyncio.wait_for(main(), 5))
+    made = attempt(loop.run_until_complete, asyncio.wait_for(main(), STALLED))
     return [one[0] for one in made if isinstance(one, tuple)] if isinstance(made, list) else []
 
 
