@@ -36,7 +36,7 @@ class Kind:
 
     @property
     def uses_tls(self) -> bool:
-        return self.load in ("tls", "handshake", "resume")
+        return self.load in ("tls", "handshake", "resume", "https")
 
 
 KINDS = {
@@ -78,6 +78,24 @@ KINDS = {
             "HTTP by aiohttp",
             load="http",
             floor="http",
+            sizes=(len(HTTP_BODY),),
+            names=True,
+            needs=("aiohttp",),
+        ),
+        Kind(
+            "uvicorn_tls",
+            "HTTPS by uvicorn",
+            load="https",
+            floor=None,
+            sizes=(len(HTTP_BODY),),
+            names=True,
+            needs=("uvicorn", "httptools"),
+        ),
+        Kind(
+            "aiohttp_tls",
+            "HTTPS by aiohttp",
+            load="https",
+            floor=None,
             sizes=(len(HTTP_BODY),),
             names=True,
             needs=("aiohttp",),

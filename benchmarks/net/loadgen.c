@@ -9,6 +9,7 @@
  *           connect  connect, echo SIZE bytes, close, again: a request is a whole connection
  *           udp      the same as echo, a datagram each
  *           http     GET / on a kept-alive connection; SIZE is how long the body of the response must be
+ *           https    the same over TLS
  * ADDRESS   a port of 127.0.0.1, or the path of a Unix socket
  *
  * It speaks lines of JSON. After some requests to warm up it says {"ready": true}. Then a line with a number on stdin
@@ -47,8 +48,8 @@
 #include <openssl/ssl.h>
 #endif
 
-enum mode { MODE_ECHO, MODE_TLS, MODE_HANDSHAKE, MODE_RESUME, MODE_CONNECT, MODE_UDP, MODE_HTTP };
-static const char *const mode_names[] = { "echo", "tls", "handshake", "resume", "connect", "udp", "http" };
+enum mode { MODE_ECHO, MODE_TLS, MODE_HANDSHAKE, MODE_RESUME, MODE_CONNECT, MODE_UDP, MODE_HTTP, MODE_HTTPS };
+static const char *const mode_names[] = { "echo", "tls", "handshake", "resume", "connect", "udp", "http", "https" };
 
 enum {
     STALL_MS = 30000,       /* nothing arrives for so long: the server hangs */
@@ -68,7 +69,7 @@ struct connection {
     bool active; /* a request is on its way */
     bool readable;
     bool writable;
-    char *response; /* of RESPONSE_MAX bytes, MODE_HTTP only */
+    char *response; /* of RESPONSE_MAX bytes, HTTP only */
 #ifdef WITH_TLS
     SSL *tls;
     SSL_SESSION *session; /* MODE_RESUME: of the connection before */
@@ -78,6 +79,7 @@ struct connection {
 
 static enum mode mode;
 static bool tls;         /* the mode is one over TLS */
+static bool http;        /* the mode is one of HTTP */
 static bool reconnects;  /* a request is a whole connection */
 static const char *address;
 static size_t body_size; /* SIZE of the command line */
@@ -350,7 +352,7 @@ begin(struct connection *c, int64_t now)
     window.active++;
     c->active = true;
     c->sent = c->received = 0;
-    c->expected = mode == MODE_HTTP ? 0 : message_size;
+    c->expected = http ? 0 : message_size;
     c->started_ns = now;
     if (c->fd < 0) {
         open_connection(c);
@@ -412,7 +414,6 @@ parse_response(struct connection *c)
 static void
 receive(struct connection *c)
 {
-    bool http = mode == MODE_HTTP;
     size_t room = http ? RESPONSE_MAX - 1 - c->received : c->expected - c->received;
     size_t size = room < SCRATCH_SIZE ? room : SCRATCH_SIZE;
     char *into = http ? c->response + c->received : scratch;
@@ -511,7 +512,7 @@ run(uint64_t quota, int64_t duration_ns)
 static void
 make_message(void)
 {
-    if (mode == MODE_HTTP) {
+    if (http) {
         message = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
         message_size = strlen(message);
         return;
@@ -542,7 +543,8 @@ read_arguments(int argc, char **argv)
         fail("unknown mode %s", argv[1]);
     }
     mode = (enum mode)found;
-    tls = mode == MODE_TLS || mode == MODE_HANDSHAKE || mode == MODE_RESUME;
+    tls = mode == MODE_TLS || mode == MODE_HANDSHAKE || mode == MODE_RESUME || mode == MODE_HTTPS;
+    http = mode == MODE_HTTP || mode == MODE_HTTPS;
     reconnects = mode == MODE_CONNECT || mode == MODE_HANDSHAKE || mode == MODE_RESUME;
 #ifndef WITH_TLS
     if (tls) {
@@ -567,7 +569,7 @@ main(int argc, char **argv)
     connections = allocate((size_t)connection_count, sizeof(*connections));
     for (int i = 0; i < connection_count; i++) {
         struct connection *c = &connections[i];
-        c->response = mode == MODE_HTTP ? allocate(1, RESPONSE_MAX) : NULL;
+        c->response = http ? allocate(1, RESPONSE_MAX) : NULL;
         c->fd = -1;
         if (!reconnects) {
             open_connection(c);

@@ -248,9 +248,7 @@ async def udp(directory: Path) -> str:
     return str(transport.get_extra_info("sockname")[1])
 
 
-@program
-async def uvicorn(directory: Path) -> str:
-    """uvicorn with httptools and a raw ASGI application of 13 bytes; GET on kept-alive connections."""
+def serve_uvicorn(**tls: Any) -> str:
     import uvicorn
 
     start = {
@@ -273,6 +271,7 @@ async def uvicorn(directory: Path) -> str:
         access_log=False,
         log_level="warning",
         backlog=BACKLOG,
+        **tls,
     )
     listener = listening_socket()
     RUNNING.append(asyncio.create_task(uvicorn.Server(config).serve(sockets=[listener])))
@@ -280,8 +279,19 @@ async def uvicorn(directory: Path) -> str:
 
 
 @program
-async def aiohttp(directory: Path) -> str:
-    """aiohttp with a handler of 13 bytes; GET on kept-alive connections."""
+async def uvicorn(directory: Path) -> str:
+    """uvicorn with httptools and a raw ASGI application of 13 bytes; GET on kept-alive connections."""
+    return serve_uvicorn()
+
+
+@program
+async def uvicorn_tls(directory: Path) -> str:
+    """uvicorn with httptools over TLS and a raw ASGI application of 13 bytes; GET on kept-alive connections."""
+    chain, key = certificate(directory, KINDS["uvicorn_tls"].certificate)
+    return serve_uvicorn(ssl_certfile=chain, ssl_keyfile=key)
+
+
+async def serve_aiohttp(context: Any) -> str:
     from aiohttp import web
 
     async def hello(request: web.Request) -> web.Response:
@@ -292,9 +302,21 @@ async def aiohttp(directory: Path) -> str:
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     listener = listening_socket()
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    await web.SockSite(runner, listener, backlog=BACKLOG, ssl_context=context).start()
     RUNNING.append(runner)
     return str(listener.getsockname()[1])
+
+
+@program
+async def aiohttp(directory: Path) -> str:
+    """aiohttp with a handler of 13 bytes; GET on kept-alive connections."""
+    return await serve_aiohttp(None)
+
+
+@program
+async def aiohttp_tls(directory: Path) -> str:
+    """aiohttp over TLS with a handler of 13 bytes; GET on kept-alive connections."""
+    return await serve_aiohttp(tls_context(directory, "aiohttp_tls"))
 
 
 # ---- The process ----

@@ -439,3 +439,19 @@ def test_the_best_of_several_processes_counts():
     best = run.best_process(samples, {}, names)
     assert (best["median"], best["processes"]) == (250_000, [250_000, 1_000_000])
     assert run.best_process(samples, {names[1]: "it hangs"}, names) == {"error": "it hangs"}
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["uvicorn", "aiohttp", "uvicorn_tls", "aiohttp_tls"])
+def test_http_servers_are_loaded(built, kind):
+    case = CASES[f"{kind}-1"]
+    reason = run.reason_to_leave_out(case, built)
+    if reason:
+        pytest.skip(reason)
+    server = run.Server("asyncio", case.kind, built)
+    try:
+        generator = run.Generator(case, server, built)
+        assert generator.window(20)["requests"] > 0
+        generator.close()
+    finally:
+        server.close()

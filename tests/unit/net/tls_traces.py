@@ -1,4 +1,4 @@
-"""What the traces of test_tls_alike.py are made by: a protocol that tells, a peer by hand, and what is logged."""
+"""What the traces of test_tls_alike.py and test_tls_alike_upgrades.py are made by: a protocol that tells, a peer by hand, and what is logged."""
 
 import asyncio
 import contextlib
@@ -304,3 +304,16 @@ def run(new_event_loop, function):
     finally:
         logger.removeHandler(handler)
     return trace.lines
+
+
+def names_of_scenarios(module):
+    return [name for name, function in SCENARIOS.items() if function.__module__ == module]
+
+
+def check_alike(monkeypatch, name):
+    """A scenario leaves the same trace on asyncio's loop and on ours, by each engine."""
+    expected = run(support.load("asyncio").new_event_loop, SCENARIOS[name])
+    assert expected
+    for engine in ENGINES:
+        monkeypatch.setenv("ASYNCIO_C_TLS", engine)
+        assert run(support.load("loop_only").new_event_loop, SCENARIOS[name]) == expected, engine
