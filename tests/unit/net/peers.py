@@ -187,7 +187,10 @@ class TLSPeer:
                 result = function(*args)
             except ssl.SSLWantReadError:
                 await self.peer.send_all(self.outgoing.read())
-                self.incoming.write(await in_thread(self.peer.sock.recv, 1 << 16) or b"")
+                data = await in_thread(self.peer.sock.recv, 1 << 16)
+                if not data:
+                    raise EOFError("the connection ended in the middle") from None
+                self.incoming.write(data)
             else:
                 await self.peer.send_all(self.outgoing.read())
                 return result
