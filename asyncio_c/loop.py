@@ -67,9 +67,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         self._signal_handlers: dict[int, events.Handle] = {}
         # Weak: a server that fails to start is forgotten, and nobody would take its socket out of here.
         self._unix_server_sockets: MutableMapping[socket.socket, int] = weakref.WeakKeyDictionary()
-        self._pidfds: dict[
-            int, tuple[tuple[int, int], Any]
-        ] = {}  # what file each is, and whose, until that has ended
+        # What file each is, and whose, until that has ended.
+        self._pidfds: dict[int, tuple[tuple[int, int], Any]] = {}
         self._signal_sockets: tuple[socket.socket, socket.socket] | None = None
         self._signal_socket_files: list[tuple[int, int]] = []
         self._signals_are_the_parents = False  # the sockets were made before this process was forked
@@ -529,9 +528,8 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             running = events._get_running_loop()
             events._set_running_loop(self)  # of which the thread tells that it is closed
             try:
-                with contextlib.suppress(
-                    OSError, RuntimeError
-                ):  # no child of this process, which was forked; no thread
+                # No child of this process, which was forked; no thread.
+                with contextlib.suppress(OSError, RuntimeError):
                     os.waitid(os.P_PID, transport.get_pid(), os.WEXITED | os.WNOHANG | os.WNOWAIT)
                     self._watch_process_in_thread(transport)
             finally:

@@ -25,9 +25,8 @@ def _stock(name: str) -> Any:
 # By what the C poller is. When asyncio_c is imported after gevent has patched the module, they are gone.
 _EPOLL, _POLL = _stock("EpollSelector"), _stock("PollSelector")
 _DEFAULT = _stock("DefaultSelector")
-_METHODS = operator.attrgetter(
-    "register", "unregister", "modify", "select"
-)  # what the loop asks of a selector
+# What the loop asks of a selector.
+_METHODS = operator.attrgetter("register", "unregister", "modify", "select")
 _DEFAULT_METHODS = _DEFAULT and _METHODS(_DEFAULT)
 
 

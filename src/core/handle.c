@@ -711,10 +711,14 @@ static int
 TimerHandle_set_scheduled(TimerHandle *self, PyObject *value, void *Py_UNUSED(closure))
 {
     int truth = refuse_to_delete(value) < 0 ? -1 : PyObject_IsTrue(value);
-    if (truth >= 0) {
+    if (truth < 0) {
+        return -1;
+    }
+    self->handle.mark = 0; /* what the heap says, unless that is wrong: for its turn sets it, too */
+    if ((truth != 0) != is_scheduled(self)) {
         self->handle.mark = truth ? 1 : -1;
     }
-    return truth < 0 ? -1 : 0;
+    return 0;
 }
 
 static Py_hash_t

@@ -60,7 +60,7 @@ int transport_call_handling(PyObject *object, const char *method, const char *me
 int transport_fatal_error(PyObject *self, const char *message);
 
 /* For what a write raises after the callback that wrote has ended: enters the context that it had, with an exception set, which
-   stays.  Returns the context, for transport_leave_context(), or NULL without another exception where it cannot be had. */
+   stays.  Returns the context, for transport_leave_context_steal(), or NULL without another exception where it cannot be had. */
 PyObject *transport_enter_context(struct state *state, struct lazy_context *context);
 
 /* Leaves it, unless that is NULL, and lets go of it; an exception that is set stays.  What goes wrong is `self`'s. */

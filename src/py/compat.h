@@ -222,6 +222,18 @@ compat_type_dict_borrow(PyTypeObject *type)
 }
 #endif
 
+/* Whether only the interpreter's stack holds the object: nobody has it any more when the call has returned that it is given to.  From
+   3.14 on the stack may borrow what a local variable holds. */
+static inline bool
+compat_is_temporary(PyObject *object)
+{
+#if PY_VERSION_HEX >= 0x030E0000
+    return PyUnstable_Object_IsUniqueReferencedTemporary(object) != 0;
+#else
+    return Py_REFCNT(object) == 1;
+#endif
+}
+
 /* Private: a number that no two types have at the same time, and that changes with the type and its bases; 0: none was given
    out, or it is not known to be so.  (Anything that has come from an older number is then found out anew.) */
 static inline unsigned

@@ -50,11 +50,17 @@ has_context(void)
     return handled != NULL;
 }
 
-/* Raises it with `value`, or returns false. */
+/* Raises it with `value`, or returns false.  Runs Python. */
 static bool
 lend(struct spare_stop *spare, PyObject *self, PyObject *value)
 {
-    if (!AC_FREELISTS || spare->lent_to != NULL || Py_REFCNT(self) != 1 || has_context()) {
+    if (!AC_PY312 || !AC_FREELISTS || !compat_is_temporary(self) || has_context()) {
+        return false;
+    }
+    if (AC_UNLIKELY(spare->lent_to != NULL)) {
+        spare_stop_take_back(spare); /* something in C holds the iterator that has it, which is not over with its end */
+    }
+    if (AC_UNLIKELY(spare->lent_to != NULL)) { /* that has run Python */
         return false;
     }
     PyObject *exception = spare->exception;

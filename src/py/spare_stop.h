@@ -6,14 +6,15 @@
    that is deallocated, which is the next thing that the interpreter does: hence the value lives no longer than it would.
 
    It is lent where nobody can tell: only the interpreter's stack holds the iterator, and nothing is being handled that would become
-   its context.  If it is not alone in our hands when it comes back, because somebody did catch it, it is his for good. */
+   its context.  If it is not alone in our hands when it comes back, because somebody did catch it, it is his for good.  If it does not
+   come back, because something in C holds the iterator, such as a map(), it is taken back when the next one ends. */
 #ifndef AC_PY_SPARE_STOP_H
 #define AC_PY_SPARE_STOP_H
 
 #include "py/state.h"
 
 /* An outcome of am_send in the words of tp_iternext, of the iterator `self`: None is returned by no exception, what else by a
-   StopIteration.  Takes `result`.  May collect garbage. */
+   StopIteration.  Takes `result`.  Runs Python. */
 PyObject *spare_stop_next(struct state *state, PyObject *self, PySendResult outcome, PyObject *result);
 
 /* private */

@@ -380,6 +380,7 @@ struct state {
     /* Of asyncio's own, likewise: streams/stock_streams.c. */
     unsigned stock_reader_version;
     unsigned stock_protocol_version;
+    PyObject *stock_stream_codes; /* owned or NULL */
     /* What streams have for transports, which may not know them: net/direct.h. */
     int (*feed_stream)(struct state *state, PyObject *protocol, PyObject *data);
 };

@@ -9,8 +9,8 @@
        if waiter is not None and not waiter.cancelled(): waiter.set_result(None)
 
    That holds for objects of just these classes, while neither the classes nor the objects have other methods than they had when
-   we were imported; what they are is told by the versions of the classes, and by asking the objects.  Anything else is left
-   to asyncio's methods, and nothing has happened then. */
+   we were imported, which were asyncio's; what they are is told by the versions of the classes, the codes of the functions, and by
+   asking the objects.  Anything else is left to asyncio's methods, and nothing has happened then. */
 #include "streams/stock_streams.h"
 
 #include "core/future.h"
@@ -58,7 +58,49 @@ decide(struct state *state)
     return stock;
 }
 
-/* Whether the classes are as they were. */
+/* Keeps what is done here of asyncio's, with its code: function, code, function, code ...  Nothing, if somebody has put something else
+   there before we came.  Returns 0 or -1. */
+int
+stock_streams_register(struct state *state)
+{
+    PyObject *globals = state_import("asyncio.streams", "__dict__");
+    PyObject *getter = globals ? PyObject_GetAttrString(state->asyncio_stream_reader, "fget") : NULL;
+    if (getter == NULL) {
+        Py_XDECREF(globals);
+        PyErr_Clear();
+        return globals ? 0 : -1;
+    }
+    PyObject *functions[] = { state->asyncio_data_received, getter, state->asyncio_feed_data,
+                              state->asyncio_wakeup_waiter };
+    bool own = true;
+    for (size_t i = 0; i < AC_ARRAY_SIZE(functions); i++) {
+        own = own && PyFunction_Check(functions[i]) && PyFunction_GET_GLOBALS(functions[i]) == globals;
+    }
+    PyObject *codes = own ? PyTuple_New(2 * AC_ARRAY_SIZE(functions)) : NULL;
+    for (size_t i = 0; codes != NULL && i < AC_ARRAY_SIZE(functions); i++) {
+        PyTuple_SET_ITEM(codes, 2 * i, Py_NewRef(functions[i]));
+        PyTuple_SET_ITEM(codes, 2 * i + 1, Py_NewRef(PyFunction_GET_CODE(functions[i])));
+    }
+    Py_XSETREF(state->stock_stream_codes, codes);
+    Py_DECREF(getter);
+    Py_DECREF(globals);
+    return own && codes == NULL ? -1 : 0;
+}
+
+/* Whether the functions do what they did. */
+static bool
+have_their_codes(struct state *state)
+{
+    PyObject *codes = state->stock_stream_codes;
+    for (Py_ssize_t i = 0; codes != NULL && i < PyTuple_GET_SIZE(codes); i += 2) {
+        if (PyFunction_GET_CODE(PyTuple_GET_ITEM(codes, i)) != PyTuple_GET_ITEM(codes, i + 1)) {
+            return false;
+        }
+    }
+    return codes != NULL;
+}
+
+/* Whether the classes are as they were, and their functions. */
 static inline bool
 are_stock(struct state *state)
 {
@@ -66,7 +108,7 @@ are_stock(struct state *state)
     unsigned protocol = compat_type_version(class_of(state->asyncio_StreamReaderProtocol));
     bool known = reader != 0 && reader == state->stock_reader_version && protocol != 0
                  && protocol == state->stock_protocol_version;
-    return AC_LIKELY(known) || decide(state);
+    return have_their_codes(state) && (AC_LIKELY(known) || decide(state));
 }
 
 /* An attribute of an object of these classes, as they were.  New reference, or NULL without an exception. */

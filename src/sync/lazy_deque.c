@@ -37,7 +37,7 @@ lazy_deque_set(struct lazy_deque *self, PyObject *value)
     PyObject *deque = self->deque;
     ring_init(&self->entries);
     self->deque = Py_XNewRef(value);
-    self->used = false;
+    self->used = self->made = false;
     while (ring_count(&entries) > 0) {
         Py_DECREF((PyObject *)ring_pop(&entries));
     }
@@ -106,6 +106,7 @@ make_deque(struct lazy_deque *self, struct state *state)
             return make_deque(self, state);
         }
         Py_SETREF(self->deque, deque);
+        self->made = true;
     }
     return move_entries(self, state);
 }
@@ -154,19 +155,19 @@ lazy_deque_size(struct lazy_deque *self, struct state *state)
 
 /* Whether an entry may be kept beside the deque: it is empty, and nobody else has it. */
 static bool
-is_free(struct lazy_deque *self, struct state *state)
+is_free(struct lazy_deque *self)
 {
     if (self->deque == Py_None) {
         self->used = true;
         return true;
     }
-    return is_real(self, state) && Py_REFCNT(self->deque) == 1 && PySequence_Size(self->deque) == 0;
+    return self->made && Py_REFCNT(self->deque) == 1 && PySequence_Size(self->deque) == 0;
 }
 
 int
 lazy_deque_append(struct lazy_deque *self, struct state *state, PyObject *entry)
 {
-    if (AC_LIKELY(is_free(self, state))) {
+    if (AC_LIKELY(is_free(self))) {
         if (ring_push(&self->entries, entry) < 0) {
             PyErr_NoMemory();
             return -1;

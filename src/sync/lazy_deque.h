@@ -4,7 +4,8 @@
    one, and the same each time.  But most of the time nobody looks, and calling a deque's methods costs several times what they
    do.  So entries are kept in a ring of pointers beside it, until somebody does.
 
-   Invariant: while the ring has entries, `deque` is None, or a deque that is empty and that nobody else has. */
+   Invariant: while the ring has entries, `deque` is None, or a deque that was made here, is empty and that nobody else has. (One
+   that somebody has put there may have a maxlen.) */
 #ifndef AC_SYNC_LAZY_DEQUE_H
 #define AC_SYNC_LAZY_DEQUE_H
 
@@ -19,6 +20,7 @@ struct lazy_deque {
     PyObject *
         deque; /* owned: a deque, or whatever somebody has put there; None: none was there yet; NULL: no such attribute */
     bool used; /* None stands for a deque that was not needed yet */
+    bool made; /* the deque was made here */
 };
 
 /* What becomes of the attribute: None, and a deque only when it is needed.  0 or -1. */

@@ -56,6 +56,17 @@ def test_cancelled_timer_stays_scheduled_until_a_turn(virtual):
     assert third._scheduled is False
 
 
+def test_scheduled_that_is_set_while_it_is_true(virtual):
+    """asyncio's call_at() does so, and the turn sets it back."""
+    loop, _ = virtual
+    timer = loop.call_later(1, int)
+    timer._scheduled = True
+    support.run_once(loop, 3)
+    assert timer._scheduled is False
+    timer._scheduled = True
+    assert timer._scheduled is True
+
+
 def test_run(loop):
     """Tests and debuggers call handle._run()."""
     ran = []

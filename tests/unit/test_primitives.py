@@ -797,6 +797,22 @@ def test_own_items(impl, loop):
     assert calls == [2]
 
 
+@pytest.mark.parametrize("maxlen", [0, 1, 3])
+def test_items_in_a_deque_that_is_bounded(impl, maxlen):
+    """A queue that forgets the oldest item when a new one comes."""
+
+    class Last(impl.Queue):
+        def _init(self, maxsize):
+            self._queue = collections.deque(maxlen=maxlen)
+
+    queue = Last()
+    for item in range(5):
+        queue.put_nowait(item)
+    assert queue.qsize() == maxlen
+    assert [queue.get_nowait() for _ in range(maxlen)] == list(range(5))[5 - maxlen :]
+    assert queue.empty()
+
+
 @pytest.mark.parametrize("where", ["class", "instance", "base"])
 def test_replaced_methods_are_called(impl, loop, where):
     """By a mock, at any time."""

@@ -1,6 +1,7 @@
 """The StopIteration that an awaited value comes back in: nobody can tell that it is made once."""
 
 import asyncio
+import operator
 import sys
 import weakref
 
@@ -94,6 +95,41 @@ def test_one_that_was_caught_leaves_no_trace(loop):
         error.mark = value
         error.__cause__ = ValueError()
         del error
+
+
+def resumed_by_hand(loop, value, hold, resume):
+    future = loop.create_future()
+    future.set_result(value)
+    iterator = hold(future.__await__())
+    try:
+        resume(iterator)
+    except StopIteration:
+        pass
+
+
+@pytest.mark.parametrize("resume", [next, operator.methodcaller("__next__")], ids=["next", "__next__"])
+def test_one_that_a_program_catches_keeps_nothing_alive(loop, resume):
+    """The iterator is held by a local variable, which Python 3.14 does not count; the traceback holds that."""
+    value = Value()
+    gone = weakref.ref(value)
+    resumed_by_hand(loop, value, lambda iterator: iterator, resume)
+    del value
+    assert gone() is None
+
+
+def test_one_of_an_iterator_that_is_held_in_c_goes_with_the_next(loop):
+    value = Value()
+    gone = weakref.ref(value)
+    resumed_by_hand(loop, value, lambda iterator: map(id, iterator), next)
+    del value
+
+    async def main():
+        future = loop.create_future()
+        future.set_result(1)
+        return await future
+
+    assert loop.run_until_complete(main()) == 1
+    assert gone() is None
 
 
 @pytest.mark.parametrize("resume", [next, lambda iterator: iterator.send(None)], ids=["next", "send"])

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tracemalloc
+import types
 import warnings
 import weakref
 from unittest import mock
@@ -898,6 +899,81 @@ def test_what_is_replaced_on_a_live_connection_is_called(impl, loop, owner, name
         peer.close()
 
     loop.run_until_complete(main())
+
+
+REPLACED_CODES = [
+    ("StreamReaderProtocol", "data_received"),
+    ("StreamReader", "feed_data"),
+    ("StreamReader", "_wakeup_waiter"),
+]
+
+
+async def one_exchange(loop):
+    """Of asyncio's own streams."""
+    here, peer = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=here)
+    task = loop.create_task(reader.read(9))
+    await asyncio.sleep(0)
+    peer.send(b"x")
+    assert await task == b"x"
+    writer.close()
+    await writer.wait_closed()
+    peer.close()
+
+
+@pytest.mark.parametrize("owner, name", REPLACED_CODES)
+def test_code_of_asyncios_streams_replaced_in_place(loop, owner, name):
+    """As tracers do that rewrite bytecode."""
+    function = getattr(getattr(asyncio.streams, owner), name)
+    code, calls = function.__code__, []
+
+    def forward(self, *args):
+        calls.append(name)
+        return original(self, *args)
+
+    def replacement(self, *args):
+        return _forward(self, *args)  # noqa: F821
+
+    original = types.FunctionType(code, function.__globals__, name)
+    loop.run_until_complete(one_exchange(loop))
+    with mock.patch.object(asyncio.streams, "_forward", forward, create=True):
+        function.__code__ = replacement.__code__
+        try:
+            loop.run_until_complete(one_exchange(loop))
+        finally:
+            function.__code__ = code
+    assert calls
+    calls.clear()
+    loop.run_until_complete(one_exchange(loop))
+    assert calls == []
+
+
+REPLACED_BEFORE = """
+import asyncio, functools, socket
+calls, original = [], asyncio.{owner}.{name}
+@functools.wraps(original)
+def replacement(*args):
+    calls.append(args)
+    return original(*args)
+asyncio.{owner}.{name} = replacement
+import asyncio_c
+async def main():
+    here, peer = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=here)
+    peer.send(b"x")
+    assert await reader.read(9) == b"x"
+    writer.close()
+    await writer.wait_closed()
+asyncio_c.run(main())
+assert calls
+"""
+
+
+@pytest.mark.parametrize("owner, name", REPLACED_CODES)
+def test_asyncios_streams_replaced_before_the_import(owner, name):
+    """As by a tracer that starts the program."""
+    code = REPLACED_BEFORE.format(owner=owner, name=name)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_lines_of_a_pipe(impl, loop):
