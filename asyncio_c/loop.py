@@ -537,10 +537,11 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
 
     def _close_pidfd(self, pidfd: int) -> None:
         self._remove_reader(pidfd)
-        identity, _ = self._pidfds.pop(pidfd)
         # Who closes all descriptors has closed it, and its number may be another file's. (Linux before 6.9 does not tell a
         # pidfd from an epoll or an eventfd, but does from all other files.)
-        if _core._file_is(pidfd, identity):
+        ours = _core._file_is(pidfd, self._pidfds[pidfd][0])
+        del self._pidfds[pidfd]  # pop() may take it out and then lack the memory to return it
+        if ours:
             os.close(pidfd)
 
     # ---- Names ----
