@@ -85,12 +85,16 @@ def _has_native_transports():
 
 @pytest.fixture
 def same_descriptors():
-    """The process has the same descriptors open after the test as before."""
+    """The process has the same descriptors open after the test as before.
+
+    But for pipes that end meanwhile: those of a child of an earlier test, which garbage or a thread of asyncio's had to itself.
+    """
     before = peers.open_descriptors()
     yield
     support.collect()
     after = peers.open_descriptors()
-    assert after == before
+    ended = {fd for fd, file in before.items() if fd not in after and file.startswith("pipe:")}
+    assert after == {fd: file for fd, file in before.items() if fd not in ended}
 
 
 @pytest.fixture
