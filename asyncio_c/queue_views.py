@@ -62,7 +62,10 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
     __class__ = property(lambda self: collections.deque)
     __class_getitem__ = collections.deque.__class_getitem__
     __hash__ = None  # type: ignore[assignment]
-    maxlen = property(lambda self: None)
+
+    @property
+    def maxlen(self) -> None:
+        """None: the queue has no bound."""
 
     def take_over(self, handles: Any) -> None:
         """Hold these handles instead, when somebody assigns loop._ready; they leave the deque or list they are in.
