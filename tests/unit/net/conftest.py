@@ -83,8 +83,14 @@ def _has_native_transports():
     return asyncio_c.Loop._make_socket_transport is not asyncio.SelectorEventLoop._make_socket_transport
 
 
+@pytest.fixture(scope="module")
+def no_garbage_of_others():
+    """What tests of other files left to the garbage collector closes its descriptors now, and not in a test."""
+    support.collect()
+
+
 @pytest.fixture
-def same_descriptors():
+def same_descriptors(no_garbage_of_others):
     """The process has the same descriptors open after the test as before.
 
     But for pipes that end meanwhile: those of a child of an earlier test, which garbage or a thread of asyncio's had to itself.
