@@ -144,6 +144,7 @@ def test_its_context_is_what_is_being_handled(loop, resume):
         assert context is (handled if sys.version_info < (3, 14) else None)
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="from 3.15 on a tracer is not told how an await ends")
 def test_what_a_tracer_keeps_is_its_own(loop):
     seen = []
 
