@@ -693,12 +693,13 @@ is_scheduled(TimerHandle *self)
 }
 
 void
-timer_keep_mark(struct state *state, struct timer *timer)
+timer_take_out(Loop *loop, struct timer *timer)
 {
     TimerHandle *self = (TimerHandle *)timer->runnable->owner;
-    if (Py_IS_TYPE((PyObject *)self, state->TimerHandle_type)) {
+    if (Py_IS_TYPE((PyObject *)self, loop->state->TimerHandle_type)) {
         self->handle.mark = is_scheduled(self) ? 1 : -1;
     }
+    loop_remove_timer(loop, timer);
 }
 
 static PyObject *

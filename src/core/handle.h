@@ -56,9 +56,9 @@ PyObject *handle_for_runnable(struct runnable *runnable, Loop *loop, PyObject *a
 /* When a timer in the heap is due, in seconds of loop.time(): what it was given, or what its deadline comes to. */
 double timer_when(Loop *loop, const struct heap_entry *entry);
 
-/* Its owner is about to be taken out of the heap by other means than its turn: where that is a handle, `_scheduled` stays as it is,
-   as asyncio's loop, which sets it, is not asked. */
-void timer_keep_mark(struct state *state, struct timer *timer);
+/* Takes a timer out of the heap by other means than its turn or cancel(): where its owner is a handle, `_scheduled` stays as it is, as
+   asyncio's loop, which sets it, is not asked.  Runs Python. */
+void timer_take_out(Loop *loop, struct timer *timer);
 
 /* What Handle.cancel() does.  Returns 0 or -1.  Runs Python. */
 int handle_cancel(Handle *handle);

@@ -946,9 +946,7 @@ drop_queues(Loop *loop)
     }
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL) {
-        struct timer *timer = loop_timer_of(loop, first);
-        timer_keep_mark(loop->state, timer);
-        loop_remove_timer(loop, timer);
+        timer_take_out(loop, loop_timer_of(loop, first));
     }
 }
 

@@ -285,7 +285,9 @@ TimerQueue__add(QueueView *self, PyObject *object)
         PyErr_Format(PyExc_ValueError, "%R is scheduled already", object);
     }
     else {
-        handle->handle.mark = handle->handle.mark > 0 ? 0 : handle->handle.mark;
+        if (handle->handle.mark > 0) {
+            handle->handle.mark = 0; /* what the heap says by now */
+        }
         result = loop_add_timer(loop, &handle->timer, clock_ns_not_before(handle->when));
     }
     Py_DECREF(loop);
@@ -319,8 +321,7 @@ TimerQueue__remove(QueueView *self, PyObject *object)
     TimerHandle *handle = loop ? own_timer(loop, object) : NULL;
     bool removed = handle != NULL && heap_node_queued(&handle->timer.node);
     if (removed) {
-        timer_keep_mark(self->state, &handle->timer);
-        loop_remove_timer(loop, &handle->timer);
+        timer_take_out(loop, &handle->timer);
     }
     Py_XDECREF(loop);
     return PyBool_FromLong(removed);
@@ -331,9 +332,7 @@ TimerQueue_clear_entries(QueueView *self, PyObject *Py_UNUSED(ignored))
 {
     Loop *loop = view_loop(self);
     for (size_t left = loop ? loop->timers.count : 0; left > 0 && loop->timers.count > 0; left--) {
-        struct timer *first = loop_timer_of(loop, heap_first(&loop->timers));
-        timer_keep_mark(self->state, first);
-        loop_remove_timer(loop, first);
+        timer_take_out(loop, loop_timer_of(loop, heap_first(&loop->timers)));
     }
     Py_XDECREF(loop);
     Py_RETURN_NONE;
