@@ -922,16 +922,10 @@ StreamTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_
     return (PyObject *)self;
 }
 
-static bool
-is_watched_name(struct state *state, PyObject *name)
-{
-    return name == state->str_write || name == state->str_is_closing;
-}
-
 static int
 StreamTransport_setattro(StreamTransport *self, PyObject *name, PyObject *value)
 {
-    self->touched |= is_watched_name(self->state, name);
+    self->touched |= name == self->state->str_write || name == self->state->str_is_closing;
     return PyObject_GenericSetAttr((PyObject *)self, name, value);
 }
 
@@ -939,10 +933,9 @@ StreamTransport_setattro(StreamTransport *self, PyObject *name, PyObject *value)
 static bool
 has_own(PyObject *class, PyTypeObject *type, PyObject *name)
 {
-    PyObject *found = PyObject_GetAttr(class, name), *own = PyObject_GetAttr((PyObject *)type, name);
-    bool same = found != NULL && found == own;
+    PyObject *own = PyObject_GetAttr((PyObject *)type, name);
+    bool same = own != NULL && state_class_has(class, name, own);
     PyErr_Clear();
-    Py_XDECREF(found);
     Py_XDECREF(own);
     return same;
 }

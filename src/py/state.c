@@ -37,6 +37,15 @@ state_code_has(PyObject *class, const char *method, const char *kind, const char
     return has;
 }
 
+bool
+state_class_has(PyObject *class, PyObject *name, PyObject *expected)
+{
+    PyObject *found = PyObject_GetAttr(class, name);
+    PyErr_Clear();
+    Py_XDECREF(found);
+    return found == expected;
+}
+
 PyObject *
 state_class_borrow(PyObject **slot, const char *module, const char *name)
 {

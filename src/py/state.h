@@ -436,6 +436,10 @@ PyObject *state_import(const char *module, const char *name);
    does where that changed within a version.  1, 0 (also where there is no such method in Python), or -1. */
 int state_code_has(PyObject *class, const char *method, const char *kind, const char *name);
 
+/* Whether the class has `expected` under the name; nothing, where that is NULL.  Without an exception; drops one that is set.  May
+   run Python. */
+bool state_class_has(PyObject *class, PyObject *name, PyObject *expected);
+
 /* "from module import name" for a class of our package, which does not exist yet when this module is imported: once, and kept in
    `*slot`, a field of the state.  Borrowed.  Runs Python. */
 PyObject *state_class_borrow(PyObject **slot, const char *module, const char *name);

@@ -22,16 +22,6 @@ class_of(PyObject *class)
     return (PyTypeObject *)class;
 }
 
-/* Whether the class has `expected` under the name; nothing, where that is NULL. */
-static bool
-has(PyObject *class, PyObject *name, PyObject *expected)
-{
-    PyObject *found = PyObject_GetAttr(class, name);
-    PyErr_Clear();
-    Py_XDECREF(found);
-    return found == expected;
-}
-
 static bool
 keeps_attributes_in_its_dictionary(PyObject *class)
 {
@@ -45,13 +35,13 @@ decide(struct state *state)
     PyObject *reader = state->asyncio_StreamReader, *protocol = state->asyncio_StreamReaderProtocol;
     PyObject *plain_names[] = { state->str__buffer, state->str__eof, state->str__limit, state->str__waiter };
     bool stock = keeps_attributes_in_its_dictionary(reader) && keeps_attributes_in_its_dictionary(protocol)
-                 && has(protocol, state->str_data_received, state->asyncio_data_received)
-                 && has(protocol, state->str__stream_reader, state->asyncio_stream_reader)
-                 && has(protocol, state->str__stream_reader_wr, NULL)
-                 && has(reader, state->str_feed_data, state->asyncio_feed_data)
-                 && has(reader, state->str__wakeup_waiter, state->asyncio_wakeup_waiter);
+                 && state_class_has(protocol, state->str_data_received, state->asyncio_data_received)
+                 && state_class_has(protocol, state->str__stream_reader, state->asyncio_stream_reader)
+                 && state_class_has(protocol, state->str__stream_reader_wr, NULL)
+                 && state_class_has(reader, state->str_feed_data, state->asyncio_feed_data)
+                 && state_class_has(reader, state->str__wakeup_waiter, state->asyncio_wakeup_waiter);
     for (size_t i = 0; i < AC_ARRAY_SIZE(plain_names); i++) {
-        stock &= has(reader, plain_names[i], NULL);
+        stock &= state_class_has(reader, plain_names[i], NULL);
     }
     state->stock_reader_version = stock ? compat_type_version(class_of(reader)) : 0;
     state->stock_protocol_version = stock ? compat_type_version(class_of(protocol)) : 0;

@@ -54,7 +54,7 @@ give_to_reader(StreamReaderProtocol *self, PyObject *data)
     return result;
 }
 
-/* What transports call, as net/direct.h says. */
+/* What transports call, as net/direct.h says.  Needs: the protocol is of our class, or asyncio's very own. */
 static int
 feed_stream(struct state *state, PyObject *protocol, PyObject *data)
 {
@@ -62,8 +62,7 @@ feed_stream(struct state *state, PyObject *protocol, PyObject *data)
     if ((PyObject *)Py_TYPE(protocol) == state->asyncio_StreamReaderProtocol) {
         return stock_streams_feed(state, protocol, data);
     }
-    if (!state_type_check(protocol, state->StreamReaderProtocol_type)
-        || !is_usual(self, 1 << PROTOCOL_DATA_RECEIVED | 1 << PROTOCOL_STREAM_READER)) {
+    if (!is_usual(self, 1 << PROTOCOL_DATA_RECEIVED | 1 << PROTOCOL_STREAM_READER)) {
         return 0;
     }
     return give_to_reader(self, data) < 0 ? -1 : 1;

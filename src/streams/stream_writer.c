@@ -46,21 +46,6 @@ static const struct primitive_kind writer_kind = PRIMITIVE_KIND(StreamWriter, wr
 
 /* ---- drain() ---- */
 
-/* Whether all was sent that the transport wants sent, and nothing is odd: drain() has nothing to do. */
-static inline bool
-nothing_to_drain(StreamWriter *self)
-{
-    struct state *state = self->state;
-    PyObject *transport = self->transport, *protocol = self->protocol, *reader = self->reader;
-    if (AC_UNLIKELY(transport == NULL || protocol == NULL || reader == NULL || primitive_overrides((Primitive *)self, 0)
-                    || !stream_transport_is_plain(state, transport) || ((StreamTransport *)transport)->closing)) {
-        return false;
-    }
-    StreamReaderProtocol *ours = stream_protocol_cast(state, protocol);
-    return AC_LIKELY(ours != NULL && !ours->paused && !ours->connection_lost
-                     && (reader == Py_None || stream_reader_exception_borrow(state, reader) == Py_None));
-}
-
 /* await self._protocol._drain_helper() */
 static PySendResult
 drain_helper(PrimitiveCoroutine *self, PyObject **result)
@@ -104,6 +89,9 @@ check_reader(StreamWriter *writer)
 static int
 is_closing(StreamWriter *self)
 {
+    if (AC_LIKELY(self->transport != NULL && stream_transport_is_plain(self->state, self->transport))) {
+        return ((StreamTransport *)self->transport)->closing;
+    }
     PyObject *transport = Py_NewRef(transport_or_none(self->transport));
     PyObject *answer = PyObject_CallMethodNoArgs(transport, self->state->str_is_closing);
     int closing = answer == NULL ? -1 : answer == Py_False ? 0 : PyObject_IsTrue(answer);
@@ -118,10 +106,6 @@ drain_start(Coroutine *base, PyObject **result)
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     StreamWriter *writer = (StreamWriter *)self->owner;
     struct state *state = base->state;
-    if (AC_LIKELY(nothing_to_drain(writer))) {
-        *result = Py_NewRef(Py_None);
-        return PYGEN_RETURN;
-    }
     bool usual = writer->transport != NULL && writer->protocol != NULL && !primitive_overrides(self->owner, 0)
                  && stream_protocol_cast(state, writer->protocol) != NULL;
     int checked = usual ? check_reader(writer) : 1;
