@@ -44,19 +44,35 @@ def _orders(kind: type) -> Iterator[Callable[[Any, Any], Any]]:
     return (_order(kind, compare) for compare in (operator.lt, operator.le, operator.gt, operator.ge))
 
 
-def _repeat(queue: Any, n: Any) -> Any:
-    """`queue *= n`"""
-    count = len(queue)
-    handles = queue.copy()
-    handles *= n
-    if handles:
-        queue.extend(itertools.islice(handles, count, None))
-    else:
-        queue.clear()
-    return queue
+class _Operators:
+    """What a deque and a list have, and MutableSequence has not, where it is that of a copy."""
+
+    copy: Any
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+    def __add__(self, other: Any) -> Any:
+        return self.copy() + other
+
+    def __mul__(self, n: Any) -> Any:
+        return self.copy() * n
+
+    __rmul__ = __mul__
+
+    def __imul__(self, n: Any) -> Any:
+        """Repeat what is held, in place."""
+        count = len(self)  # type: ignore[arg-type]
+        handles = self.copy()
+        handles *= n
+        if handles:
+            self.extend(itertools.islice(handles, count, None))  # type: ignore[attr-defined]
+        else:
+            self.clear()  # type: ignore[attr-defined]
+        return self
 
 
-class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
+class ReadyQueue(_Operators, _core.ReadyQueue, MutableSequence[Any]):
     """What waits for its turn in a loop: a collections.deque of handles to all who ask."""
 
     __class__ = property(lambda self: collections.deque)
@@ -111,22 +127,8 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
 
     __lt__, __le__, __gt__, __ge__ = _orders(collections.deque)
 
-    def __repr__(self) -> str:
-        return repr(self.copy())
-
     def __reduce__(self) -> Any:
         return self.copy().__reduce__()
-
-    def __add__(self, other: Any) -> Any:
-        return self.copy() + other
-
-    def __mul__(self, n: Any) -> Any:
-        return self.copy() * n
-
-    __rmul__ = __mul__
-
-    def __imul__(self, n: Any) -> Any:
-        return _repeat(self, n)
 
     def __copy__(self) -> Any:
         return self.copy()
@@ -210,7 +212,7 @@ class ReadyQueue(_core.ReadyQueue, MutableSequence[Any]):
 _SequenceMethods: Any = MutableSequence  # which list is to type checkers, and does not derive from
 
 
-class TimerQueue(_SequenceMethods, list[Any]):  # type: ignore[misc]
+class TimerQueue(_Operators, _SequenceMethods, list[Any]):  # type: ignore[misc]
     """What waits for its time in a loop: a sorted list, and so a heap, of timer handles, which stays sorted.
 
     heapq's functions go by the list that an object is in C, and asyncio's own call_at() calls heappush(), when a wrapper or a
@@ -278,22 +280,8 @@ class TimerQueue(_SequenceMethods, list[Any]):  # type: ignore[misc]
 
     __lt__, __le__, __gt__, __ge__ = _orders(list)
 
-    def __add__(self, other: Any) -> Any:
-        return list(self) + other
-
     def __radd__(self, other: Any) -> Any:
         return other + list(self)
-
-    def __mul__(self, n: Any) -> Any:
-        return list(self) * n
-
-    __rmul__ = __mul__
-
-    def __imul__(self, n: Any) -> Any:
-        return _repeat(self, n)
-
-    def __repr__(self) -> str:
-        return repr(list(self))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return list, (list(self),)
