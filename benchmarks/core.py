@@ -457,9 +457,6 @@ async def readline_of_child(n: int) -> tuple[int, bytes, int]:
     return lines, last, status
 
 
-# ---- Life cycle ----
-
-
 @operation("to_thread", OTHER, expect=lambda n: n - 1)
 async def to_thread(n: int) -> int:
     """Await one trivial call by `asyncio.to_thread` at a time."""
@@ -467,6 +464,9 @@ async def to_thread(n: int) -> int:
     for i in range(n):
         result = await asyncio.to_thread(abs, -i)
     return result
+
+
+# ---- Life cycle ----
 
 
 @operation("loop open + close", LIFECYCLE, expect=lambda n: (False, True))
