@@ -5,7 +5,7 @@ import concurrent.futures
 import contextlib
 import sys
 
-from .operations import cancel_all, drive, operation, start, turns
+from .operations import cancel_all, drive, operation, start, turns, turns_that_may_fail
 
 
 @operation
@@ -49,9 +49,7 @@ def timeout_of_who_is_cancelled(impl, loop):
         start(loop, tasks, [main()])
         turns(loop, 2)
         tasks[0].cancel()
-    for _ in range(3):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+    turns_that_may_fail(loop, 3)
     yield
     cancel_all(loop)
     turns(loop, 3)
@@ -93,9 +91,7 @@ def wait_for_that_is_cancelled(impl, loop):
         turns(loop, 2)
         for task in tasks[:2]:
             task.cancel()
-    for _ in range(5):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+    turns_that_may_fail(loop, 5)
     yield
     cancel_all(loop)
     turns(loop, 5)
@@ -118,9 +114,7 @@ def shield(impl, loop):
         tasks[1].cancel()
         turns(loop, 2)
         shielded.set_result(1)
-    for _ in range(5):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+    turns_that_may_fail(loop, 5)
     yield
     assert not shielded.cancelled()
     if not shielded.done():
@@ -196,9 +190,7 @@ def task_group_that_is_cancelled(impl, loop):
         start(loop, tasks, [main(), who_ends_it()])
         turns(loop, 3)
         tasks[0].cancel()
-    for _ in range(5):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+    turns_that_may_fail(loop, 5)
     yield
     for _ in range(3):
         cancel_all(loop)
@@ -225,9 +217,7 @@ def task_group_whose_tasks_end_first(impl, loop):
     yield
     with contextlib.suppress(MemoryError):
         start(loop, tasks, [main(False), main(True)])
-    for _ in range(10):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+    turns_that_may_fail(loop, 10)
     yield
     turns(loop, 10)
     cancel_all(loop)
@@ -250,9 +240,7 @@ def queue_that_is_shut_down(impl, loop):
         empty.shutdown()
         full.shutdown(immediate=True)
         told = True
-    for _ in range(5):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+    turns_that_may_fail(loop, 5)
     yield
     turns(loop, 5)
     assert not told or all(task.done() for task in tasks if task is not None)

@@ -6,7 +6,17 @@ import os
 import socket
 import tempfile
 
-from .operations import Recorder, abort_all, cancel_all, connected, drive, nothing, operation, turns
+from .operations import (
+    Recorder,
+    abort_all,
+    cancel_all,
+    connected,
+    drive,
+    nothing,
+    operation,
+    turns,
+    turns_that_may_fail,
+)
 from .programs import ENGINES, accept_and_connect, exchange_datagrams, listener_and_client, tls_pair, udp_pair
 
 
@@ -494,9 +504,7 @@ def pipes(impl, loop):
         with contextlib.suppress(MemoryError):
             writer.transport.write(b"x" * 100)
             writer.transport.write(bytearray(200_000))
-        for _ in range(10):
-            with contextlib.suppress(MemoryError):
-                turns(loop, 1)
+        turns_that_may_fail(loop, 10)
         with contextlib.suppress(MemoryError):
             writer.transport.write_eof()
             turns(loop, 3)

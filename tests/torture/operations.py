@@ -36,6 +36,13 @@ def turns(loop, count):
         loop.run_forever()
 
 
+def turns_that_may_fail(loop, count):
+    """As many turns, each of which may lack memory: the others are made all the same."""
+    for _ in range(count):
+        with contextlib.suppress(MemoryError):
+            turns(loop, 1)
+
+
 def drive(loop, coro, strict=True):
     """Run a task to its end, without the done callback that ends run_until_complete() and may itself lack memory.
 
@@ -47,8 +54,7 @@ def drive(loop, coro, strict=True):
         coro.close()
         raise
     for _ in range(300):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+        turns_that_may_fail(loop, 1)
         if task.done():
             return
     if strict:
@@ -499,9 +505,7 @@ def watched_process(impl, loop):
     yield
     loop._watch_process(transport)
     watching = True
-    for _ in range(3):
-        with contextlib.suppress(MemoryError):
-            turns(loop, 1)
+    turns_that_may_fail(loop, 3)
     yield
     turns(loop, 5)
     assert ended == [7] or not watching

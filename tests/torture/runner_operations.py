@@ -3,7 +3,7 @@
 import contextlib
 import signal
 
-from .operations import operation, turns
+from .operations import operation, turns_that_may_fail
 
 
 class Driven:
@@ -19,8 +19,7 @@ class Driven:
 
     def run_until_complete(self, task):
         for _ in range(300):
-            with contextlib.suppress(MemoryError):
-                turns(self.loop, 1)
+            turns_that_may_fail(self.loop, 1)
             if task.done():
                 return task.result()
 
