@@ -108,8 +108,8 @@ def two_who_drain(impl, loop):
         writer.write(bytes(1_000_000))
 
         def armed():
-            tasks.extend([loop.create_task(writer.drain())])
-            tasks.extend([loop.create_task(writer.drain())])
+            tasks.append(loop.create_task(writer.drain()))
+            tasks.append(loop.create_task(writer.drain()))
             turns(loop, 2)
             tasks[0].cancel()
             for _ in range(10):
