@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 from tests.torture.harness import LostWakeUpError
-from tests.torture.programs import patched_names, tls_contexts, tls_streams
+from tests.torture.programs import accept_stream, patched_names, tls_contexts, tls_streams
 
 from .operations import cancelling_the_rest, drive, for_each_engine, operation, turns
 
@@ -214,12 +214,7 @@ def start_tls(impl, loop):
     ours, theirs = socket.socketpair()
     with ours, theirs:
         near = loop.run_until_complete(impl.open_connection(sock=ours))
-        accepted = loop.create_future()
-        protocol = impl.StreamReaderProtocol(
-            impl.StreamReader(loop=loop), lambda *both: accepted.set_result(both), loop=loop
-        )
-        loop.run_until_complete(loop.connect_accepted_socket(lambda: protocol, theirs))
-        far = loop.run_until_complete(accepted)
+        far = loop.run_until_complete(accept_stream(impl, loop, theirs))
 
         async def serve():
             try:

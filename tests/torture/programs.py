@@ -103,18 +103,23 @@ def patched_names(impl):
         asyncio_c.unpatch()
 
 
-async def connect_tls_streams(impl, loop, ours, theirs):
-    """TLS between two connected sockets. Returns `(reader, writer)` of the client and of the server."""
-    of_server, of_client = tls_contexts()
+async def accept_stream(impl, loop, sock, **options):
+    """The `(reader, writer)` that a server makes of a connection."""
     accepted = loop.create_future()
     protocol = impl.StreamReaderProtocol(
         impl.StreamReader(loop=loop), lambda *both: accepted.set_result(both), loop=loop
     )
-    serving = loop.create_task(loop.connect_accepted_socket(lambda: protocol, theirs, ssl=of_server))
+    await loop.connect_accepted_socket(lambda: protocol, sock, **options)
+    return await accepted
+
+
+async def connect_tls_streams(impl, loop, ours, theirs):
+    """TLS between two connected sockets. Returns `(reader, writer)` of the client and of the server."""
+    of_server, of_client = tls_contexts()
+    serving = loop.create_task(accept_stream(impl, loop, theirs, ssl=of_server))
     try:
         near = await impl.open_connection(sock=ours, ssl=of_client, server_hostname="localhost")
-        await serving
-        return near, await accepted
+        return near, await serving
     finally:
         serving.cancel()
 
