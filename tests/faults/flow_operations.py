@@ -8,7 +8,13 @@ import sys
 import tempfile
 
 from tests.torture.harness import LostWakeUpError
-from tests.torture.programs import accept_stream, patched_names, tls_contexts, tls_streams
+from tests.torture.programs import (
+    accept_stream,
+    connect_pipe_streams,
+    patched_names,
+    tls_contexts,
+    tls_streams,
+)
 
 from .operations import cancelling_the_rest, drive, for_each_engine, operation, turns
 
@@ -162,12 +168,7 @@ def pipe_streams(impl, loop):
         transports = []
 
         async def main():
-            reader = impl.StreamReader(loop=loop)
-            protocol = impl.StreamReaderProtocol(reader, loop=loop)
-            transports.append((await loop.connect_read_pipe(lambda: protocol, read_file))[0])
-            below = impl.StreamReaderProtocol(impl.StreamReader(loop=loop), loop=loop)
-            transports.append((await loop.connect_write_pipe(lambda: below, write_file))[0])
-            writer = impl.StreamWriter(transports[1], below, None, loop)
+            reader, writer = await connect_pipe_streams(impl, loop, read_file, write_file, transports)
             try:
                 writer.write(b"line\n" + bytes(100_000))
                 await reader.readline()

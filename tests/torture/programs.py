@@ -103,6 +103,16 @@ def patched_names(impl):
         asyncio_c.unpatch()
 
 
+async def connect_pipe_streams(impl, loop, read_file, write_file, transports):
+    """The reader of one end of a pipe and the writer of the other. Each transport is in `transports` as soon as it is there."""
+    reader = impl.StreamReader(loop=loop)
+    protocol = impl.StreamReaderProtocol(reader, loop=loop)
+    transports.append((await loop.connect_read_pipe(lambda: protocol, read_file))[0])
+    below = impl.StreamReaderProtocol(impl.StreamReader(loop=loop), loop=loop)
+    transports.append((await loop.connect_write_pipe(lambda: below, write_file))[0])
+    return reader, impl.StreamWriter(transports[1], below, None, loop)
+
+
 async def accept_stream(impl, loop, sock, **options):
     """The `(reader, writer)` that a server makes of a connection."""
     accepted = loop.create_future()

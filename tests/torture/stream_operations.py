@@ -9,7 +9,7 @@ import tempfile
 
 from .net_operations import abort_all, for_each_engine
 from .operations import cancel_all, drive, operation, turns, turns_that_may_fail
-from .programs import patched_names, tls_streams
+from .programs import connect_pipe_streams, patched_names, tls_streams
 
 
 async def echo_a_line(reader, writer):
@@ -177,12 +177,7 @@ def pipe_streams(impl, loop):
         transports = []
 
         async def main():
-            reader = impl.StreamReader(loop=loop)
-            protocol = impl.StreamReaderProtocol(reader, loop=loop)
-            transports.append((await loop.connect_read_pipe(lambda: protocol, read_file))[0])
-            below = impl.StreamReaderProtocol(impl.StreamReader(loop=loop), loop=loop)
-            transports.append((await loop.connect_write_pipe(lambda: below, write_file))[0])
-            writer = impl.StreamWriter(transports[1], below, None, loop)
+            reader, writer = await connect_pipe_streams(impl, loop, read_file, write_file, transports)
             writer.write(b"line\n" + bytes(100_000))
             await reader.readline()
             await reader.readexactly(100_000)
