@@ -135,20 +135,31 @@ async def connect_tls_streams(impl, loop, ours, theirs):
 
 
 @contextlib.contextmanager
-def tls_streams(impl, loop, engine):
-    """Streams over TLS by one of our engines: `(reader, writer)` of each end."""
+def sockets_for_tls(loop, engine):
+    """Two connected sockets, non-blocking, over which `loop` does TLS by one of our engines."""
     loop._tls_engine = engine
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
     with ours, theirs:
-        ends = loop.run_until_complete(connect_tls_streams(impl, loop, ours, theirs))
-        yield ends
-        for _, writer in ends:
-            writer.transport.abort()
-        for _ in range(10):
-            loop.stop()
-            loop.run_forever()
+        yield ours, theirs
+
+
+def abort_both(loop, *transports):
+    for transport in transports:
+        transport.abort()
+    for _ in range(10):
+        loop.stop()
+        loop.run_forever()
+
+
+@contextlib.contextmanager
+def tls_streams(impl, loop, engine):
+    """Streams over TLS by one of our engines: `(reader, writer)` of each end."""
+    with sockets_for_tls(loop, engine) as sockets:
+        near, far = loop.run_until_complete(connect_tls_streams(impl, loop, *sockets))
+        yield near, far
+        abort_both(loop, near[1].transport, far[1].transport)
 
 
 @contextlib.contextmanager
@@ -157,19 +168,11 @@ def tls_pair(loop, engine, strict=True):
 
     Each of them is told of its end once; with `strict` false the code that does that, which is asyncio's, may lack memory.
     """
-    loop._tls_engine = engine
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    with ours, theirs:
-        ends = loop.run_until_complete(connect_tls(loop, ours, theirs))
+    with sockets_for_tls(loop, engine) as sockets:
+        ends = loop.run_until_complete(connect_tls(loop, *sockets))
         try:
             yield ends
         finally:
-            for protocol in ends:
-                protocol.transport.abort()
-            for _ in range(10):
-                loop.stop()
-                loop.run_forever()
+            abort_both(loop, *(protocol.transport for protocol in ends))
             losses = [protocol.losses for protocol in ends]
             assert losses == [1, 1] if strict else max(losses) <= 1
