@@ -16,7 +16,16 @@ from tests.torture.programs import (
     tls_streams,
 )
 
-from .operations import cancelling_the_rest, drive, for_each_engine, operation, turns
+from .operations import (
+    abort_all,
+    ask,
+    cancelling_the_rest,
+    drive,
+    echo_a_line,
+    for_each_engine,
+    operation,
+    turns,
+)
 
 
 @operation()
@@ -92,30 +101,6 @@ def run(impl, loop):
 
     yield armed
     asyncio._set_running_loop(None)
-
-
-async def echo_a_line(reader, writer):
-    with contextlib.suppress(OSError):
-        writer.write(await reader.readline())
-        await writer.drain()
-    writer.close()
-
-
-async def ask(reader, writer):
-    try:
-        writer.write(b"line\n")
-        await writer.drain()
-        await reader.read()
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-def abort_all(loop):
-    for transport in list(loop._transports.values()):
-        transport.abort()
-    turns(loop, 5)
 
 
 @operation()

@@ -61,6 +61,13 @@ def turns(loop, count=3):
         loop.run_forever()
 
 
+def abort_all(loop):
+    """End what an operation has left, which may be anything."""
+    for transport in list(loop._transports.values()):
+        transport.abort()
+    turns(loop, 5)
+
+
 def drive(loop, coro):
     """Run a task to its end, whatever the runs in between raise."""
     task = loop.create_task(coro)
@@ -343,9 +350,7 @@ def accept(impl, loop):
     server.close()
     for peer in peers:
         peer.close()
-    for transport in list(loop._transports.values()):
-        transport.abort()
-    turns(loop, 5)
+    abort_all(loop)
     assert all(protocol.lost for protocol in protocols if protocol.transport is not None)
 
 
@@ -488,33 +493,35 @@ def pause_and_resume(impl, loop):
         wait_for(loop, lambda: protocol.received == b"x" or protocol.lost)
 
 
+async def echo_a_line(reader, writer):
+    with contextlib.suppress(OSError):
+        writer.write(await reader.readline())
+        await writer.drain()
+    writer.close()
+
+
+async def ask(reader, writer):
+    try:
+        writer.write(b"line\n")
+        await writer.drain()
+        await reader.read()
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
 @operation()
 def streams(impl, loop):
-    async def serve(reader, writer):
-        with contextlib.suppress(OSError):
-            writer.write(await reader.readline())
-            await writer.drain()
-        writer.close()
-
     async def main():
-        server = await impl.start_server(serve, "127.0.0.1", 0)
+        server = await impl.start_server(echo_a_line, "127.0.0.1", 0)
         try:
-            reader, writer = await impl.open_connection(*server.sockets[0].getsockname())
-            try:
-                writer.write(b"line\n")
-                await writer.drain()
-                await reader.read()
-            finally:
-                writer.close()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
+            await ask(*await impl.open_connection(*server.sockets[0].getsockname()))
         finally:
             server.close()
 
     yield lambda: drive(loop, main())
-    for transport in list(loop._transports.values()):
-        transport.abort()
-    turns(loop, 5)
+    abort_all(loop)
 
 
 def for_each_engine(function):
@@ -562,9 +569,7 @@ def tls(impl, loop):
 
     with ours, theirs:
         yield lambda: drive(loop, main())
-        for transport in list(loop._transports.values()):
-            transport.abort()
-        turns(loop, 5)
+        abort_all(loop)
 
 
 @for_each_engine
@@ -676,9 +681,7 @@ def unix_connection(impl, loop):
                 await impl.sleep(0)
 
         yield lambda: drive(loop, main())
-        for transport in list(loop._transports.values()):
-            transport.abort()
-        turns(loop)
+        abort_all(loop)
 
 
 class DatagramRecorder(asyncio.DatagramProtocol):
