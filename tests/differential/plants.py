@@ -66,15 +66,18 @@ def _plant(loop: Any) -> None:
     execution.VARIANTS["loop_only"] = (loop, asyncio, False)
 
 
+def _without_last_bytes(transport: Any) -> Any:
+    write = transport.write
+    transport.write = lambda data: write(data[:-1] if isinstance(data, bytes) else data)
+    return transport
+
+
 def bytes_lost() -> None:
     """The last byte of a write is lost."""
 
     class Lossy(Wrong):
         def _make_socket_transport(self, *args: Any, **options: Any) -> Any:
-            transport = super()._make_socket_transport(*args, **options)
-            write = transport.write
-            transport.write = lambda data: write(data[:-1] if isinstance(data, bytes) else data)
-            return transport
+            return _without_last_bytes(super()._make_socket_transport(*args, **options))
 
     _plant(Lossy)
 
@@ -84,10 +87,7 @@ def secrets_lost() -> None:
 
     class Lossy(Wrong):
         def _make_ssl_transport(self, *args: Any, **options: Any) -> Any:
-            transport = super()._make_ssl_transport(*args, **options)
-            write = transport.write
-            transport.write = lambda data: write(data[:-1] if isinstance(data, bytes) else data)
-            return transport
+            return _without_last_bytes(super()._make_ssl_transport(*args, **options))
 
     _plant(Lossy)
 
