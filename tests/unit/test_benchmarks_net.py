@@ -1,5 +1,6 @@
 """The network benchmarks work and tell the truth: no time is asserted here, only bytes, counts, files and arithmetic."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -310,29 +311,34 @@ FLOOR_CASES = ["protocol-1k-1", "unix-100k-10", "connect-10", "udp-1k-10", "uvic
 FLOOR_CASES += ["tls-1k-1", "tls-100k-10", "handshake-10", "handshake_rsa-1", "resumption-10"]
 
 
+@contextlib.contextmanager
+def loaded(target, case, built):
+    """A server of a case and the load generator, which has compared thousands of its answers: `(server, generator)`."""
+    if target == "floor":  # in C: it needs no module
+        reason = built.no_tls if case.kind.uses_tls else ""
+    else:
+        reason = run.reason_to_leave_out(case, built)
+    if reason:
+        pytest.skip(reason)
+    with contextlib.closing(run.Server(target, case.kind, built)) as server:
+        with contextlib.closing(run.Generator(case, server, built)) as generator:
+            yield server, generator
+
+
 @needs_compiler
 @pytest.mark.parametrize("name", FLOOR_CASES)
 def test_windows_on_the_floor_count_and_measure(built, name):
     case = CASES[name]
-    if case.kind.uses_tls and built.no_tls:
-        pytest.skip(built.no_tls)
-    server = run.Server("floor", case.kind, built)
-    try:
-        generator = run.Generator(case, server, built)
-        try:
-            for _ in range(2):
-                seen = generator.window(20)
-                assert 0 < seen["requests"] <= seen["completed"] <= seen["requests"] + case.connections
-                # The latencies of a connection add up to at most the window, and half of them are not below the
-                # median: so this holds on any machine, but for the width of a bucket.
-                mean_ns = case.connections * seen["window_ns"] / seen["requests"]
-                assert 0 < seen["p50_ns"] <= 2.02 * mean_ns
-                assert seen["p50_ns"] <= seen["p99_ns"] <= 101 * mean_ns
-        finally:
-            generator.close()
+    with loaded("floor", case, built) as (server, generator):
+        for _ in range(2):
+            seen = generator.window(20)
+            assert 0 < seen["requests"] <= seen["completed"] <= seen["requests"] + case.connections
+            # The latencies of a connection add up to at most the window, and half of them are not below the
+            # median: so this holds on any machine, but for the width of a bucket.
+            mean_ns = case.connections * seen["window_ns"] / seen["requests"]
+            assert 0 < seen["p50_ns"] <= 2.02 * mean_ns
+            assert seen["p50_ns"] <= seen["p99_ns"] <= 101 * mean_ns
         assert sum(server.cpu_times()) > 0
-    finally:
-        server.close()
 
 
 @needs_compiler
@@ -342,14 +348,23 @@ def test_windows_on_the_floor_count_and_measure(built, name):
 )
 def test_programs_echo_messages_that_do_not_fit_into_one_read(built, kind):
     case = next(case for case in reversed(CASES.values()) if case.kind.name == kind)
-    if case.kind.uses_tls and built.no_tls:
-        pytest.skip(built.no_tls)
-    server = run.Server("asyncio", case.kind, built)
-    try:
-        # It has compared thousands of answers when it says hello, and raises otherwise.
-        run.Generator(case, server, built).close()
-    finally:
-        server.close()
+    with loaded("asyncio", case, built):
+        pass  # a wrong answer raises
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["handshake", "resumption"])
+def test_connections_with_a_handshake_each(built, kind):
+    """The generator fails where a session is not resumed that could be."""
+    with loaded("asyncio", CASES[f"{kind}-10"], built) as (_, generator):
+        assert generator.window(20)["requests"] > 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["uvicorn", "aiohttp", "uvicorn_tls", "aiohttp_tls"])
+def test_http_servers_are_loaded(built, kind):
+    with loaded("asyncio", CASES[f"{kind}-1"], built) as (_, generator):
+        assert generator.window(20)["requests"] > 0
 
 
 # ---- Command line ----
@@ -404,22 +419,6 @@ def test_run_writes_json_and_svg_and_show_prints_it_again(tmp_path):
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["handshake", "resumption"])
-def test_connections_with_a_handshake_each(built, kind):
-    """The generator fails where a session is not resumed that could be."""
-    if built.no_tls:
-        pytest.skip(built.no_tls)
-    case = CASES[f"{kind}-10"]
-    server = run.Server("asyncio", case.kind, built)
-    try:
-        generator = run.Generator(case, server, built)
-        assert generator.window(20)["requests"] > 0
-        generator.close()
-    finally:
-        server.close()
-
-
-@needs_compiler
 def test_memory_of_idle_connections(built, capsys):
     if built.no_tls:
         pytest.skip(built.no_tls)
@@ -439,19 +438,3 @@ def test_the_best_of_several_processes_counts():
     best = run.best_process(samples, {}, names)
     assert (best["median"], best["processes"]) == (250_000, [250_000, 1_000_000])
     assert run.best_process(samples, {names[1]: "it hangs"}, names) == {"error": "it hangs"}
-
-
-@needs_compiler
-@pytest.mark.parametrize("kind", ["uvicorn", "aiohttp", "uvicorn_tls", "aiohttp_tls"])
-def test_http_servers_are_loaded(built, kind):
-    case = CASES[f"{kind}-1"]
-    reason = run.reason_to_leave_out(case, built)
-    if reason:
-        pytest.skip(reason)
-    server = run.Server("asyncio", case.kind, built)
-    try:
-        generator = run.Generator(case, server, built)
-        assert generator.window(20)["requests"] > 0
-        generator.close()
-    finally:
-        server.close()
