@@ -84,7 +84,7 @@ def test_method_replaced(impl, name, when):
         loop.run_until_complete(nothing())
 
 
-async def over_sockets(loop, impl, left, right):
+async def over_sockets(loop, left, right):
     """Move a few bytes by the coroutines of the loop, and watch a descriptor."""
     assert await loop.sock_sendall(left, b"abcdef") is None
     assert await loop.sock_recv(right, 2) == b"ab"
@@ -115,28 +115,28 @@ DESCRIPTORS = [
 
 
 @pytest.mark.parametrize("name", DESCRIPTORS)
-def test_method_of_the_selector_loop_replaced(impl, loop, pair, name):
+def test_method_of_the_selector_loop_replaced(loop, pair, name):
     """Tracers of sockets and tests wrap those of BaseSelectorEventLoop; a wrapper is called while it is there."""
     calls = []
     with replaced(asyncio.selector_events.BaseSelectorEventLoop, name, noted(calls)):
-        loop.run_until_complete(over_sockets(loop, impl, *pair))
+        loop.run_until_complete(over_sockets(loop, *pair))
         assert name in calls
     calls.clear()
-    loop.run_until_complete(over_sockets(loop, impl, *pair))
+    loop.run_until_complete(over_sockets(loop, *pair))
     assert calls == []
 
 
 @pytest.mark.parametrize("name", [name for name in DESCRIPTORS if name.startswith("sock_")])
-def test_method_of_the_selector_loop_replaced_while_it_runs(impl, loop, pair, name):
+def test_method_of_the_selector_loop_replaced_while_it_runs(loop, pair, name):
     calls = []
 
     async def main():
-        await over_sockets(loop, impl, *pair)
+        await over_sockets(loop, *pair)
         with replaced(asyncio.selector_events.BaseSelectorEventLoop, name, noted(calls)):
-            await over_sockets(loop, impl, *pair)
+            await over_sockets(loop, *pair)
             assert name in calls
         calls.clear()
-        await over_sockets(loop, impl, *pair)
+        await over_sockets(loop, *pair)
         assert calls == []
 
     loop.run_until_complete(main())
@@ -676,21 +676,21 @@ def readings(impl, program, target, debug, within):
         count += 1
         return 1000 + count / 1024
 
+    clock = mock.patch(target, CLOCKS[target](monotonic))
+
     async def main():
-        if not within:
-            await program(impl, loop, seen)
-            return
-        with mock.patch(target, CLOCKS[target](monotonic)):
+        with clock:
             seen.append(loop.time())
             await program(impl, loop, seen)
 
-    with contextlib.ExitStack() as stack:
-        loop = stack.enter_context(support.closing(impl.new_event_loop()))
+    with support.closing(impl.new_event_loop()) as loop:
         loop.set_debug(debug)
         loop.slow_callback_duration = 1e9
-        if not within:
-            stack.enter_context(mock.patch(target, CLOCKS[target](monotonic)))
-        loop.run_until_complete(main())
+        if within:
+            loop.run_until_complete(main())
+        else:
+            with clock:
+                loop.run_until_complete(program(impl, loop, seen))
     return seen, count
 
 
