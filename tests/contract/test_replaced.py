@@ -230,8 +230,7 @@ def test_method_of_handles_replaced(impl, loop, owner, name, made, debug):
             assert cancelled == [
                 name == "cancel" and owner is kind for kind in (asyncio.Handle, asyncio.TimerHandle)
             ]
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await support.turns(3)
         assert ran == [number for number, was in enumerate(cancelled, 1) if not was]
         calls.clear()
         HANDLE_USES[owner, name](loop, *make())
@@ -291,8 +290,7 @@ def test_run_of_handles_replaced(impl, loop):
         loop.call_soon(ran.append, 1)
         loop.call_soon_threadsafe(ran.append, 2)
         loop.call_later(0, ran.append, 3)
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await support.turns(3)
 
     def make(stock):
         def _run(self):
@@ -506,16 +504,13 @@ def test_timers_follow_the_replaced_time(impl, loop):
         loop.call_later(100, order.append, 100)
         loop.call_later(50, order.append, 50)
         loop.call_later(1000, order.append, 1000)
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await support.turns(3)
         assert order == []
         now[0] += 60
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await support.turns(3)
         assert order == [50]
         now[0] += 60
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await support.turns(3)
         assert order == [50, 100]
 
     with mock.patch("time.monotonic", lambda: now[0]):
@@ -530,8 +525,7 @@ def test_time_replaced_within_a_callback(impl, loop):
         loop.call_later(3600, fired.append, 1)
         with mock.patch("time.monotonic", lambda: stock() + 3600):
             assert loop.time() >= started + 3600
-            for _ in range(3):
-                await asyncio.sleep(0)
+            await support.turns(3)
             assert fired == [1]
         assert loop.time() < started + 3600
         await sleep_a_little(impl)

@@ -163,25 +163,20 @@ def name_of(sock):
     return _socket.socket.getsockname(sock)
 
 
-async def turns(count=3):
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
 # ---- What is asked, in which order: as by asyncio ----
 
 
 async def receive(loop, cls, stack):
     sock, peer = connected(cls, stack)
     waiting = loop.create_task(loop.sock_recv(sock, 10))
-    await turns()
+    await support.turns(3)
     peer.send(b"1")
     assert await waiting == b"1"
     peer.send(b"2")
     assert await loop.sock_recv(sock, 10) == b"2"
     buffer = bytearray(5)
     waiting = loop.create_task(loop.sock_recv_into(sock, buffer))
-    await turns()
+    await support.turns(3)
     peer.send(b"3")
     assert await waiting == 1 and buffer[:1] == b"3"
     return sock
@@ -190,7 +185,7 @@ async def receive(loop, cls, stack):
 async def receive_from(loop, cls, stack):
     sock, peer = datagrams(cls, stack)
     waiting = loop.create_task(loop.sock_recvfrom(sock, 10))
-    await turns()
+    await support.turns(3)
     peer.sendto(b"1", name_of(sock))
     assert await waiting == (b"1", name_of(peer))
     peer.sendto(b"2", name_of(sock))
@@ -221,7 +216,7 @@ async def accept(loop, cls, stack):
     _socket.socket.bind(listener, LOCAL)
     _socket.socket.listen(listener)
     waiting = loop.create_task(loop.sock_accept(listener))
-    await turns()
+    await support.turns(3)
     with socket.create_connection(name_of(listener)):
         connection, _ = await waiting
     connection.close()
@@ -288,7 +283,7 @@ async def endpoint(loop, cls, stack):
         peer.sendto(data, name_of(sock))
     assert [await protocol.received.get() for _ in range(2)] == [b"2", b"3"]
     transport.close()
-    await turns()
+    await support.turns(3)
     return sock
 
 
@@ -299,7 +294,7 @@ async def connected_endpoint(loop, cls, stack):
     transport.sendto(b"1")
     assert peer.recv(10) == b"1"
     transport.abort()
-    await turns()
+    await support.turns(3)
     return sock
 
 

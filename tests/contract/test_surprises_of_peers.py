@@ -39,11 +39,6 @@ class Recorder(asyncio.Protocol):
         self.lost.set_result(exc)
 
 
-async def turns(count):
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize("order", ["cancel, send", "send, cancel", "send, turn, cancel"])
 def test_cancelled_sock_recv_takes_no_data(loop, pair, order):
     """Data that came together with the cancellation was gone."""
@@ -51,7 +46,7 @@ def test_cancelled_sock_recv_takes_no_data(loop, pair, order):
 
     async def main():
         task = loop.create_task(loop.sock_recv(left, 100))
-        await turns(1)
+        await support.turns(1)
         received = b""
         for step in order.split(", "):
             if step == "cancel":
@@ -59,7 +54,7 @@ def test_cancelled_sock_recv_takes_no_data(loop, pair, order):
             elif step == "send":
                 right.send(b"data")
             else:
-                await turns(1)
+                await support.turns(1)
         try:
             received = await task
         except asyncio.CancelledError:
@@ -78,11 +73,11 @@ def test_pause_reading_in_connection_made_holds(loop, pair):
         transport, protocol = await loop.create_connection(
             lambda: Recorder(made=lambda transport: transport.pause_reading()), sock=left
         )
-        await turns(10)
+        await support.turns(10)
         assert protocol.events == []
         assert not transport.is_reading()
         transport.resume_reading()
-        await turns(3)
+        await support.turns(3)
         assert protocol.events == [b"early"]
         transport.close()
         await protocol.lost
