@@ -5,7 +5,7 @@ import contextlib
 import functools
 import gc
 
-from .table import attempt, cases, new_loop, turns
+from .table import attempt, cases, new_loop, set_or_delete, turns
 
 MAKERS = {
     "lock": lambda impl: impl.Lock(),
@@ -136,11 +136,7 @@ def primitive(impl, make):
                 tasks = [loop.create_task(coroutine) for coroutine in coroutines(one)]
                 attempt(turns, loop, 2)
                 before = getattr(one, name)
-                value = values(loop, one)[kind]
-                if value is None:
-                    attempt(delattr, one, name)
-                else:
-                    attempt(lambda value=value: setattr(one, name, value()))
+                set_or_delete(one, name, values(loop, one)[kind])
                 attempt(use, one)
                 attempt(turns, loop, 2)
                 attempt(tasks[0].cancel)

@@ -8,7 +8,7 @@ from tests.torture.programs import ENGINES, tls_contexts, tls_streams
 
 from .in_endpoints import leave
 from .in_primitives import Hostile
-from .table import attempt, cases, new_loop, pair, turns
+from .table import attempt, cases, new_loop, pair, set_or_delete, turns
 
 PARTS = {
     "reader": lambda reader, writer: reader,
@@ -93,11 +93,7 @@ def change(impl, choose, name, kind, read):
         attempt(turns, loop, 1)
         part = choose(reader, writer)
         before = getattr(part, name, None)
-        value = values(loop, reader, writer)[kind]
-        if value is None:
-            attempt(delattr, part, name)
-        else:
-            attempt(lambda: setattr(part, name, value()))
+        set_or_delete(part, name, values(loop, reader, writer)[kind])
         attempt(use, reader, writer)
         theirs.send(b"y" * 100 + b"\n")
         attempt(turns, loop, 3)

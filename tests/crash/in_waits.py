@@ -7,7 +7,7 @@ import functools
 import gc
 
 from .in_primitives import Hostile
-from .table import attempt, case, cases, new_loop, turns
+from .table import attempt, case, cases, new_loop, set_or_delete, turns
 
 FIELDS = ("_state", "_when", "_task", "_timeout_handler", "_cancelling", "_on_timeout")
 
@@ -41,11 +41,7 @@ def field_changes(impl, name, kind, late):
         one = impl.timeout(0 if late else 3600)
         with contextlib.suppress(TimeoutError):
             async with one:
-                value = values(loop, one)[kind]
-                if value is None:
-                    attempt(delattr, one, name)
-                else:
-                    attempt(lambda: setattr(one, name, value()))
+                set_or_delete(one, name, values(loop, one)[kind])
                 for use in (one.when, one.expired, lambda: one.reschedule(loop.time()), lambda: repr(one)):
                     attempt(use)
                 await impl.sleep(0.001)

@@ -68,6 +68,14 @@ def attempt(function, *args, **kwargs):
         return error
 
 
+def set_or_delete(owner, name, value):
+    """Attempt to set an attribute to what `value()` returns, or to delete it where `value` is None."""
+    if value is None:
+        attempt(delattr, owner, name)
+    else:
+        attempt(lambda: setattr(owner, name, value()))
+
+
 def pair():
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
