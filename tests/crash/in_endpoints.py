@@ -4,15 +4,13 @@ import asyncio
 import collections
 import gc
 import os
-import pathlib
 import signal
 import socket
-import ssl
 import tempfile
 
-from .table import Recorder, attempt, case, cases, connected, new_loop, pair, turns
+from tests.torture.programs import tls_contexts
 
-PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
+from .table import Recorder, attempt, case, cases, connected, new_loop, pair, turns
 
 
 def fields(transport):
@@ -455,10 +453,7 @@ def sendfile_and(impl, act):
     "tls_protocol", {name: ACTS[name] for name in ("raises", "closes", "aborts", "swaps", "sends", "forgets")}
 )
 def tls_protocol(impl, act):
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(PEM)
-    asking = ssl.create_default_context(cafile=PEM)
-    asking.check_hostname = False
+    serving, asking = tls_contexts()
     with new_loop(impl) as loop:
         ours, theirs = socket.socketpair()
 

@@ -6,7 +6,7 @@ import gc
 import socket
 import ssl
 
-from tests.torture.programs import ENGINES, PEM, tls_contexts
+from tests.torture.programs import ENGINES, PEM, new_tls_contexts, tls_contexts
 
 from .in_endpoints import ACTS, Acts, delete_fields, leave, unset_fields
 from .table import attempt, cases, new_loop, turns
@@ -175,12 +175,11 @@ def name_callback_that_acts(impl, act, engine):
                 user.transport = protocol._app_transport
                 attempt(act, user)
 
-    of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    of_server.load_cert_chain(PEM)
+    of_server, of_client = new_tls_contexts()
     of_server.sni_callback = callback
     with new_loop(impl) as loop:
         loop._tls_engine = engine
-        use(loop, both_ends(loop, asyncio.Protocol, of_server, tls_contexts()[1]))
+        use(loop, both_ends(loop, asyncio.Protocol, of_server, of_client))
         leave(loop)
 
 

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import pathlib
 import signal
 import socket
 import ssl
@@ -21,12 +20,12 @@ from tests.torture.programs import (
     accept_and_connect,
     exchange_datagrams,
     listener_and_client,
+    new_tls_contexts,
     tls_pair,
     udp_pair,
 )
 
 OPERATIONS = {}
-PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
 TURNS = 200
 
 # The pause after accept() has lacked resources is a second. What is counted here is turns of the loop, not time.
@@ -539,9 +538,7 @@ def for_each_engine(function):
 
 @for_each_engine
 def tls(impl, loop):
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(PEM)
-    client_context = ssl.create_default_context(cafile=PEM)
+    server_context, client_context = new_tls_contexts()
     client_context.check_hostname = False
     client_context.verify_mode = ssl.CERT_NONE
     ours, theirs = socket.socketpair()

@@ -13,11 +13,9 @@ import asyncio
 import gc
 import hashlib
 import os
-import pathlib
 import random
 import resource
 import socket
-import ssl
 import statistics
 import struct
 import sys
@@ -25,8 +23,8 @@ import tempfile
 import time
 
 import asyncio_c
+from tests.torture.programs import new_tls_contexts
 
-PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
 ROUNDS_TO_WARM_UP = 2
 GROWTH_KB = 24 * 1024  # what the allocator may keep of a round beside the ones before
 MESSAGE = 64
@@ -179,9 +177,7 @@ async def echoes(soak):
     """Both ends of some connections are here, as is their memory: of TCP, of Unix sockets and of TLS."""
     loop = asyncio.get_running_loop()
     connected = set()
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(PEM)
-    client_context = ssl.create_default_context(cafile=PEM)
+    server_context, client_context = new_tls_contexts()
 
     def echo():
         return Echo(connected)
@@ -360,9 +356,8 @@ async def processes(soak):
 
 async def streams(soak):
     """Lines and blocks over the native streams, of TCP, Unix sockets and TLS; some clients reset in the middle."""
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(PEM)
-    tls = {"ssl": ssl.create_default_context(cafile=PEM), "server_hostname": "localhost"}
+    server_context, client_context = new_tls_contexts()
+    tls = {"ssl": client_context, "server_hostname": "localhost"}
     serving = set()
 
     async def serve(reader, writer):

@@ -67,12 +67,14 @@ class Recorder(asyncio.Protocol):
         self.losses += 1
 
 
-@functools.cache
-def tls_contexts():
-    """Contexts of a server and of a client, of which one knows the other."""
+def new_tls_contexts():
+    """Contexts of a server and of a client that knows it, which are nobody else's."""
     of_server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     of_server.load_cert_chain(PEM)
     return of_server, ssl.create_default_context(cafile=PEM)
+
+
+tls_contexts = functools.cache(new_tls_contexts)
 
 
 async def connect_tls(loop, ours, theirs):
