@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import socket
-import ssl
 
 import pytest
 
@@ -351,15 +350,10 @@ async def test_transport_that_ends_while_sendfile_runs(loop, impl, connect_small
 @pytest.mark.over_tls
 async def test_sendfile_over_tls(loop, file):
     """There is only the fallback."""
-    pem = peers.certificate()
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(pem)
-    client_context = ssl.create_default_context(cafile=pem)
     received = Recorder()
-    server = await loop.create_server(lambda: received, "127.0.0.1", 0, ssl=server_context)
-    transport, protocol = await loop.create_connection(
-        Recorder, *server.sockets[0].getsockname(), ssl=client_context, server_hostname="localhost"
-    )
+    server = await loop.create_server(lambda: received, "127.0.0.1", 0, ssl=peers.server_context())
+    address = server.sockets[0].getsockname()
+    transport, protocol = await peers.connect_tls(loop, address, peers.client_context())
     with pytest.raises(RuntimeError, match="fallback is disabled and native sendfile is not supported"):
         await loop.sendfile(transport, file, fallback=False)
     assert await loop.sendfile(transport, file) == SIZE

@@ -860,9 +860,7 @@ async def names_that_the_server_refuses(t):
         raise ZeroDivisionError
 
     for callback in (refuse, raise_):
-        of_server = new_server_context()
-        of_server.sni_callback = callback
-        other, opening = t.begin(of_server=of_server)
+        other, opening = t.begin(of_server=new_server_context(sni_callback=callback))
         hook, sys.unraisablehook = (
             sys.unraisablehook,
             lambda unraisable: t.note("unraisable", unraisable.exc_type),

@@ -403,10 +403,9 @@ async def test_data_with_the_goodbye(by_hand):
 @pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
 @pytest.mark.parametrize("server_side", (False, True))
 async def test_versions(by_hand, version, server_side):
-    of_server = peers.new_server_context()
-    of_client = peers.new_client_context()
-    of_client.minimum_version = of_client.maximum_version = version
-    transport, protocol, tls = await by_hand(server_side=server_side, contexts=(of_server, of_client))
+    of_client = peers.new_client_context(minimum_version=version, maximum_version=version)
+    contexts = peers.server_context(), of_client
+    transport, protocol, tls = await by_hand(server_side=server_side, contexts=contexts)
     data = peers.payload(100_000)
     transport.write(data)
     assert peers.digest(await tls.read(len(data))) == peers.digest(data)
@@ -419,13 +418,10 @@ async def test_versions(by_hand, version, server_side):
 
 async def test_certificate_of_the_client_after_the_handshake(by_hand):
     """The server's question and the client's answer are records that hold no data."""
-    of_server = peers.new_server_context()
+    of_server = peers.new_server_context(verify_mode=ssl.CERT_OPTIONAL, post_handshake_auth=True)
     of_server.load_verify_locations(peers.certificate())
-    of_server.verify_mode = ssl.CERT_OPTIONAL
-    of_server.post_handshake_auth = True
-    of_client = peers.new_client_context()
+    of_client = peers.new_client_context(post_handshake_auth=True)
     of_client.load_cert_chain(peers.certificate())
-    of_client.post_handshake_auth = True
     for server_side in (True, False):
         transport, protocol, tls = await by_hand(server_side=server_side, contexts=(of_server, of_client))
         of_ours = transport.get_extra_info("ssl_object")
@@ -448,8 +444,7 @@ async def test_certificate_of_the_client_after_the_handshake(by_hand):
 
 async def test_client_certificate_that_is_missing(loop, client_context, logged, reports):
     """The client finishes its handshake before the server has looked for the certificate, and is told as it reads."""
-    of_server = peers.new_server_context()
-    of_server.verify_mode = ssl.CERT_REQUIRED
+    of_server = peers.new_server_context(verify_mode=ssl.CERT_REQUIRED)
     with peers.socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():

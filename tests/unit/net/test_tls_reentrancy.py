@@ -199,10 +199,8 @@ def openssl():
 
 
 def renegotiating_contexts(callback):
-    of_server = peers.new_server_context()
-    of_server.maximum_version = ssl.TLSVersion.TLSv1_2
+    of_server = peers.new_server_context(maximum_version=ssl.TLSVersion.TLSv1_2, sni_callback=callback)
     of_server.options |= ALLOW_CLIENT_RENEGOTIATION
-    of_server.sni_callback = callback
     return of_server, peers.new_client_context()
 
 

@@ -258,9 +258,8 @@ def shake_hands(tls, incoming, outgoing, peer):
 async def test_no_bytes_are_lost_at_start_tls(connect, loop, server_side):
     """The other end's last handshake message and its first data come in one packet."""
     transport, protocol, peer = await connect(Recorder)
-    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(peers.certificate())
-    client_context = ssl.create_default_context(cafile=peers.certificate())
+    server_context = peers.new_server_context()
+    client_context = peers.new_client_context()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     if server_side:
         tls = client_context.wrap_bio(incoming, outgoing, server_hostname="localhost")
