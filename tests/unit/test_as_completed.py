@@ -3,15 +3,13 @@
 import asyncio
 import gc
 import inspect
-import sys
 import weakref
 
 import pytest
 
 from . import support
-from .support import turns
+from .support import PY313, turns
 
-PY313 = sys.version_info >= (3, 13)
 needs_async_for = pytest.mark.skipif(not PY313, reason="an asynchronous iterator from Python 3.13 on")
 KEEPS_COUNT = PY313 and "_todo_left" in asyncio.tasks._AsCompletedIterator._wait_for_one.__code__.co_names
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import gc
-import sys
 import weakref
 
 import pytest
@@ -185,7 +184,7 @@ def test_what_goes_wrong_is_reported_in_the_context_of_the_call(impl, loop):
     assert seen == [(asyncio.InvalidStateError, "caller")]
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 15), reason="from 3.15 on a future is not made anew")
+@pytest.mark.skipif(support.PY315, reason="from 3.15 on a future is not made anew")
 @pytest.mark.parametrize("unheard", [False, True])
 def test_inner_made_anew_before_the_shield_hears(impl, loop, unheard):
     seen = []

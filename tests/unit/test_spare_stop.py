@@ -7,6 +7,8 @@ import weakref
 
 import pytest
 
+from . import support
+
 
 class Value:
     pass
@@ -141,10 +143,10 @@ def test_its_context_is_what_is_being_handled(loop, resume):
         raise ValueError
     except ValueError as handled:
         context = raised_by(future.__await__, resume).__context__
-        assert context is (handled if sys.version_info < (3, 14) else None)
+        assert context is (None if support.PY314 else handled)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 15), reason="from 3.15 on a tracer is not told how an await ends")
+@pytest.mark.skipif(support.PY315, reason="from 3.15 on a tracer is not told how an await ends")
 def test_what_a_tracer_keeps_is_its_own(loop):
     seen = []
 
