@@ -1,10 +1,8 @@
 """debugpy, with the rule that the README gives, and without it."""
 
 import json
-import os
 import pathlib
 import socket
-import subprocess
 import sys
 
 import pytest
@@ -80,32 +78,21 @@ def files_stepped_through(folder, rules):
     script = folder / "script.py"
     script.write_text(SCRIPT)
     stops = []
-    process = subprocess.Popen(
-        [sys.executable, "-X", "frozen_modules=off", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(support.ROOT)},
-    )
-    with process:
-        try:
-            with Client(int(process.stdout.readline())) as client:
-                client.send("initialize", adapterID="tests", pathFormat="path", linesStartAt1=True)
-                client.send("attach", justMyCode=True, rules=rules)
-                client.event("initialized")
-                client.send(
-                    "setBreakpoints", source={"path": str(script)}, breakpoints=[{"line": BREAKPOINT}]
-                )
-                client.send("configurationDone")
-                while (event := client.event("stopped", "terminated"))["event"] == "stopped":
-                    thread = event["body"]["threadId"]
-                    request = client.send("stackTrace", threadId=thread, levels=1)
-                    (frame,) = client.answer(request)["stackFrames"]
-                    stops.append((pathlib.Path(frame["source"]["path"]), frame["line"]))
-                    client.send("next", threadId=thread)
-                client.send("disconnect")
-            process.wait(support.TIMEOUT_S)
-        finally:
-            process.kill()
+    with support.Process([sys.executable, "-X", "frozen_modules=off", script]) as process:
+        with Client(int(process.wait_for(r"^\d+$")[0])) as client:
+            client.send("initialize", adapterID="tests", pathFormat="path", linesStartAt1=True)
+            client.send("attach", justMyCode=True, rules=rules)
+            client.event("initialized")
+            client.send("setBreakpoints", source={"path": str(script)}, breakpoints=[{"line": BREAKPOINT}])
+            client.send("configurationDone")
+            while (event := client.event("stopped", "terminated"))["event"] == "stopped":
+                thread = event["body"]["threadId"]
+                request = client.send("stackTrace", threadId=thread, levels=1)
+                (frame,) = client.answer(request)["stackFrames"]
+                stops.append((pathlib.Path(frame["source"]["path"]), frame["line"]))
+                client.send("next", threadId=thread)
+            client.send("disconnect")
+        process.finish()
     return script, stops
 
 
