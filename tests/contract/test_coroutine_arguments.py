@@ -192,7 +192,7 @@ def test_arguments_of_a_task_that_has_ended(ours, stock, collections_on_demand):
     assert ours.run(main(ours)) == stock.run(main(stock))
 
 
-def test_closed_while_it_tries_again(impl, loop):
+def test_closed_while_it_tries_again(loop):
     """By a method that somebody has put into the class meanwhile: what is needed after that method is there."""
 
     async def main(listener, client):

@@ -533,7 +533,7 @@ def test_time_replaced_within_a_callback(impl, loop):
     loop.run_until_complete(main())
 
 
-def test_the_name_time_of_asyncio_replaced(impl, loop):
+def test_the_name_time_of_asyncio_replaced(loop):
     """mock.patch("asyncio.base_events.time"): so CPython's own tests, and others, give the loop a clock."""
     clock = types.SimpleNamespace(monotonic=lambda: 77.5)
     seen = []
@@ -553,7 +553,7 @@ def test_the_name_time_of_asyncio_replaced(impl, loop):
     assert seen == [77.5, 78.5, 77.5, True]
 
 
-def test_timers_follow_the_name_time_of_asyncio(impl, loop):
+def test_timers_follow_the_name_time_of_asyncio(loop):
     now = [time.monotonic()]
     fired = []
 

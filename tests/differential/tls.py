@@ -129,7 +129,7 @@ class Wire:
         except BlockingIOError:
             pass
         except OSError:
-            self._break()
+            self.close()  # one end is gone: so is the other
 
     def _send(self, end: int) -> None:
         target = self.ends[1 - end]
@@ -138,7 +138,7 @@ class Wire:
         except BlockingIOError:
             pass
         except OSError:
-            self._break()
+            self.close()  # as above
             return
         if self.kept[end]:
             self.loop.remove_reader(self.ends[end])
@@ -146,10 +146,6 @@ class Wire:
         else:
             self.loop.remove_writer(target)
             self._watch(end)
-
-    def _break(self) -> None:
-        """One end is gone: so is the other."""
-        self.close()
 
 
 class TLSRun(streams.StreamRun):

@@ -29,9 +29,8 @@ def loop():
 class Upgrading(Told):
     """Puts TLS on its connection as the server when it is told to."""
 
-    def __init__(self, trace, **keywords):
+    def __init__(self, trace):
         super().__init__(trace, "server ")
-        self.keywords = keywords
         self.upgraded = trace.loop.create_future()
 
     def data_received(self, data):
@@ -42,7 +41,7 @@ class Upgrading(Told):
 
     async def upgrade(self):
         self.transport = await self.trace.loop.start_tls(
-            self.transport, self, new_server_context(), server_side=True, **self.keywords
+            self.transport, self, new_server_context(), server_side=True
         )
 
 
@@ -163,11 +162,11 @@ async def upgraded_twice(t):
 # ---- Streams ----
 
 
-async def streams(t, **keywords):
+async def streams(t):
     ours, theirs = t.sockets()
     other = Other(t, theirs, new_server_context(), True)
     opening = asyncio.ensure_future(
-        asyncio.open_connection(sock=ours, ssl=new_client_context(), server_hostname="localhost", **keywords)
+        asyncio.open_connection(sock=ours, ssl=new_client_context(), server_hostname="localhost")
     )
     await other.handshake()
     reader, writer = await opening
