@@ -30,10 +30,15 @@ def python(tmp_path_factory):
 
 
 def run(python, value, code=WHICH, *options):
+    return run_command([python, *options, "-c", code], value)
+
+
+def run_command(command, value):
+    """Run a command where ASYNCIO_C is `value`, or is unset."""
     env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
     if value is not None:
         env["ASYNCIO_C"] = value
-    return subprocess.run([python, *options, "-c", code], env=env, capture_output=True, text=True)
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +92,10 @@ def test_children_of_multiprocessing(python, tmp_path, method, by):
         f"    process = multiprocessing.get_context({method!r}).Process(target=child)\n"
         "    process.start()\n    process.join()\n    sys.exit(process.exitcode)\n"
     )
-    env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
-    options = []
     if by == "the variable":
-        env["ASYNCIO_C"] = "1"
+        result = run_command([python, script], "1")
     else:
-        options = ["-m", "asyncio_c"]
-    result = subprocess.run([python, *options, script], env=env, capture_output=True, text=True)
+        result = run_command([python, "-m", "asyncio_c", script], None)
     is_native = by == "the variable" or method == "fork"
     assert (result.stdout.strip(), result.stderr) == (
         f"{NATIVE} asyncio_c" if is_native else "_asyncio asyncio",
