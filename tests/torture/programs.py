@@ -7,6 +7,8 @@ import pathlib
 import socket
 import ssl
 
+from tests.unit import support
+
 PEM = pathlib.Path(__file__).parent.parent / "unit" / "net" / "localhost.pem"
 ENGINES = ("object", "openssl")
 
@@ -90,19 +92,9 @@ async def connect_tls(loop, ours, theirs):
         serving.cancel()
 
 
-@contextlib.contextmanager
 def patched_names(impl):
     """asyncio's names are the native ones where those of `impl` are: for what makes its streams by itself."""
-    if not impl.native_names:
-        yield
-        return
-    import asyncio_c
-
-    asyncio_c.patch()
-    try:
-        yield
-    finally:
-        asyncio_c.unpatch()
+    return support.patched() if impl.native_names else contextlib.nullcontext()
 
 
 async def connect_pipe_streams(impl, loop, read_file, write_file, transports):

@@ -209,6 +209,18 @@ def new_virtual_loop(impl):
 
 
 @contextlib.contextmanager
+def patched():
+    """asyncio_c.patch() for the length of the block: stock names rebound to native twins."""
+    import asyncio_c
+
+    asyncio_c.patch()
+    try:
+        yield
+    finally:
+        asyncio_c.unpatch()
+
+
+@contextlib.contextmanager
 def closing(loop):
     """Close `loop` at the end, after cancelling what is left on it, so that nothing is reported by accident."""
     try:

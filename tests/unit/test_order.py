@@ -1,7 +1,6 @@
 """The exact order of events: the programs of scenarios.py on stock and on ours must leave the same trace."""
 
 import asyncio
-import contextlib
 
 import pytest
 
@@ -23,18 +22,6 @@ def trace_of(impl, scenario, with_time):
         support.run_once(loop, 5)
         clock.stop()
     return log.events
-
-
-@contextlib.contextmanager
-def patched():
-    """asyncio_c.patch() for the length of the block: stock names rebound to native twins."""
-    import asyncio_c
-
-    asyncio_c.patch()
-    try:
-        yield
-    finally:
-        asyncio_c.unpatch()
 
 
 def patched_names():
@@ -60,7 +47,7 @@ def test_same_trace_as_stock_when_patched(stock, name):
     """Under patch(), shield, TaskGroup, timeout, Queue and all others run on the native names as well."""
     scenario = scenarios.SCENARIOS[name]
     expected = trace_of(stock, scenario, True)
-    with patched():
+    with support.patched():
         assert trace_of(patched_names(), scenario, True) == expected
 
 
