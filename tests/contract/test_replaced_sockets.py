@@ -26,7 +26,6 @@ from .test_sockets import (
     name_of,
     nonblocking,
     run,
-    turns,
 )
 
 
@@ -101,7 +100,7 @@ def test_guard_that_is_taken_away(impl, how):
         transport, _ = await loop.create_connection(Client, *listener.getsockname())
         kind = type(transport)
         transport.abort()
-        await turns()
+        await support.turns()
         return kind
 
     own = socket.socket.connect
@@ -356,7 +355,7 @@ def test_datagram_endpoint(impl, is_connected):
             assert str(await protocol.received.get()) == "mocked"
         assert await protocol.received.get() == b"4"
         transport.close()
-        await turns()
+        await support.turns()
 
     transport_socket = None
     run(impl, exchange)
@@ -370,7 +369,7 @@ def test_calls_that_wait(impl):
 
     async def receive(loop, name, operation, args, sock, wake):
         waiting = loop.create_task(operation(sock, *args))
-        await turns()
+        await support.turns()
         assert not waiting.done()
         function = mock.Mock(return_value="mocked")
         with replaced(name, function):
@@ -391,7 +390,7 @@ def test_calls_that_wait(impl):
 
         data = bytes(range(256)) * (size // 256)
         waiting = loop.create_task(loop.sock_sendall(sock, memoryview(data)))
-        await turns()
+        await support.turns()
         sizes = []
 
         def send(sender, rest):
@@ -426,7 +425,7 @@ def test_connect_that_waits(impl):
                 sock = stack.enter_context(nonblocking(socket.socket()))
                 full.append(sock)
                 waiting = loop.create_task(loop.sock_connect(sock, listener.getsockname()))
-                await turns(5)
+                await support.turns(5)
                 if not waiting.done():
                     break
             with replaced("getsockopt", mock.Mock(return_value=111)):
@@ -440,7 +439,7 @@ def test_connect_that_waits(impl):
 
         listener = nonblocking(stack.enter_context(socket.create_server(LOCAL)))
         waiting = loop.create_task(loop.sock_accept(listener))
-        await turns()
+        await support.turns()
         connection = stack.enter_context(socket.socket())
         with replaced("accept", mock.Mock(return_value=(connection, "mocked"))):
             stack.enter_context(socket.create_connection(listener.getsockname()))
@@ -466,11 +465,11 @@ def test_server_that_listens(impl):
             client = stack.enter_context(socket.create_connection(server.sockets[0].getsockname()))
             while not made:
                 await asyncio.sleep(0)
-            await turns()
+            await support.turns()
         peername = made[0].transport.get_extra_info("peername")
         client.close()
         made[0].transport.abort()
-        await turns()
+        await support.turns()
         server.close()
         await server.wait_closed()
         return peername
@@ -543,7 +542,7 @@ def test_imitated_stream(impl):
         await loop.sock_sendall(sock, b"low")
         assert peer.recv(10) == b"LOW"
         waiting = loop.create_task(loop.sock_recv(sock, 10))
-        await turns()
+        await support.turns()
         peer.send(b"high")
         assert await waiting == b"HIGH"
         transport, protocol = await loop.create_connection(Client, sock=sock)
@@ -570,7 +569,7 @@ def test_imitated_listener(impl):
         assert await loop.sock_recv(client, 10) == b"X"
         assert made[0].transport.get_extra_info("peername") == "somebody"
         client.close()
-        await turns(10)
+        await support.turns(10)
         server.close()
         await server.wait_closed()
 
@@ -587,7 +586,7 @@ def test_imitated_datagrams(impl):
         peer.sendto(b"b", name_of(sock))
         assert await protocol.received.get() == b"B"
         transport.close()
-        await turns()
+        await support.turns()
 
     run(impl, exchange)
 
@@ -685,7 +684,7 @@ def test_reading_and_writing_of_pipes(impl):
             writing.write(b"f")
             assert str(await protocol.ended) == "mocked"
         writing.abort()
-        await turns()
+        await support.turns()
 
     reports = []
     loop = impl.new_event_loop()
