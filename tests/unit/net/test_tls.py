@@ -32,6 +32,37 @@ async def test_handshake_and_data(loop, serve, client_context):
     await stop()
 
 
+async def test_unix_sockets(loop, tmp_path, server_context, client_context):
+    """A server and a client by path, and streams."""
+    path, protocols = str(tmp_path / "socket"), []
+
+    def make():
+        protocols.append(Recorder(data=lambda self, data: self.transport.write(data[::-1])))
+        return protocols[-1]
+
+    times = {"ssl_handshake_timeout": peers.GUARD_SECONDS, "ssl_shutdown_timeout": peers.GUARD_SECONDS}
+    async with await loop.create_unix_server(make, path, ssl=server_context, **times):
+        secure = {"ssl": client_context, "server_hostname": "localhost"}
+        transport, protocol = await loop.create_unix_connection(Recorder, path, **secure, **times)
+        transport.write(b"question")
+        assert await protocol.bytes(8) == b"noitseuq"
+        assert transport.get_extra_info("peername") == path
+        assert transport.get_extra_info("socket").family == socket.AF_UNIX
+        assert transport.get_extra_info("ssl_object").version() == "TLSv1.3"
+        await finish(transport, protocol)
+        reader, writer = await asyncio.open_unix_connection(path, **secure)
+        writer.write(b"line\n")
+        assert await reader.readexactly(5) == b"\nenil"
+        writer.close()
+        await writer.wait_closed()
+        for other in protocols:
+            assert await other.lost() is None
+        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+            secure["server_hostname"] = "other.invalid"
+            await loop.create_unix_connection(Recorder, path, **secure)
+        await turns(5)
+
+
 async def test_overridden_make_socket_transport_is_not_asked(loop, serve, client_context, monkeypatch):
     """What is overridden has the parameters of the Python at hand, and makes transports for the user's protocols."""
     address, protocols, stop = await serve()

@@ -1,4 +1,4 @@
-"""What the traces of test_tls_alike.py and test_tls_alike_upgrades.py are made by: a protocol that tells, a peer by hand, and what is logged."""
+"""What the traces of test_tls_alike.py and its neighbours are made by: a protocol that tells, a peer by hand, and what is logged."""
 
 import asyncio
 import contextlib
