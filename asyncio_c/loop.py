@@ -29,9 +29,12 @@ from asyncio import (
 )
 from collections.abc import MutableMapping
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core, _registry, nesting, queue_views, selector_view, tls, transports
+
+if TYPE_CHECKING:
+    from .monitor import Stats
 
 _registry.register()
 
@@ -639,6 +642,17 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             if protocol is not None:
                 details["protocol"] = protocol
             self.call_exception_handler(details)
+
+    # ---- What it has done ----
+
+    def stats(self) -> Stats:
+        """Return a snapshot of what the loop has counted: turns, callbacks, seconds waiting and working, bytes and more.
+
+        asyncio has nothing like it. Any thread may ask, and a closed loop still answers.
+        """
+        from .monitor import stats
+
+        return stats.of(self)
 
     # ---- Errors and slow callbacks ----
 

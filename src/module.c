@@ -9,6 +9,7 @@
 #include "flow/flow.h"
 #include "io/calls.h"
 #include "io/file_identity.h"
+#include "monitor/stats.h"
 #include "net/net.h"
 #include "py/errors.h"
 #include "py/stand_in.h"
@@ -158,6 +159,7 @@ module_exec(PyObject *module)
         stream_reader_register,
         stream_protocol_register,
         stream_writer_register,
+        stats_register,
     };
     for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {
         if (registers[i](module) < 0) {

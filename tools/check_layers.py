@@ -1,4 +1,4 @@
-"""Check the include order of src: base < io < py < core < flow < sync < net < tls < streams < module.c.
+"""Check the include order of src: base < io < py < core < flow < sync < net < tls < streams < monitor < module.c.
 
     python tools/check_layers.py [FOLDER]     FOLDER: the sources, src by default
 
@@ -12,7 +12,7 @@ import pathlib
 import re
 import sys
 
-LAYERS = ["base", "io", "py", "core", "flow", "sync", "net", "tls", "streams"]
+LAYERS = ["base", "io", "py", "core", "flow", "sync", "net", "tls", "streams", "monitor"]
 WITHOUT_PYTHON = {"base", "io"}
 COMPAT = "py/compat.h"
 PYTHON_HEADERS = re.compile(r"(Python|structmember|frameobject|pythread|datetime)\.h$|^(cpython|internal)/")

@@ -317,6 +317,7 @@ loop_poll(Loop *loop)
     }
     else {
         loop->sleeping = true;
+        loop->counters.waiting_since_ns = clock_now_ns();
         Py_BEGIN_ALLOW_THREADS
         count = poller_wait(&loop->poller, timeout_ns);
         Py_END_ALLOW_THREADS
@@ -533,6 +534,7 @@ run_entries(Loop *loop)
     size_t left = ring_count(&loop->ready);
     stress_collect();
     /* A nested turn may take what this one counted. */
+    const size_t most = left;
     for (; left > 0 && ring_count(&loop->ready) > 0 && result == 0; left--) {
         struct runnable *runnable = ring_pop(&loop->ready);
         PyObject *owner = runnable->owner;
@@ -543,6 +545,7 @@ run_entries(Loop *loop)
         Py_DECREF(owner);
         stress_collect();
     }
+    loop->counters.callbacks += most - left;
     loop->running_entries = false;
     return result;
 }
@@ -565,6 +568,16 @@ poll_is_due(Loop *loop, int64_t *now_ns)
     return ++loop->passes >= POLL_BUDGET_TURNS || *now_ns - loop->polled_ns >= POLL_BUDGET_NS;
 }
 
+static inline void
+count_poll(struct counters *counters, int64_t now_ns)
+{
+    counters->polls++;
+    if (counters->waiting_since_ns != 0) {
+        counters->waiting_ns += now_ns - counters->waiting_since_ns;
+        counters->waiting_since_ns = 0;
+    }
+}
+
 static int
 poll_and_run(Loop *loop, bool must_poll)
 {
@@ -579,16 +592,15 @@ poll_and_run(Loop *loop, bool must_poll)
     int64_t now_ns = 0;
     bool look_at_timers;
     if (must_poll || poll_is_due(loop, &now_ns)) {
-        if (loop_poll(loop) < 0) {
-            return -1;
-        }
-        /* Here asyncio's loop runs bytecode.  What is ready is in the queue by now, for the next run. */
-        if (raise_async_exception() < 0) {
-            return -1;
-        }
+        int polled = loop_poll(loop);
         now_ns = clock_now_ns();
         loop->polled_ns = now_ns;
         loop->passes = 0;
+        count_poll(&loop->counters, now_ns);
+        /* Here asyncio's loop runs bytecode.  What is ready is in the queue by now, for the next run. */
+        if (polled < 0 || raise_async_exception() < 0) {
+            return -1;
+        }
         look_at_timers = heap_first(&loop->timers) != NULL || loop->time_overridden;
     }
     else if ((look_at_timers = heap_first(&loop->timers) != NULL) && now_ns == 0) {
@@ -640,6 +652,7 @@ loop_run(Loop *loop)
     loop_poll_promptly(loop); /* whatever was done between two runs */
     Py_INCREF(loop);
     loop->runs++;
+    counters_run_begins(&loop->counters);
     do {
         result = loop_run_once(loop, must_poll);
         must_poll = loop->time_overridden; /* asyncio asks the clock after each poll, and a clock may count that */
@@ -647,6 +660,7 @@ loop_run(Loop *loop)
     if (loop->runs == 1) {
         track_queued(loop);
     }
+    counters_run_ends(&loop->counters);
     loop->runs--;
     PyObject *exception = compat_exception_take();
     if (registry_leave(loop) < 0 || (outer_task != NULL && registry_publish(loop, outer_task) < 0)) {

@@ -9,6 +9,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/ring.h"
+#include "core/counters.h"
 #include "core/runnable.h"
 #include "io/poller.h"
 #include "io/waker.h"
@@ -91,6 +92,7 @@ struct Loop {
     unsigned passes;       /* turns since the last poll */
     int64_t polled_ns;     /* when it was */
     uint64_t turn;         /* how many have begun */
+    struct counters counters;
     uint64_t cancelled_in; /* 1 + the turn in which a timer was cancelled last */
     uint64_t fork_generation;
     uint64_t class_version;   /* 3.11: of its class when `fused` was decided, */

@@ -316,7 +316,13 @@ Loop__run(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__run_once(Loop *self, PyObject *Py_UNUSED(ignored))
 {
-    if (loop_check_closed(self) < 0 || loop_run_once(self, true) < 0 || registry_leave(self) < 0) {
+    if (loop_check_closed(self) < 0) {
+        return NULL;
+    }
+    counters_run_begins(&self->counters);
+    int result = loop_run_once(self, true);
+    counters_run_ends(&self->counters);
+    if (result < 0 || registry_leave(self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;

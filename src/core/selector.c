@@ -27,6 +27,9 @@ selector_wait(Loop *loop)
     bool busy = ring_count(&loop->ready) > 0 || loop->stopping;
     const struct heap_entry *first = heap_first(&loop->timers);
     PyObject *when = first ? PyFloat_FromDouble(timer_when(loop, first)) : Py_NewRef(Py_None);
+    if (!busy) {
+        loop->counters.waiting_since_ns = clock_now_ns();
+    }
     PyObject *done =
         when ? PyObject_CallMethod((PyObject *)loop, "_wait_by_selector", "OO", busy ? Py_True : Py_False, when) : NULL;
     Py_XDECREF(when);

@@ -209,6 +209,9 @@ task_step(Task *self, PyObject *exception)
         self->must_cancel = false;
     }
     Py_CLEAR(self->fut_waiter);
+    if (AC_LIKELY(self->native_loop != NULL)) {
+        self->native_loop->counters.steps++;
+    }
 
     PySendResult outcome;
     if (AC_LIKELY(exception == NULL)) {

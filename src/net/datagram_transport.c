@@ -177,6 +177,7 @@ receive(DatagramTransport *self, Loop *loop, PyObject **data, PyObject **name)
     if (count < 0) {
         return errno == EAGAIN || errno == EINTR ? 0 : raise_errno(-errno);
     }
+    counters_received(&loop->counters, count);
     *data = PyBytes_FromStringAndSize(scratch, count);
     *name = *data ? name_of_sender(self, &address) : NULL;
     if (*name == NULL) {
@@ -308,6 +309,7 @@ send_directly(DatagramTransport *self, PyObject *data, const struct address *add
                                     : sys_sendto(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
                                                  (const struct sockaddr *)&address->storage, address->length);
     int outcome = outcome_of(count);
+    transport_sent(self->state, self->loop, (size_t)view.len, outcome > 0 ? 0 : (size_t)view.len);
     PyBuffer_Release(&view);
     return outcome;
 }

@@ -136,6 +136,7 @@ read_once(ReadPipeTransport *self, PyObject *protocol)
     Py_BEGIN_ALLOW_THREADS
     count = sys_read(self->fd, scratch, LOOP_SCRATCH_SIZE);
     Py_END_ALLOW_THREADS
+    counters_received(&loop->counters, count);
     if (AC_UNLIKELY(count < 0)) {
         if (errno == EAGAIN || errno == EINTR) {
             return 0;
@@ -171,7 +172,9 @@ write_chunks(WritePipeTransport *self)
     struct state *state = self->state;
     PyObject *write = replaced(state, state->str_write, state->os_write);
     if (AC_LIKELY(write == NULL)) {
+        size_t size = self->chunks.size_bytes;
         int error = chunks_send(&self->chunks, self->fd, write_vectors);
+        transport_sent(state, self->loop, size, self->chunks.size_bytes);
         return AC_LIKELY(error == 0) ? 0 : raise_errno(error);
     }
     PyObject *fd = PyLong_FromLong(self->fd);

@@ -164,6 +164,7 @@ try_recv(SockCoroutine *self, int fd, PyObject **result)
             return -1;
         }
         ssize_t count = receive(self, fd, scratch, (size_t)self->size, &address);
+        counters_received(&self->loop->counters, count);
         int outcome = outcome_of(count);
         return outcome <= 0 ? outcome
                             : finish_receiving_steal(self, PyBytes_FromStringAndSize(scratch, count), &address, result);
@@ -173,6 +174,7 @@ try_recv(SockCoroutine *self, int fd, PyObject **result)
         return -1;
     }
     ssize_t count = receive(self, fd, PyBytes_AS_STRING(data), (size_t)self->size, &address);
+    counters_received(&self->loop->counters, count);
     int outcome = outcome_of(count);
     if (outcome <= 0) {
         Py_DECREF(data);
@@ -198,6 +200,7 @@ try_recv_into(SockCoroutine *self, int fd, PyObject **result)
         return -1;
     }
     ssize_t count = receive(self, fd, view.buf, (size_t)(self->size > 0 ? self->size : view.len), &address);
+    counters_received(&self->loop->counters, count);
     int outcome = outcome_of(count);
     PyBuffer_Release(&view);
     return outcome <= 0 ? outcome : finish_receiving_steal(self, PyLong_FromSsize_t(count), &address, result);
@@ -210,6 +213,7 @@ try_sendall(SockCoroutine *self, int fd, PyObject **result)
     ssize_t count = sys_send(fd, rest, (size_t)(self->view.len - self->sent), MSG_DONTWAIT | MSG_NOSIGNAL);
     int outcome = outcome_of(count);
     if (outcome > 0) {
+        counters_sent(&self->loop->counters, count);
         self->sent += count;
         outcome = self->sent == self->view.len;
         *result = outcome ? Py_NewRef(Py_None) : NULL;
@@ -242,6 +246,7 @@ try_sendto(SockCoroutine *self, int fd, PyObject **result)
         count = sys_sendto(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
                            (const struct sockaddr *)&address.storage, address.length);
         outcome = outcome_of(count);
+        counters_sent(&self->loop->counters, count);
     }
     PyBuffer_Release(&view);
     if (outcome > 0 && (*result = PyLong_FromSsize_t(count)) == NULL) {

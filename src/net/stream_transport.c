@@ -117,7 +117,9 @@ send_chunks(StreamTransport *self, bool plain)
     if (AC_UNLIKELY(!plain)) {
         return send_chunks_by_methods(self);
     }
+    size_t size = self->chunks.size_bytes;
     int error = chunks_send(&self->chunks, self->fd, send_vectors);
+    transport_sent(self->state, self->loop, size, self->chunks.size_bytes);
     return AC_LIKELY(error == 0) ? 0 : raise_errno(error);
 }
 
@@ -371,6 +373,7 @@ stream_transport_send(StreamTransport *self, const char *data, size_t size, stru
     size_t sent = 0;
     if (chunks_empty(&self->chunks)) {
         ssize_t count = sys_send(self->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        transport_sent(self->state, self->loop, size, count > 0 ? size - (size_t)count : size);
         if (AC_LIKELY(count == (ssize_t)size)) {
             return 0;
         }
@@ -446,6 +449,7 @@ read_data(StreamTransport *self, PyObject *protocol)
         return -1;
     }
     ssize_t count = sys_recv(self->fd, scratch, READ_SIZE, MSG_DONTWAIT);
+    counters_received(&loop->counters, count);
     int result = check_read(self, count);
     if (result <= 0) {
         return result;
@@ -466,6 +470,7 @@ read_directly(StreamTransport *self, DirectProtocol *protocol)
         return -1;
     }
     ssize_t count = sys_recv(self->fd, scratch, DIRECT_READ_SIZE, MSG_DONTWAIT);
+    counters_received(&loop->counters, count);
     int result = check_read(self, count);
     if (result <= 0) {
         return result;
@@ -517,6 +522,10 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
     ssize_t count = sys_recv(self->fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
     int error = errno;
     PyBuffer_Release(&view); /* before anything else: the protocol may want to resize it */
+    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
+    if (loop != NULL) {
+        counters_received(&loop->counters, count);
+    }
     errno = error;
     result = check_read(self, count);
     if (result <= 0) {

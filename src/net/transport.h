@@ -42,6 +42,16 @@ transport_acts(struct state *state, PyObject *object)
     }
 }
 
+/* Counts as sent what a transport has no longer to send. */
+static inline void
+transport_sent(struct state *state, PyObject *object, size_t size_before, size_t size_now)
+{
+    Loop *loop = object ? loop_cast(state, object) : NULL;
+    if (loop != NULL && size_now < size_before) {
+        loop->counters.bytes_out += size_before - size_now;
+    }
+}
+
 /* loop.call_soon(object.<method_name>, argument), without the argument where it is NULL, in `context` if that is set.  Returns
    0 or -1.  Runs Python. */
 int transport_call_soon(struct state *state, PyObject *object, PyObject *loop, PyObject *method_name,

@@ -1,0 +1,30 @@
+"""See what a loop does: what it counts and how long things take.
+
+Nothing here is imported before somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .stats import Stats as Stats
+
+# Where what this package exports is.
+_PLACES = {"Stats": "stats"}
+
+__all__ = ["Stats"]
+
+# Not for type checkers, which would take any name for one of ours.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        return getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
