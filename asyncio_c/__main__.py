@@ -21,6 +21,7 @@ import types
 from typing import Any
 
 import asyncio_c
+from asyncio_c.monitor import commands
 
 USAGE = "python -m asyncio_c [--loop-only] [-c code | -m module | script | -] [argument ...]"
 
@@ -47,6 +48,11 @@ def split_command_line(arguments: list[str]) -> tuple[list[str], str, str | None
     return arguments, "", "", []
 
 
+def is_command(program: str | None) -> bool:
+    """Return whether `ps` or `top` is the command, which it is where there is no file of that name: that is a script."""
+    return program in commands.COMMANDS and not os.path.exists(program)
+
+
 def read_options(options: list[str]) -> argparse.Namespace:
     """Read our own options; --help, --version and mistakes exit."""
     parser = argparse.ArgumentParser(
@@ -55,7 +61,8 @@ def read_options(options: list[str]) -> argparse.Namespace:
         description="Run a Python program on the C event loop, with the native Task, Future, sleep, gather and wait in "
         "place of asyncio's. Without a program: the asyncio REPL.",
         epilog="A program is given as to python itself: -c code, -m module, the path of a script, or - for the standard "
-        "input. What follows is its own.",
+        "input. What follows is its own. `python -m asyncio_c ps` and `top` look at other processes, where there is no "
+        "script of that name; see their --help.",
     )
     parser.add_argument(
         "--loop-only", action="store_true", help="the C loop alone; asyncio's names stay the stock ones"
@@ -192,6 +199,8 @@ def run(kind: str, program: str, arguments: list[str]) -> None:
 def main(arguments: list[str]) -> None:
     """Do what a command line without the program's name says."""
     options, kind, program, rest = split_command_line(arguments)
+    if kind == "script" and not options and is_command(program):
+        raise SystemExit(commands.run(str(program), rest))
     own = read_options(options)
     if program is None:
         raise SystemExit(f"Argument expected for the {kind} option\nusage: {USAGE}")

@@ -18,12 +18,22 @@ from __future__ import annotations
 import _asyncio
 import asyncio
 import gc
+import itertools
 from asyncio import futures, tasks
 from collections.abc import Iterator
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from . import _core
+
+# Every loop of ours that is alive, also a closed one, in the order in which they were made; for who looks from another thread,
+# valuerefs() is one step.
+loops: WeakValueDictionary[int, asyncio.AbstractEventLoop] = WeakValueDictionary()
+_numbers = itertools.count(1)
+
+
+def add_loop(loop: asyncio.AbstractEventLoop) -> None:
+    loops[next(_numbers)] = loop
 
 
 class TaskSet(WeakSet):  # type: ignore[type-arg]

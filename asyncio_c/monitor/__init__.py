@@ -1,4 +1,4 @@
-"""See what a loop does: what it counts and how long things take.
+"""See what the loops of a process do, from inside and from outside.
 
 Nothing here is imported before somebody asks for it.
 """
@@ -8,12 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .server import Serving as Serving
+    from .server import serve as serve
     from .stats import Stats as Stats
 
 # Where what this package exports is.
-_PLACES = {"Stats": "stats"}
+_PLACES = {"Serving": "server", "Stats": "stats", "serve": "server"}
 
-__all__ = ["Stats"]
+__all__ = ["Serving", "Stats", "serve"]
+
+
+def serve_as_asked(value: str) -> None:
+    """Do what ASYNCIO_C_MONITOR says, when a loop is made; a failure is a RuntimeWarning, and the program goes on."""
+    if value.lower() not in ("0", "off", "false", "no"):
+        from . import server
+
+        server.serve_as_asked(value)
+
 
 # Not for type checkers, which would take any name for one of ours.
 if not TYPE_CHECKING:

@@ -1,0 +1,253 @@
+"""What the tasks of a process are doing, for who looks from another thread.
+
+Everything is read under the GIL, a task after the other, while the loops run on: a task may be caught between two of its states. Each
+that is not done is a dictionary:
+
+    id, name        by the first one it is told from others
+    coroutine       the qualified name of its coroutine function
+    state           "running", "ready" (in the queue of its loop) or "waiting"
+    age             seconds since it was made, or None where that is not known
+    stack           {"function", "file", "line"} of each coroutine that awaits the next one, the outermost first; of a task that
+                    runs, what its thread is doing right now
+    at              of these, the last one that is not asyncio's or ours, or None
+    waits_for       in words, or None
+    awaits          the ids of the tasks it waits for
+
+Coroutines in C have neither frame nor line; they are named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import os
+import sys
+import threading
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import asyncio_c
+from asyncio_c import _core, _registry
+
+_OWN_FOLDERS = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (asyncio, asyncio_c))
+
+# Objects between a coroutine and what it awaits, of types that do not tell it. As coroutines in C, they tell the garbage collector.
+_LINKS = {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
+
+
+def loops() -> list[Any]:
+    """Return the loops of the process, closed ones too: ours, and those on which native tasks run."""
+    found = [loop for reference in _registry.loops.valuerefs() if (loop := reference()) is not None]
+    known = {id(loop) for loop in found}
+    for task in _core._native_tasks():
+        loop = task.get_loop()
+        if id(loop) not in known:
+            known.add(id(loop))
+            found.append(loop)
+    return found
+
+
+def of_loop(loop: Any) -> list[Any]:
+    """Return the tasks of a loop that are not done, native ones first, in the order in which they were made."""
+    native = [task for task in _core._native_tasks() if task.get_loop() is loop]
+    known = {id(task) for task in native}
+    try:
+        stock = [task for task in asyncio.all_tasks(loop) if id(task) not in known]
+    except RuntimeError:  # the set changed each time, up to 3.13
+        stock = []
+    return native + stock
+
+
+def thread_of(loop: Any) -> str | None:
+    """Return the name of the thread that runs a loop, or None if it does not run."""
+    thread_id = getattr(loop, "_thread_id", None)
+    if thread_id is None:
+        return None
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return names.get(thread_id, f"thread {thread_id}")
+
+
+class View:
+    """Describes tasks, of which all are given."""
+
+    def __init__(self, tasks: Iterable[Any]) -> None:
+        self.tasks = list(tasks)
+        self.known = {id(task) for task in self.tasks}
+        self._waiting_on = {
+            id(waiter): task for task in self.tasks if (waiter := _waiter_of(task)) is not None
+        }
+        self._awaits: dict[int, list[int]] = {}
+
+    def link(self, task: Any) -> None:
+        """Find who waits for the task. All have to be linked before the first is described."""
+        for parent in self._awaiters(task, set()):
+            self._awaits.setdefault(id(parent), []).append(id(task))
+
+    def _awaiters(self, future: Any, seen: set[int]) -> Iterator[Any]:
+        """Yield the tasks that wait for a future, also by way of other futures: gather()'s, or those of callbacks."""
+        seen.add(id(future))
+        waiting = self._waiting_on.get(id(future))
+        found = [] if waiting is None else [waiting]
+        found += getattr(future, "_asyncio_awaited_by", None) or ()
+        for callback in _callbacks_of(future):
+            found += _reached_by(callback)
+        for other in found:
+            if id(other) in seen:
+                continue
+            if id(other) in self.known:
+                seen.add(id(other))
+                yield other
+            elif asyncio.isfuture(other):
+                yield from self._awaiters(other, seen)
+
+    def describe(self, task: Any) -> dict[str, Any]:
+        coroutine = task.get_coro()
+        waiter = _waiter_of(task)
+        if _is_running(coroutine):
+            state = "running"
+            stack = _running_stack(task, coroutine)
+        else:
+            state = "ready" if waiter is None or waiter.done() else "waiting"
+            stack = list(_suspended_stack(coroutine))
+        at = max(
+            (i for i, entry in enumerate(stack) if entry["file"] and not _is_own(entry["file"])), default=-1
+        )
+        return {
+            "id": id(task),
+            "name": task.get_name(),
+            "coroutine": _name_of(coroutine),
+            "state": state,
+            "age": None,
+            "stack": stack,
+            "at": stack[at] if at >= 0 else None,
+            "waits_for": _in_words(stack[at + 1 :], waiter) if state == "waiting" else None,
+            "awaits": self._awaits.get(id(task), []),
+        }
+
+
+def _waiter_of(task: Any) -> Any:
+    return getattr(task, "_fut_waiter", None)
+
+
+def _callbacks_of(future: Any) -> Iterable[Any]:
+    """Yield the Python functions that a future calls when it is done."""
+    for entry in getattr(future, "_callbacks", None) or ():
+        yield entry[0] if isinstance(entry, tuple) else entry
+
+
+def _reached_by(callback: Any) -> list[Any]:
+    """Return the futures that one of asyncio's callbacks, or of ours, finishes: those of gather, wait, shield and so on.
+
+    A group finishes none, and has its task for one.
+    """
+    owner = getattr(callback, "__self__", None)
+    if asyncio.isfuture(owner):
+        return [owner]
+    if isinstance(callback, functools.partial):
+        return [item for item in callback.args if asyncio.isfuture(item)]
+    if type(owner).__module__ == "asyncio_c._core":
+        # What waits in C has the future that it finishes behind those for which it waits.
+        return [item for item in gc.get_referents(owner) if asyncio.isfuture(item)][-1:]
+    if not str(getattr(callback, "__module__", "")).startswith("asyncio"):
+        return []
+    if isinstance(callback, types.MethodType):
+        parent = getattr(owner, "_parent_task", None)
+        return [] if parent is None else [parent]
+    contents = [_content(cell) for cell in getattr(callback, "__closure__", None) or ()]
+    return [item for item in contents if asyncio.isfuture(item)]
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
+
+
+# ---- Stacks ----
+
+
+def _name_of(coroutine: Any) -> str:
+    return str(getattr(coroutine, "__qualname__", None) or type(coroutine).__name__)
+
+
+def _is_running(coroutine: Any) -> bool:
+    return any(getattr(coroutine, name, None) is True for name in ("cr_running", "gi_running"))
+
+
+def _entry(function: str, file: str | None = None, line: int | None = None) -> dict[str, Any]:
+    return {"function": function, "file": file, "line": line}
+
+
+def _is_own(file: str) -> bool:
+    """Return whether a file is asyncio's or ours."""
+    return file.startswith(_OWN_FOLDERS)
+
+
+def _frame_of(awaitable: Any) -> types.FrameType | None:
+    """Return the frame of what is written in Python."""
+    for name in ("cr_frame", "gi_frame", "ag_frame"):
+        frame = getattr(awaitable, name, None)
+        if frame is not None:
+            return None if frame.f_code.co_filename == "<asyncio_c>" else frame
+    return None
+
+
+def _next_of(awaitable: Any) -> Any:
+    """Return what a coroutine, generator, or object between the two awaits."""
+    for name in ("cr_await", "gi_yieldfrom", "ag_await"):
+        if hasattr(awaitable, name):
+            return getattr(awaitable, name)
+    if _is_native(awaitable) or type(awaitable).__name__ in _LINKS:
+        return next((item for item in gc.get_referents(awaitable) if _has_begun(item)), None)
+    return None
+
+
+def _is_native(awaitable: Any) -> bool:
+    return type(awaitable).__module__ == "asyncio_c._core" and hasattr(awaitable, "cr_suspended")
+
+
+def _has_begun(item: Any) -> bool:
+    """Return whether something is a coroutine or generator that was started, and has not ended."""
+    return any(getattr(item, name, None) is True for name in ("cr_suspended", "gi_suspended", "ag_running"))
+
+
+def _suspended_stack(coroutine: Any) -> Iterator[dict[str, Any]]:
+    seen: set[int] = set()
+    while coroutine is not None and id(coroutine) not in seen and not asyncio.isfuture(coroutine):
+        seen.add(id(coroutine))
+        frame = _frame_of(coroutine)
+        if frame is not None:
+            yield _entry(_name_of(coroutine), frame.f_code.co_filename, frame.f_lineno)
+        elif _is_native(coroutine):
+            yield _entry(_name_of(coroutine))
+        coroutine = _next_of(coroutine)
+
+
+def _running_stack(task: Any, coroutine: Any) -> list[dict[str, Any]]:
+    """Return the stack of the thread that runs a task, from its coroutine on."""
+    thread_id = getattr(task.get_loop(), "_thread_id", None) or 0
+    frame = sys._current_frames().get(thread_id)
+    outermost = _frame_of(coroutine)
+    stack: list[dict[str, Any]] = []
+    while frame is not None:
+        stack.append(_entry(frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno))
+        if frame is outermost:
+            return stack[::-1]
+        frame = frame.f_back
+    return list(_suspended_stack(coroutine))  # it has stopped running meanwhile
+
+
+def _in_words(inner: list[dict[str, Any]], waiter: Any) -> str:
+    """Say what a task waits for: by the function of asyncio it has called, and by the future."""
+    function = next((entry["function"] for entry in inner), None)
+    if function is not None:
+        return str(function)
+    if hasattr(waiter, "get_coro"):
+        return f"task {waiter.get_name()}"
+    children = getattr(waiter, "_children", None)
+    if children is not None:
+        return f"gather of {len(children)}"
+    return "gather" if type(waiter).__name__ == "_GatheringFuture" else "future"

@@ -1,0 +1,260 @@
+"""What the monitor says of tasks: who waits where, for what, and for whom."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+
+import pytest
+
+from asyncio_c.monitor import client, ps
+
+from ..support import run_until_idle
+from . import programs
+
+
+@pytest.fixture
+def loop(ours):
+    with contextlib.closing(ours.new_event_loop()) as loop:
+        yield loop
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        run_until_idle(loop)
+
+
+def line_of(function, offset):
+    return function.__code__.co_firstlineno + offset
+
+
+def tasks_of_loop(loop):
+    """Return what the monitor says of the tasks of a loop of this process, by name."""
+    names = {task.get_name() for task in asyncio.all_tasks(loop)}
+    for answer in client.ask(os.getpid(), "tasks")["loops"]:
+        found = {task["name"]: task for task in answer["tasks"]}
+        if found.keys() == names:
+            return found
+    raise AssertionError(f"no loop has the tasks {names}")
+
+
+def edges(tasks):
+    """Return, of each task by name, the names of those it waits for."""
+    names = {task["id"]: name for name, task in tasks.items()}
+    return {name: sorted(names[child] for child in task["awaits"]) for name, task in tasks.items()}
+
+
+def test_a_task_that_waits(ours, loop, served):
+    async def inner():
+        await ours.sleep(3600)
+
+    async def outer():
+        await inner()
+
+    loop.create_task(outer(), name="one")
+    run_until_idle(loop)
+    task = tasks_of_loop(loop)["one"]
+    at = {"function": inner.__qualname__, "file": __file__, "line": line_of(inner, 1)}
+    assert (task["state"], task["coroutine"], task["waits_for"]) == ("waiting", outer.__qualname__, "sleep")
+    assert task["at"] == at
+    assert task["stack"][:2] == [
+        {"function": outer.__qualname__, "file": __file__, "line": line_of(outer, 1)},
+        at,
+    ]
+    assert [entry["function"] for entry in task["stack"][2:]] == ["sleep"]
+
+
+def test_a_task_that_is_ready(ours, loop, served):
+    async def spin():
+        while True:
+            await ours.sleep(0)
+
+    loop.create_task(spin(), name="spins")
+    run_until_idle(loop)
+    loop.create_task(spin(), name="has not begun")
+    tasks = tasks_of_loop(loop)
+    assert [(t["state"], t["waits_for"]) for t in tasks.values()] == [("ready", None)] * 2
+    assert tasks["spins"]["at"]["line"] == line_of(spin, 2)
+    assert tasks["has not begun"]["at"]["line"] == line_of(spin, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("future", "future"),
+        ("task", "task other"),
+        ("sleep", "sleep"),
+        ("event", "Event.wait"),
+        ("lock", "Lock.acquire"),
+        ("queue", "Queue.get"),
+        ("gather", "gather of 2"),
+        ("wait", "wait"),
+        ("wait_for", "wait_for"),
+        ("generator", "sleep"),
+        ("sock_recv", "sock_recv"),
+    ],
+)
+def test_what_it_waits_for(ours, loop, served, name, expected):
+    async def generate():
+        await ours.sleep(3600)
+        yield
+
+    async def wait():
+        if name == "future":
+            await loop.create_future()
+        elif name == "task":
+            await loop.create_task(ours.sleep(3600), name="other")
+        elif name == "sleep":
+            await ours.sleep(3600)
+        elif name == "event":
+            await ours.Event().wait()
+        elif name == "lock":
+            lock = ours.Lock()
+            await lock.acquire()
+            await lock.acquire()
+        elif name == "queue":
+            await ours.Queue().get()
+        elif name == "gather":
+            await ours.gather(ours.sleep(3600), ours.sleep(3600))
+        elif name == "wait":
+            await ours.wait([loop.create_task(ours.sleep(3600), name="other")])
+        elif name == "wait_for":
+            await ours.wait_for(loop.create_future(), 3600)
+        elif name == "generator":
+            async for _ in generate():
+                pass
+        else:
+            await loop.sock_recv(receiver, 1)
+
+    receiver, sender = socket.socketpair()
+    with receiver, sender:
+        receiver.setblocking(False)
+        loop.create_task(wait(), name="waits")
+        run_until_idle(loop)
+        task = tasks_of_loop(loop)["waits"]
+        assert (task["state"], task["waits_for"].removeprefix("BaseSelectorEventLoop.")) == (
+            "waiting",
+            expected,
+        )
+        assert task["at"]["file"] == __file__
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        run_until_idle(loop)
+
+
+def test_coroutine_of_another_kind(ours, loop, served):
+    class Awaitable:
+        def __await__(self):
+            return (yield from ours.sleep(3600).__await__())
+
+    async def wait():
+        await Awaitable()
+
+    loop.create_task(wait(), name="waits")
+    run_until_idle(loop)
+    assert tasks_of_loop(loop)["waits"]["at"]["line"] == line_of(Awaitable.__await__, 1)
+
+
+def test_who_waits_for_whom(ours, loop, served):
+    def child(name):
+        return loop.create_task(ours.sleep(3600), name=name)
+
+    async def awaits():
+        await child("awaited")
+
+    async def gathers():
+        await ours.gather(child("gathered 1"), child("gathered 2"))
+
+    async def waits():
+        await ours.wait([child("waited for 1"), child("waited for 2")])
+
+    async def limits():
+        await ours.wait_for(child("limited"), 3600)
+
+    async def shields():
+        await ours.shield(child("shielded"))
+
+    async def groups():
+        async with ours.TaskGroup() as group:
+            group.create_task(ours.sleep(3600), name="in the group")
+
+    async def nests():
+        await ours.wait_for(ours.gather(ours.shield(child("deep")), loop.create_future()), 3600)
+
+    for function in (awaits, gathers, waits, limits, shields, groups, nests):
+        loop.create_task(function(), name=function.__name__)
+    run_until_idle(loop)
+    found = {name: children for name, children in edges(tasks_of_loop(loop)).items() if children}
+    assert found == {
+        "awaits": ["awaited"],
+        "gathers": ["gathered 1", "gathered 2"],
+        "waits": ["waited for 1", "waited for 2"],
+        "limits": ["limited"],
+        "shields": ["shielded"],
+        "groups": ["in the group"],
+        "nests": ["deep"],
+    }
+
+
+def test_tasks_in_a_circle(ours, served):
+    tasks = {}
+
+    async def wait(name):
+        await tasks[name]
+
+    with contextlib.closing(ours.new_event_loop()) as loop:
+        tasks.update({name: loop.create_task(wait(other), name=name) for name, other in ("ab", "bc", "ca")})
+        run_until_idle(loop)
+        found = tasks_of_loop(loop)
+        for task in tasks.values():  # to cancel one is to cancel the next one, for ever
+            task._log_destroy_pending = False
+    assert edges(found) == {"a": ["b"], "b": ["c"], "c": ["a"]}
+    shown = [(before, task["name"], again) for before, task, again in ps.tree(list(found.values()))]
+    assert shown == [("", "a", False), ("└─ ", "b", False), ("   └─ ", "c", False), ("      └─ ", "a", True)]
+
+
+def test_a_task_that_runs_is_seen_while_it_blocks_the_loop(ours, served):
+    """And so is where it blocks, by the stack of its thread."""
+    blocks, goes_on = threading.Event(), threading.Event()
+
+    def block():
+        blocks.set()
+        goes_on.wait()
+
+    async def main():
+        asyncio.current_task().set_name("blocker")
+        block()
+
+    thread = threading.Thread(target=ours.run, args=(main(),), name="the loop's")
+    thread.start()
+    try:
+        blocks.wait()
+        answer = client.ask(os.getpid(), "tasks")
+    finally:
+        goes_on.set()
+        thread.join()
+    (task,) = (task for loop in answer["loops"] if loop["thread"] == "the loop's" for task in loop["tasks"])
+    functions = [entry["function"] for entry in task["stack"]]
+    assert (task["name"], task["state"], task["waits_for"]) == ("blocker", "running", None)
+    assert functions[:2] == [main.__qualname__, block.__qualname__]
+    assert task["stack"][1]["line"] == line_of(block, 2)
+
+
+@pytest.mark.parametrize("options", [[], ["--loop-only"]])
+def test_tasks_of_stock_asyncio_and_of_ours(tmp_path, options):
+    code = """
+async def worker():
+    await asyncio.sleep(3600)
+
+async def main():
+    tasks = [asyncio.create_task(worker(), name="ours")]
+    stock = sys.modules["_asyncio"].Task
+    tasks.append(stock(worker(), loop=asyncio.get_running_loop(), name="stock"))
+    await wait_without_blocking()
+
+asyncio.run(main())
+"""
+    with programs.running(tmp_path / "program.py", code, *options) as process:
+        result = programs.run_command("ps", process.pid)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [line.split()[:2] for line in result.stdout.splitlines()]
+    assert ["ours", "waiting"] in lines and ["stock", "waiting"] in lines
