@@ -31,7 +31,7 @@ from collections.abc import MutableMapping
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _registry, monitor, nesting, queue_views, selector_view, tls, transports
+from . import _core, _registry, nesting, queue_views, selector_view, tls, transports
 
 if TYPE_CHECKING:
     from .monitor import Stats
@@ -81,8 +81,10 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
         if brought is not None:
             self._wait_by(brought)
         _registry.add_loop(self)
-        if os.environ.get("ASYNCIO_C_MONITOR"):
-            monitor.serve_as_asked(os.environ["ASYNCIO_C_MONITOR"])
+        if os.environ.get("ASYNCIO_C_MONITOR", "0") not in ("", "0"):
+            from .monitor import server
+
+            server.serve_as_asked(os.environ["ASYNCIO_C_MONITOR"])
 
     # ---- Running and closing ----
 

@@ -17,15 +17,6 @@ _PLACES = {"Serving": "server", "Stats": "stats", "serve": "server"}
 
 __all__ = ["Serving", "Stats", "serve"]
 
-
-def serve_as_asked(value: str) -> None:
-    """Do what ASYNCIO_C_MONITOR says, when a loop is made; a failure is a RuntimeWarning, and the program goes on."""
-    if value.lower() not in ("0", "off", "false", "no"):
-        from . import server
-
-        server.serve_as_asked(value)
-
-
 # Not for type checkers, which would take any name for one of ours.
 if not TYPE_CHECKING:
 

@@ -245,20 +245,23 @@ def serve() -> Serving:
 
 
 def serve_as_asked(value: str) -> None:
-    """Serve for as long as the process lives, by ASYNCIO_C_MONITOR=1."""
+    """Do what ASYNCIO_C_MONITOR says, when a loop is made: serve for as long as the process lives.
+
+    A failure is a RuntimeWarning, and the program goes on.
+    """
     global _is_asked
-    if _is_asked:
+    if _is_asked or value.lower() in ("0", "off", "false", "no"):
         return
     _is_asked = True
     if value.lower() not in ("1", "on", "true", "yes"):
         warnings.warn(
-            f"ASYNCIO_C_MONITOR={value} is none of 1 and 0: nobody can look", RuntimeWarning, stacklevel=4
+            f"ASYNCIO_C_MONITOR={value} is none of 1 and 0: nobody can look", RuntimeWarning, stacklevel=3
         )
         return
     try:
         serve()
     except (OSError, RuntimeError) as error:  # the latter where no thread can be had any more, at the end
-        warnings.warn(f"ASYNCIO_C_MONITOR: {error}", RuntimeWarning, stacklevel=4)
+        warnings.warn(f"ASYNCIO_C_MONITOR: {error}", RuntimeWarning, stacklevel=3)
 
 
 def _forget_parents() -> None:
