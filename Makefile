@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, or completed if the README's commands have made it, unless PYTHON names another.
 ENVIRONMENT = $(if $(filter .venv/bin/python,$(PYTHON)),.venv/has-dev-extra)
 
-.PHONY: build help test debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check format newer clean
+.PHONY: build help test debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check docs format newer clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -96,7 +96,7 @@ differential: build            ## N random programs on asyncio and on asyncio_c,
 	$(PYTHON) tests/differential/run.py streams --count $(N) $(addprefix --seed=,$(SEED))
 	$(PYTHON) tests/differential/run.py tls --count $(N) $(addprefix --seed=,$(SEED))
 
-integration: build             ## real programs, servers and the README's recipes
+integration: build             ## real programs, servers and recipes
 	$(PYTHON) -m pip install -q -e '.[integration]'
 	$(PYTEST) tests/integration
 
@@ -116,6 +116,10 @@ check: build                   ## layers, headers, symbols, stubs, formatting
 	$(PYTHON) -m mypy
 	$(PYTHON) -m mypy.stubtest asyncio_c --mypy-config-file pyproject.toml --allowlist tools/stubtest-allowlist
 	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) --dry-run -Werror $(C_FILES),@echo 'clang-format: not installed, skipped')
+
+docs: build                    ## the site of the documentation, in build/docs; warnings are errors
+	$(PYTHON) -m pip install -q -e '.[docs]'
+	$(PYTHON) -m sphinx -q -n -W --keep-going docs build/docs
 
 format: $(ENVIRONMENT)         ## format Python and C
 	$(PYTHON) -m ruff check --fix .

@@ -53,6 +53,7 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     instance: the shortcuts of the C core that would bypass it are not taken then.
 
     selector: waits for descriptors in the place of the C poller, as it does for asyncio.SelectorEventLoop; slower.
+
     Raises OSError if the process is out of file descriptors.
     """
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks core` and `net` measure, `show` prints a saved result again."""
+"""The command line: `python -m benchmarks core` and `net` measure, `show` prints a saved result again, `summary` draws several."""
 
 from __future__ import annotations
 
@@ -72,8 +72,17 @@ def main(argv: list[str] | None = None) -> int:
     show.add_argument("result", type=Path, metavar="RESULT.json")
     add_only(show)
     outputs(show)
+    summary = commands.add_parser(
+        "summary", help="draw the means of results of the core, one for each Python"
+    )
+    summary.add_argument("results", type=Path, nargs="+", metavar="RESULT.json")
+    summary.add_argument("--svg", type=Path, required=True, metavar="PATH", help="where to draw them")
 
     arguments = parser.parse_args(argv)
+    if arguments.command == "summary":
+        results = [json.loads(path.read_text()) for path in arguments.results]
+        arguments.svg.write_text(chart.draw_summary(results))
+        return 0
     if arguments.command == "show":
         result = json.loads(arguments.result.read_text())
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from .registry import MEMORY, NATIVE, OTHER
-from .report import groups, mean_ratio, ratio
+from .report import groups, mean_over, mean_ratio, ratio
 
 BASELINE = "asyncio"
 COLOURS = {
@@ -39,6 +39,19 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 .one { stroke: #1f2933; stroke-width: 1.5; }
 """
 
+SUMMARY_TARGETS = ("uvloop", "loop-only", "patched")
+# The rows of the summary, by the groups or names of the operations that each is the mean of.
+SUMMARY = (
+    ("tasks, timers, callbacks", (NATIVE,)),
+    ("timeout, wait_for, shield", ("timeout_unused", "wait_for", "shield")),
+    (
+        "queues, events, locks",
+        ("queue_ping_pong", "event_ping_pong", "lock_contended", "semaphore_contended"),
+    ),
+    ("a free queue, a free lock", ("queue_uncontended", "lock_uncontended")),
+    ("all of the core", (NATIVE, OTHER)),
+)
+
 Row = tuple[str, dict[str, float], str]  # the name, the speed-up by target, the class of the text
 
 
@@ -48,10 +61,32 @@ def draw(result: dict[str, Any]) -> str:
     Targets are compared with asyncio; without it, or without another target, the chart says that it is empty.
     """
     targets = [name for name in COLOURS if "error" not in result["targets"].get(name, {"error": ""})]
-    charted = chart_rows(result, targets)
+    return chart(chart_rows(result, targets), heading(result, targets))
+
+
+def draw_summary(results: list[dict[str, Any]]) -> str:
+    """Return a chart of geometric means over SUMMARY, of results of the core on several Pythons, as the text of an SVG file."""
+    targets = [target for target in SUMMARY_TARGETS if target in results[0]["targets"]]
+    versions = [".".join(result["python"].split(".")[:2]) for result in results]
+    rows: list[Row] = []
+    for title, chosen in SUMMARY:
+        for version, result in zip(versions, results, strict=True):
+            entries = [
+                entry for entry in result["operations"] if entry["group"] in chosen or entry["name"] in chosen
+            ]
+            means = {target: mean_over(entries, BASELINE, target)[0] for target in targets}
+            ratios = {target: value for target, value in means.items() if value}
+            if ratios:
+                rows.append((f"{title}, {version}", ratios, ""))
+    about = f"Means. {results[0]['implementation']} {' and '.join(versions)}"
+    return chart([("", rows)], heading(results[0], targets, about))
+
+
+def chart(charted: list[tuple[str, list[Row]]], parts_of_heading: list[str]) -> str:
+    """Return a document of these groups of rows, on one axis."""
     values = [value for _, rows in charted for _, ratios, _ in rows for value in ratios.values()]
     if not values:
-        return document(120, heading(result, []) + [text(24, 84, "Nothing to compare with asyncio.", "note")])
+        return document(120, [*parts_of_heading, text(24, 84, "Nothing to compare with asyncio.", "note")])
     low, high = axis(values)
 
     def x(value: float) -> float:
@@ -61,8 +96,9 @@ def draw(result: dict[str, Any]) -> str:
     top = 116
     y = top + 8.0
     for title, rows in charted:
-        y += HEADING
-        parts.append(text(24, y - 10, title, "group"))
+        if title:
+            y += HEADING
+            parts.append(text(24, y - 10, title, "group"))
         for name, ratios, style in rows:
             height = BAR * len(ratios)
             parts.append(text(LEFT - 14, y + height / 2 + 4, name, style, "end"))
@@ -78,7 +114,7 @@ def draw(result: dict[str, Any]) -> str:
         )
         for where in (top - 8, bottom + 18):
             grid.append(text(x(value), where, f"{value:g}x", "tick", "middle"))
-    return document(bottom + 34, heading(result, targets) + grid + parts)
+    return document(bottom + 34, parts_of_heading + grid + parts)
 
 
 def chart_rows(result: dict[str, Any], targets: list[str]) -> list[tuple[str, list[Row]]]:
@@ -129,9 +165,9 @@ def ticks(low: float, high: float) -> list[float]:
     return [value for value in steps if low <= value <= high]
 
 
-def heading(result: dict[str, Any], targets: list[str]) -> list[str]:
+def heading(result: dict[str, Any], targets: list[str], first: str = "") -> list[str]:
     about = result["targets"]
-    versions = [f"{result['implementation']} {result['python']}"]
+    versions = [first or f"{result['implementation']} {result['python']}"]
     versions += [f"uvloop {about['uvloop']['version']}"] if "uvloop" in targets else []
     versions += [
         result["system"].split()[0],

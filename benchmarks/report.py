@@ -71,7 +71,12 @@ def mean_ratio(
     result: dict[str, Any], rival: str, mode: str, groups: tuple[str, ...]
 ) -> tuple[float | None, int]:
     """Return the geometric mean of `rival`/`mode` over the operations in `groups`, and over how many it is."""
-    ratios = [ratio(entry, rival, mode) for entry in result["operations"] if entry["group"] in groups]
+    return mean_over([entry for entry in result["operations"] if entry["group"] in groups], rival, mode)
+
+
+def mean_over(entries: list[dict[str, Any]], rival: str, mode: str) -> tuple[float | None, int]:
+    """Return the geometric mean of `rival`/`mode` over these entries, and over how many of them it is."""
+    ratios = [ratio(entry, rival, mode) for entry in entries]
     known = [value for value in ratios if value]
     return (geometric_mean(known) if known else None), len(known)
 

@@ -1,4 +1,4 @@
-"""docs/compatibility.md names the test that shows each of its statements: every one of them has to be there."""
+"""docs/compatibility.md and docs/coming-from-uvloop.md name the test that shows each statement: all of them have to be there."""
 
 import ast
 import functools
@@ -9,14 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "compatibility.md").read_text()
+UVLOOP = (ROOT / "docs" / "coming-from-uvloop.md").read_text()
 # What the abbreviations of the document stand for.
 FOLDERS = {"net:": "tests/unit/net"}
 FILES = {"differences:": "tests/unit/test_differences.py"}
 
 
-def rows(heading):
+def rows(heading, text=TEXT):
     """Yield the rows of the table under a heading, each as a list of its cells, without the two lines of its head."""
-    section = re.split(r"\n##+ ", TEXT.partition(f"\n## {heading}\n")[2])[0]
+    section = re.split(r"\n##+ ", text.partition(f"\n## {heading}\n")[2])[0]
     table = [line for line in section.splitlines() if line.startswith("|")]
     for line in table[2:]:
         yield [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -64,7 +65,7 @@ DIFFERENCES = list(rows("Where it differs from asyncio"))
 FAULTS = list(rows("Faults of asyncio that it does not share"))
 REPLACED = list(rows("What tools replace"))
 READ = list(rows("What tools read"))
-CLAIMS = list(rows("Where it differs from uvloop"))
+CLAIMS = list(rows("Where it differs from uvloop", UVLOOP))
 FEATURES = list(rows("What is there on which Python"))
 
 

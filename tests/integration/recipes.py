@@ -1,19 +1,18 @@
-"""The recipes of README.md's section "Use it with", as they stand there."""
+"""The recipes of docs/frameworks.md, as they stand there."""
 
 import re
-import textwrap
 
 from .support import ROOT
 
+PAGE = (ROOT / "docs" / "frameworks.md").read_text()
+
 
 def read():
-    """Return {bold name: [its indented blocks, dedented]}, in the order of the page."""
-    section = (ROOT / "README.md").read_text().split("\n## Use it with\n")[1].split("\n## ")[0]
+    """Return {heading: [its blocks of code]}, in the order of the page."""
     recipes = {}
-    for part in re.split(r"^\*\*(?=[\w-]+\*\*)", section, flags=re.MULTILINE)[1:]:
-        name, text = part.split("**", 1)
-        blocks = re.findall(r"(?:^    .*\n(?:\n(?=    ))*)+", text, flags=re.MULTILINE)
-        recipes[name] = [textwrap.dedent(block) for block in blocks]
+    for section in PAGE.split("\n## ")[1:]:
+        name, text = section.split("\n", 1)
+        recipes[name] = re.findall(r"^```\w+\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     return recipes
 
 

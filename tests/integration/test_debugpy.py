@@ -1,4 +1,4 @@
-"""debugpy, with the rule that the README gives, and without it."""
+"""debugpy, with the rule that docs/ways-in.md gives, and without it."""
 
 import json
 import pathlib
@@ -114,4 +114,4 @@ def test_rule_is_needed_where_the_package_is_no_library(tmp_path):
 
 
 def test_the_readme_has_this_rule():
-    assert f'"rules": [{json.dumps(RULE)}]' in (support.ROOT / "README.md").read_text()
+    assert f'"rules": [{json.dumps(RULE)}]' in (support.ROOT / "docs" / "ways-in.md").read_text()

@@ -1,4 +1,4 @@
-"""The recipes of the README, run as they stand there; and with asyncio in place of asyncio_c, to show that the tests are right.
+"""The recipes of docs/frameworks.md, run as they stand there; and with asyncio in place of asyncio_c, to show that the tests are right.
 
 A server is started by the recipe's command or code on a free port, answers with the package of the loop it runs on, and is
 stopped by a signal.
@@ -143,7 +143,7 @@ def check_server(command, package, folder, number, status, *more_lines):
 
 
 def shell_words(block, *more):
-    """Return a command line of the README as what env(1) runs, with more arguments."""
+    """Return a command line of the page as what env(1) runs, with more arguments."""
     return ["env", *shlex.split(block), *more]
 
 
@@ -251,7 +251,7 @@ def test_anyio_run(package, tmp_path):
 
 @support.needs("aiohttp")
 def test_aiohttp_client(package, tmp_path):
-    (inline,) = re.findall(r"a client needs no more than `(.*)`", (support.ROOT / "README.md").read_text())
+    (inline,) = re.findall(r"A client needs no more than `(.*)`", recipes.PAGE)
     run = inline if package == "asyncio_c" else recipes.for_stock(inline)
     (tmp_path / "server.py").write_text(AIOHTTP_SERVER + recipes.RECIPES["aiohttp"][0])
     with support.Process([sys.executable, "server.py"], cwd=tmp_path) as server:

@@ -202,6 +202,27 @@ def test_chart_of_asyncio_alone_says_that_it_is_empty():
     assert "Nothing to compare" in chart.draw(made_up(asyncio=[900.0]))
 
 
+def test_summary_has_a_row_for_each_mean_and_python(tmp_path):
+    result = made_up(asyncio=[900.0] * 3, uvloop=[400.0, 900.0, 1800.0], patched=[90.0, 100.0, None])
+    paths = [tmp_path / f"{version}.json" for version in ("3.11", "3.14")]
+    for path in paths:
+        path.write_text(json.dumps({**result, "python": f"{path.stem}.1"}))
+    done = benchmarks("summary", *paths, "--svg", tmp_path / "summary.svg")
+    assert (done.returncode, done.stderr) == (0, "")
+    root = ElementTree.parse(tmp_path / "summary.svg")
+    bars = [rect for rect in root.iter(SVG + "rect") if rect.get("height") == str(chart.BAR - 1)]
+    # The three operations are among the tasks and among all; of uvloop and of us, on two Pythons.
+    assert len(bars) == 2 * 2 * 2
+    words = {text.text for text in root.iter(SVG + "text")}
+    assert words >= {
+        "tasks, timers, callbacks, 3.11",
+        "tasks, timers, callbacks, 3.14",
+        "all of the core, 3.14",
+        "9.5",
+    }
+    assert "timeout, wait_for, shield, 3.14" not in words
+
+
 # ---- Command line ----
 
 
