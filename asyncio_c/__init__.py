@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from asyncio import subprocess as subprocess
     from asyncio import tasks as tasks
 
+    from .monitor import record
     from .policy import EventLoopPolicy
 
     # mypy keeps what a name meant first, pyright what it meant last.
@@ -97,6 +98,7 @@ __all__ = [
     "open_connection",
     "open_unix_connection",
     "patch",
+    "record",
     "run",
     "shield",
     "sleep",
@@ -118,12 +120,17 @@ __all__ += _asyncio.__all__
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        # Lazy for a reason each: the policy, because policies are deprecated and rarely wanted; asyncio's names, so that the
+        # Lazy for a reason each: the policy, because policies are deprecated and rarely wanted; what looks at loops, which few
+        # programs use; asyncio's names, so that the
         # deprecated ones among them warn when used and not before.
         if name == "EventLoopPolicy":
             from .policy import EventLoopPolicy
 
             return EventLoopPolicy
+        if name == "record":
+            from .monitor import record
+
+            return record
         if not name.startswith("__") and hasattr(_asyncio, name):
             return _NATIVE[name][0] if name in _NATIVE else getattr(_asyncio, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

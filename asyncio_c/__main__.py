@@ -23,7 +23,9 @@ from typing import Any
 import asyncio_c
 from asyncio_c.monitor import commands
 
-USAGE = "python -m asyncio_c [--loop-only] [-c code | -m module | script | -] [argument ...]"
+USAGE = (
+    "python -m asyncio_c [--loop-only] [--timeline[=FILE]] [-c code | -m module | script | -] [argument ...]"
+)
 
 
 def split_command_line(arguments: list[str]) -> tuple[list[str], str, str | None, list[str]]:
@@ -66,6 +68,13 @@ def read_options(options: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--loop-only", action="store_true", help="the C loop alone; asyncio's names stay the stock ones"
+    )
+    parser.add_argument(
+        "--timeline",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="show on stderr what the tasks did when the program has ended, or write it to a .txt file",
     )
     parser.add_argument("--version", action="version", version=f"asyncio_c {asyncio_c.__version__}")
     return parser.parse_args(options)
@@ -208,6 +217,10 @@ def main(arguments: list[str]) -> None:
         asyncio_c.install()
     else:
         asyncio_c.patch()
+    if own.timeline is not None:
+        from asyncio_c.monitor import command_line
+
+        command_line.record_until_exit(own.timeline)
     run(kind, program, rest)
 
 

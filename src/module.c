@@ -9,6 +9,7 @@
 #include "flow/flow.h"
 #include "io/calls.h"
 #include "io/file_identity.h"
+#include "monitor/recorder.h"
 #include "monitor/stats.h"
 #include "net/net.h"
 #include "py/errors.h"
@@ -160,6 +161,7 @@ module_exec(PyObject *module)
         stream_protocol_register,
         stream_writer_register,
         stats_register,
+        recorder_register,
     };
     for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {
         if (registers[i](module) < 0) {

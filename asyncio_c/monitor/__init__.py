@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .recording import Recording as Recording
+    from .recording import record as record
     from .server import Serving as Serving
     from .server import serve as serve
     from .stats import Stats as Stats
 
 # Where what this package exports is.
-_PLACES = {"Serving": "server", "Stats": "stats", "serve": "server"}
+_PLACES = {"Recording": "recording", "Serving": "server", "Stats": "stats", "record": "recording", "serve": "server"}
 
-__all__ = ["Serving", "Stats", "serve"]
+__all__ = ["Recording", "Serving", "Stats", "record", "serve"]
 
 # Not for type checkers, which would take any name for one of ours.
 if not TYPE_CHECKING:

@@ -361,6 +361,9 @@ queue_timer(Loop *loop, struct timer *timer)
         return -1;
     }
     heap_remove(&loop->timers, &timer->node); /* its reference goes to the queue */
+    if (AC_UNLIKELY(loop->recorder != NULL)) {
+        loop->recorder->ops->queued(loop->recorder, loop, timer->runnable, true);
+    }
     return 0;
 }
 
@@ -478,6 +481,20 @@ run_one_debug(Loop *loop, struct runnable *runnable)
     return result;
 }
 
+/* The entry itself may end the recording, or begin another. */
+AC_COLD static int
+run_one_recorded(Loop *loop, struct runnable *runnable)
+{
+    Recorder *recorder = (Recorder *)Py_NewRef((PyObject *)loop->recorder);
+    recorder->ops->begins(recorder, loop, runnable);
+    int result = loop->debug ? run_one_debug(loop, runnable) : run_one(loop, runnable);
+    if (loop->recorder == recorder) {
+        result = recorder->ops->ends(recorder, loop, runnable, result);
+    }
+    Py_DECREF(recorder);
+    return result;
+}
+
 /* Does what the entry that has just run has deferred, also if it raised.  Takes and returns the entry's outcome. */
 static int
 run_deferred(Loop *loop, int result)
@@ -538,7 +555,12 @@ run_entries(Loop *loop)
     for (; left > 0 && ring_count(&loop->ready) > 0 && result == 0; left--) {
         struct runnable *runnable = ring_pop(&loop->ready);
         PyObject *owner = runnable->owner;
-        result = AC_UNLIKELY(loop->debug) ? run_one_debug(loop, runnable) : run_one(loop, runnable);
+        if (AC_UNLIKELY(loop->recorder != NULL)) {
+            result = run_one_recorded(loop, runnable);
+        }
+        else {
+            result = AC_UNLIKELY(loop->debug) ? run_one_debug(loop, runnable) : run_one(loop, runnable);
+        }
         if (loop->deferred.next != &loop->deferred) {
             result = run_deferred(loop, result);
         }
@@ -636,9 +658,26 @@ loop_run_once(Loop *loop, bool must_poll)
 }
 
 int
+loop_record(Loop *loop, Recorder *recorder)
+{
+    if (loop->recorder == recorder) {
+        return 0;
+    }
+    if (recorder != NULL && recorder->ops->attached(recorder, loop) < 0) {
+        return -1;
+    }
+    Py_XSETREF(loop->recorder, (Recorder *)Py_XNewRef((PyObject *)recorder));
+    return 0;
+}
+
+int
 loop_run(Loop *loop)
 {
     if (loop_decide_fused(loop) < 0) {
+        return -1;
+    }
+    Recorder *of_all = loop->state->recorder;
+    if (AC_UNLIKELY(of_all != NULL && loop->recorder == NULL) && loop_record(loop, of_all) < 0) {
         return -1;
     }
     /* A nested run hands the current task back as it found it. */
@@ -940,7 +979,7 @@ loop_open(Loop *loop, struct state *state)
         return -1;
     }
     loop->poller.known_by = &loop->waker;
-    return 0;
+    return state->recorder != NULL ? loop_record(loop, state->recorder) : 0;
 }
 
 /* Drops what is queued, without running it. */

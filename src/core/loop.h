@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/ring.h"
 #include "core/counters.h"
+#include "core/recorder.h"
 #include "core/runnable.h"
 #include "io/poller.h"
 #include "io/waker.h"
@@ -110,6 +111,9 @@ struct Loop {
     PyObject *task_factory;           /* owned; None: ours */
     PyObject *current_handle;         /* owned; debug mode */
     PyObject *slow_callback_duration; /* owned; seconds */
+
+    Recorder *recorder;   /* owned; NULL: it is not recorded */
+    unsigned recorded_as; /* its number there */
 };
 
 /* Appends `runnable` to the ready queue and holds its owner.  Needs: open.  Returns 0, or -1 with MemoryError set. */
@@ -171,6 +175,9 @@ void loop_select(Loop *loop);
 
 /* Changes what a watch wants.  Returns 0, or -1 with OSError set.  Afterwards, with 0, the watch may be freed. */
 int loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted);
+
+/* Has it recorded by `recorder` from now on, in the place of any other; NULL: by none.  Returns 0 or -1. */
+int loop_record(Loop *loop, Recorder *recorder);
 
 /* One turn, as the diagram in ARCHITECTURE.md.  Returns 0, or -1 with an exception that leaves the loop.  Runs Python. */
 int loop_run_once(Loop *loop, bool must_poll);
@@ -295,6 +302,9 @@ loop_push(Loop *loop, struct runnable *runnable)
         loop_queued_while_idle(runnable->owner);
     }
     Py_INCREF(runnable->owner);
+    if (AC_UNLIKELY(loop->recorder != NULL)) {
+        loop->recorder->ops->queued(loop->recorder, loop, runnable, false);
+    }
     return 0;
 }
 

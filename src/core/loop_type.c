@@ -508,6 +508,7 @@ Loop_traverse(Loop *self, visitproc visit, void *arg)
     Py_VISIT(self->task_factory);
     Py_VISIT(self->current_handle);
     Py_VISIT(self->slow_callback_duration);
+    Py_VISIT(self->recorder);
     return loop_traverse_queues(self, visit, arg);
 }
 
@@ -520,6 +521,7 @@ Loop_clear(Loop *self)
     Py_CLEAR(self->task_factory);
     Py_CLEAR(self->current_handle);
     Py_CLEAR(self->slow_callback_duration);
+    Py_CLEAR(self->recorder);
     return 0;
 }
 

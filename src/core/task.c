@@ -46,6 +46,19 @@ task_set_name(Task *self, PyObject *name)
     return 0;
 }
 
+AC_COLD static int
+task_step_recorded(Task *self, Loop *loop)
+{
+    Recorder *recorder = (Recorder *)Py_NewRef((PyObject *)loop->recorder);
+    recorder->ops->begins(recorder, loop, &self->runnable);
+    int result = task_step_in_context(self, NULL);
+    if (loop->recorder == recorder) {
+        result = recorder->ops->ends(recorder, loop, &self->runnable, result);
+    }
+    Py_DECREF(recorder);
+    return result;
+}
+
 /* The first step at once, in the middle of whatever task is running, which is current again afterwards. */
 static int
 task_start_eagerly(Task *self)
@@ -64,7 +77,8 @@ task_start_eagerly(Task *self)
         outer_entered = loop->entered_task;
         loop->entered_task = Py_NewRef((PyObject *)self);
     }
-    int result = task_step_in_context(self, NULL);
+    int result = loop != NULL && AC_UNLIKELY(loop->recorder != NULL) ? task_step_recorded(self, loop)
+                                                                     : task_step_in_context(self, NULL);
     PyObject *error = result < 0 ? compat_exception_take() : NULL;
     if (loop != NULL) {
         Py_XSETREF(loop->entered_task, outer_entered);
@@ -211,6 +225,10 @@ task_cancel(Task *self, PyObject *message)
         return 0;
     }
     self->cancels_requested++;
+    Loop *loop = self->native_loop;
+    if (loop != NULL && AC_UNLIKELY(loop->recorder != NULL)) {
+        loop->recorder->ops->cancels(loop->recorder, loop, (PyObject *)self);
+    }
     if (self->fut_waiter != NULL) {
         PyObject *waiter = Py_NewRef(self->fut_waiter);
         int cancelled = task_cancel_any(self->state, waiter, message);

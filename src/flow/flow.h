@@ -4,6 +4,9 @@
 
 #include "py/compat.h"
 
+/* Whether the object is a coroutine of sleep(), and the delay for which it waits; 0.0: it is not waiting for a timer. */
+bool sleep_seconds(PyObject *object, double *seconds);
+
 /* Each adds its types to the state and its function to the module.  Return 0 or -1. */
 int sleep_register(PyObject *module);
 int gather_register(PyObject *module);

@@ -30,6 +30,7 @@ typedef struct {
         PyObject *loop;  /* owned; from then on */
     };
     PyObject *result; /* owned */
+    double seconds;   /* the delay, once it waits: for who records it */
 } SleepCoroutine;
 
 /* ---- The timer ---- */
@@ -132,6 +133,7 @@ sleep_start(Coroutine *base, PyObject **result)
     if (future == NULL) {
         return PYGEN_ERROR;
     }
+    self->seconds = delay;
     int64_t deadline_ns = clock_add_ns(clock_now_ns(), clock_ns_not_before(delay));
     if (loop_add_timer(loop, &self->timer, deadline_ns) < 0) {
         Py_DECREF(future);
@@ -253,6 +255,16 @@ static PyType_Spec SleepCoroutine_spec = {
     .flags = COROUTINE_FLAGS,
     .slots = SleepCoroutine_slots,
 };
+
+bool
+sleep_seconds(PyObject *object, double *seconds)
+{
+    if (!coroutine_check(object) || ((Coroutine *)object)->body != &sleep_body) {
+        return false;
+    }
+    *seconds = ((SleepCoroutine *)object)->seconds;
+    return true;
+}
 
 int
 sleep_register(PyObject *module)

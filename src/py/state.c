@@ -133,6 +133,7 @@ state_traverse(struct state *state, visitproc visit, void *arg)
     Py_VISIT(state->spare_context);
     Py_VISIT(state->spare_stop.exception);
     Py_VISIT(state->stock_stream_codes);
+    Py_VISIT((PyObject *)state->recorder);
     int result = dict_watch_traverse(&state->dict_watch, visit, arg);
     return result ? result : stand_ins_traverse(&state->stand_ins, visit, arg);
 }
@@ -194,6 +195,9 @@ state_clear(struct state *state)
     Py_CLEAR(state->spare_context);
     Py_CLEAR(state->spare_stop.exception);
     Py_CLEAR(state->stock_stream_codes);
+    PyObject *recorder = (PyObject *)state->recorder;
+    state->recorder = NULL;
+    Py_XDECREF(recorder);
 }
 
 void

@@ -61,7 +61,8 @@
     X(ReadCoroutine, 1024)      \
     X(StreamReader, 0)          \
     X(StreamReaderProtocol, 0)  \
-    X(StreamWriter, 0)
+    X(StreamWriter, 0)          \
+    X(Recorder, 0)
 
 /* Those of them whose methods somebody may have replaced: sync/primitive.h. */
 #define STATE_PRIMITIVES(X) \
@@ -368,6 +369,7 @@ struct state {
     struct dict_watch dict_watch; /* of what others may replace */
     struct stand_ins stand_ins;
     struct list_node loops;                  /* every native loop that exists */
+    struct Recorder *recorder;               /* owned; of every loop that runs, or NULL */
     struct openssl_library *openssl_library; /* owned; NULL until TLS is used: tls/openssl_library.h */
     struct list_node tasks;                  /* every native task that is not done: registry.h */
     int debug_loops;                         /* how many native loops are in debug mode and open */

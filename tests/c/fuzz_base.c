@@ -3,6 +3,7 @@
 
    Compiled with -DLIBFUZZER -fsanitize=fuzzer ("make fuzz"), the choices are the bytes of an input, which libFuzzer varies so
    that they reach what has not been reached yet. */
+#include "base/event_ring.h"
 #include "base/heap.h"
 #include "base/pointer_map.h"
 #include "base/ring.h"
@@ -92,6 +93,29 @@ fuzz_ring(long operations)
         }
     }
     ring_release(&ring);
+}
+
+/* The twin keeps all events for ever, and looks at the last ones. */
+static void
+fuzz_event_ring(long operations)
+{
+    size_t limit = 1 + draw(2000);
+    uint64_t pushed = 0;
+    struct event_ring ring;
+    event_ring_init(&ring, limit);
+    for (long i = 0; i < operations && !exhausted(); i++) {
+        struct event event = { .subject = pushed, .time_ns = i }, dropped = { 0 };
+        bool full = pushed >= limit;
+        require(event_ring_push(&ring, &event, &dropped) == full, "event_ring_push()");
+        require(!full || dropped.subject == pushed - limit, "the dropped event");
+        pushed++;
+        require(ring.count == (pushed < limit ? pushed : limit), "event_ring.count");
+        require(ring.dropped == pushed - ring.count, "event_ring.dropped");
+        size_t index = draw(ring.count);
+        require(event_ring_at(&ring, index)->subject == ring.dropped + index, "event_ring_at()");
+    }
+    event_ring_release(&ring);
+    require(ring.count == 0 && ring.limit == limit, "event_ring_release()");
 }
 
 struct twin_node {
@@ -246,11 +270,11 @@ fuzz_tls_record(long operations)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    void (*const structures[])(long operations) = { fuzz_ring, fuzz_heap, fuzz_pointer_map, fuzz_tls_record };
+    void (*const structures[])(long operations) = { fuzz_ring, fuzz_heap, fuzz_pointer_map, fuzz_tls_record, fuzz_event_ring };
     if (size > 0) {
         input = data + 1;
         input_left = size - 1;
-        structures[data[0] % 4](100000);
+        structures[data[0] % 5](100000);
     }
     return 0;
 }
@@ -267,6 +291,7 @@ main(int count, char **arguments)
     fuzz_heap(operations);
     fuzz_pointer_map(operations);
     fuzz_tls_record(operations);
+    fuzz_event_ring(operations);
     return 0;
 }
 

@@ -1,0 +1,356 @@
+"""The pictures of recordings that are made up event by event, and python -m asyncio_c --timeline."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from same_output import environment, run
+
+from asyncio_c.monitor import timeline
+from asyncio_c.monitor.recording import Recording
+
+MADE, QUEUED, BEGINS, ENDS, CANCELS = range(5)
+BY_TIMER = 1
+WAITS, RESULT, EXCEPTION, CANCELLED = 1, 2, 3, 4
+MS = 1_000_000
+
+
+def identity(number, name=None, function="work"):
+    return (number, name or f"Task-{number}", function, "program.py:1")
+
+
+class Events:
+    """Events of tasks at given milliseconds."""
+
+    def __init__(self):
+        self.events = []
+
+    def add(self, ms, kind, detail, who, what=None):
+        self.events.append((int(ms * MS), kind, detail, 1, who[0], who, what))
+
+    def task(self, who, made, steps, outcome=RESULT, error=None):
+        """A task with steps `(begin, end, what it waits for then)`; the last one ends it."""
+        self.add(made, MADE, 0, who)
+        self.add(made, QUEUED, 0, who)
+        for index, (begin, end, what) in enumerate(steps):
+            if index > 0:
+                self.add(begin, QUEUED, BY_TIMER, who)
+            self.add(begin, BEGINS, 0, who)
+            is_last = index == len(steps) - 1
+            self.add(
+                end,
+                ENDS,
+                outcome if is_last else WAITS,
+                who,
+                error if is_last else ("sleep", what, "program.py:2"),
+            )
+
+    def recording(self, end, dropped=0):
+        return Recording(sorted(self.events, key=lambda event: event[0]), 0, end * MS, dropped)
+
+
+def one_after_the_other():
+    events = Events()
+    events.task(
+        identity(1, function="main"),
+        0,
+        [(0, 0.02, "sleep(1)"), (1000, 1000.02, "sleep(2)"), (3000, 3000.02, "")],
+    )
+    return events.recording(3001)
+
+
+# ---- text ----
+
+
+def bars(text):
+    """Return the lines from the first row to the axis, without the labels."""
+    lines = text.splitlines()
+    axis = next(index for index, line in enumerate(lines) if "┴" in line)
+    return lines[lines.index("") + 1 : axis + 1]
+
+
+def test_waits_have_their_length_and_short_steps_are_seen():
+    text = one_after_the_other().text(80)
+    bar = bars(text)[0]
+    assert bar.startswith("Task-1 main ┃") and bar.endswith("┃✓")
+    first, second = re.findall(r"┃(─+ sleep\(.\) ─+)", bar)
+    assert 1.8 < len(second) / len(first) < 2.2
+    assert "sleep(1)" in first and "sleep(2)" in second
+    assert text.splitlines()[0] == "asyncio timeline: 1 task, 3.00 s"
+    assert "ran 60.0 us in 3 steps; waited 2.00 s for sleep(2), woken by a timer" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 133, 200])
+def test_rows_are_as_wide_as_asked(width):
+    bar, axis = bars(one_after_the_other().text(width))
+    assert width - 2 <= len(bar) <= width
+    assert len(axis) <= width
+
+
+def test_long_steps_and_ready_tasks():
+    events = Events()
+    events.task(identity(1, "blocks"), 0, [(0, 800, "")])
+    events.task(identity(2, "late"), 100, [(800, 1000, "")])
+    blocks, late = bars(events.recording(1000).text(80))[:2]
+    assert re.fullmatch(r"blocks work █{50,}✓", blocks)
+    assert re.fullmatch(r"late work +░{40,}┃?█{10,}✓", late)
+    assert len(late.rstrip("█✓┃")) in (len(blocks) - 1, len(blocks) - 2)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "mark", "words"),
+    [
+        (EXCEPTION, "ValueError: no", "✗", "failed: ValueError: no"),
+        (CANCELLED, None, "⊘", "was cancelled"),
+        (RESULT, None, "✓", "ran 1.00 s in 1 step"),
+    ],
+)
+def test_how_it_ended(outcome, error, mark, words):
+    events = Events()
+    events.task(identity(1), 0, [(0, 1000, "")], outcome, error)
+    text = events.recording(1000).text()
+    assert bars(text)[0].endswith(mark) and words in text
+
+
+def test_plain_characters():
+    text = one_after_the_other().text(80, ascii=True)
+    assert text.isascii() and "|" in text and "-- sleep(1) --" in text
+
+
+def test_colours_change_nothing_else():
+    recording = one_after_the_other()
+    painted = recording.text(80, colour=True)
+    assert "\x1b[" in painted
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == recording.text(80)
+
+
+def test_a_full_ring_is_told():
+    events = Events()
+    events.task(identity(1), 500, [(500, 1000, "")])
+    text = events.recording(1000, dropped=1234).text()
+    assert "its oldest 1,234 events were dropped" in text
+
+
+def test_nothing_recorded():
+    assert Recording().text().endswith("No task ran on a loop of asyncio_c.")
+
+
+def many():
+    events = Events()
+    events.task(identity(1, function="main"), 0, [(0, 1, "gather"), (1000, 1001, "")])
+    for number in range(2, 3002):
+        end = number / 4
+        outcome, error = RESULT, None
+        if number == 50:
+            outcome, error = EXCEPTION, "OSError: gone"
+        elif number == 60:
+            outcome = CANCELLED
+        end += 200 if number == 70 else 0
+        steps = [(1, 1.001, "sleep(1)"), (end, end + (20 if number == 80 else 0.001), "")]
+        events.task(identity(number, function="worker"), 0.5, steps, outcome, error)
+    return events.recording(1001)
+
+
+def test_many_tasks_are_groups_with_their_most_telling():
+    text = many().text(100)
+    lines = text.splitlines()
+    assert len(lines) < 40
+    assert any(line.startswith("3,000 x worker") for line in lines)
+    assert "2,998 done, 1 failed, 1 cancelled" in text
+    for number in (50, 60, 80):  # failed, cancelled, ran longest
+        assert any(line.startswith(f"  Task-{number} ") for line in lines), number
+
+
+def test_many_functions():
+    events = Events()
+    for number in range(1, 201):
+        function = f"function{number // 2}"
+        events.task(identity(number, function=function), number, [(number, number + 1, "")])
+    text = events.recording(300).text(100)
+    assert len(text.splitlines()) < 70 and "other tasks are not shown" in text
+
+
+# ---- words ----
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0, "0.00 us"),
+        (1.234e-6, "1.23 us"),
+        (0.00099949, "999 us"),
+        (0.0009996, "1.00 ms"),
+        (0.01234, "12.3 ms"),
+        (0.9999, "1.00 s"),
+        (1.005, "1.00 s"),
+        (123.4, "123 s"),
+        (1234.5, "1234 s"),
+    ],
+)
+def test_seconds(value, words):
+    assert timeline.seconds(value) == words
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "expected"),
+    [
+        (3.0, 3, ["0 s", "1 s", "2 s", "3 s"]),
+        (0.0031, 4, ["0 ms", "1 ms", "2 ms", "3 ms"]),
+        (0.95, 5, ["0 s", "0.2 s", "0.4 s", "0.6 s", "0.8 s"]),
+        (0.00005, 5, ["0 us", "10 us", "20 us", "30 us", "40 us", "50 us"]),
+    ],
+)
+def test_ticks(length, count, expected):
+    assert [text for _, text in timeline.ticks(length, count)] == expected
+
+
+# ---- the command line ----
+
+PROGRAM = """\
+import asyncio, sys
+
+async def child():
+    await asyncio.sleep(0.01)
+
+async def main():
+    task = asyncio.create_task(child(), name="the child")
+    await task
+    {end}
+
+asyncio.run(main())
+"""
+
+
+def command(tmp_path, end, *options, **variables):
+    (tmp_path / "program.py").write_text(PROGRAM.format(end=end))
+    return subprocess.run(
+        [sys.executable, "-m", "asyncio_c", *options, "program.py"],
+        cwd=tmp_path,
+        env={**environment(), **variables},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "last"),
+    [
+        ("pass", 0, "✓"),
+        ("sys.exit(3)", 3, "✗"),
+        ("sys.exit('a reason')", 1, "✗"),
+        ("1 / 0", 1, "✗"),
+        ("raise KeyboardInterrupt", -signal.SIGINT, "✗"),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--loop-only"]], ids=["patched", "loop_only"])
+def test_timeline_of_a_program(end, status, last, options, tmp_path):
+    done = command(tmp_path, end, "--timeline", *options)
+    assert done.returncode == status
+    first, second = bars(done.stderr[done.stderr.index("asyncio timeline") :])[:2]
+    assert re.fullmatch(rf"Task-1 main +┃─.* task the child .*─┃{last}", first)
+    assert re.fullmatch(r"the child child +┃─+ sleep\(0.01\) ─+┃✓", second)
+    # What the program says comes before.
+    assert done.stderr.endswith("woken by a timer\n")
+
+
+def test_timeline_of_a_module_and_of_code(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM.format(end="print(sys.argv[1:])"))
+    done = run("-m", "asyncio_c", "--timeline", "-m", "program", "--timeline", folder=tmp_path)
+    assert done.stdout == "['--timeline']\n" and "the child" in done.stderr
+    done = run("-m", "asyncio_c", "--timeline", "-c", PROGRAM.format(end="pass"), folder=tmp_path)
+    assert "the child" in done.stderr
+
+
+def test_timeline_of_an_interrupted_program(tmp_path):
+    (tmp_path / "program.py").write_text(
+        PROGRAM.format(end="print('ready', flush=True); await asyncio.sleep(600)")
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "asyncio_c", "--timeline", "program.py"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert errors.index("KeyboardInterrupt") < errors.index("asyncio timeline")
+    assert bars(errors[errors.index("asyncio timeline") :])[0].endswith("⊘")
+    # The handler runs between two callbacks, or in the middle of the step.
+    assert re.search("was cancelled by (a signal|Task-1)", errors)
+
+
+def test_timeline_without_a_loop(tmp_path):
+    done = run("-m", "asyncio_c", "--timeline", "-c", "pass", folder=tmp_path)
+    assert done.returncode == 0 and "No task ran" in done.stderr
+
+
+def test_timeline_in_a_file(tmp_path):
+    done = command(tmp_path, "pass", "--timeline=out.txt")
+    assert done.stderr == "asyncio_c: the timeline is in out.txt\n"
+    assert "the child" in (tmp_path / "out.txt").read_text(encoding="utf-8")
+
+
+def test_files_that_cannot_be_written(tmp_path):
+    done = command(tmp_path, "print('ran')", "--timeline=out.gif")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"python -m asyncio_c: --timeline: .* not 'out.gif'\n", done.stderr)
+    done = command(tmp_path, "sys.exit(5)", "--timeline=no/such/folder/out.txt")
+    assert done.returncode == 5
+    assert done.stderr.startswith("asyncio_c: the timeline cannot be written: ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "has_colours"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+)
+def test_colours(variables, has_colours, tmp_path):
+    done = command(tmp_path, "pass", "--timeline", **variables)
+    assert ("\x1b[" in done.stderr) == has_colours
+
+
+def test_columns_and_encoding(tmp_path):
+    done = command(tmp_path, "pass", "--timeline", COLUMNS="61", PYTHONIOENCODING="ascii")
+    assert done.stderr.isascii()
+    assert (
+        max(
+            len(line) for line in done.stderr.splitlines() if "| " in line or line.startswith("Task-1 main |")
+        )
+        <= 61
+    )
+
+
+def test_a_terminal(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM.format(end="pass"))
+    leader, follower = os.openpty()
+    with open(leader, "rb", buffering=0) as terminal:
+        subprocess.run(
+            [sys.executable, "-m", "asyncio_c", "--timeline", "program.py"],
+            cwd=tmp_path,
+            env={**environment(), "TERM": "xterm"},
+            stderr=follower,
+            timeout=60,
+        )
+        os.close(follower)
+        output = b""
+        while True:
+            try:
+                chunk = terminal.read(65536)
+            except OSError:  # Linux's end of a terminal
+                break
+            if not chunk:
+                break
+            output += chunk
+    assert b"\x1b[" in output and "┃✓" in re.sub(r"\x1b\[[0-9;]*m", "", output.decode())
+
+
+def test_a_forked_child_shows_nothing(tmp_path):
+    done = command(tmp_path, "import os; os.fork() or sys.exit(0)", "--timeline")
+    assert done.stderr.count("asyncio timeline") == 1
