@@ -213,7 +213,7 @@ PROGRAM = """\
 import asyncio, sys
 
 async def child():
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
 
 async def main():
     task = asyncio.create_task(child(), name="the child")
@@ -251,8 +251,8 @@ def test_timeline_of_a_program(end, status, last, options, tmp_path):
     done = command(tmp_path, end, "--timeline", *options)
     assert done.returncode == status
     first, second = bars(done.stderr[done.stderr.index("asyncio timeline") :])[:2]
-    assert re.fullmatch(rf"Task-1 main +┃─.* task the child .*─┃{last}", first)
-    assert re.fullmatch(r"the child child +┃─+ sleep\(0.01\) ─+┃✓", second)
+    assert re.fullmatch(rf"Task-1 main +[┃█]+─.* task the child .*─░?[┃█]+{last}", first)
+    assert re.fullmatch(r"the child child +░?[┃█]+─+ sleep\(0.05\) ─+░?[┃█]+✓", second)
     # What the program says comes before.
     assert done.stderr.endswith("woken by a timer\n")
 
