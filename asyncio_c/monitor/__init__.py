@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from .stats import Stats as Stats
 
 # Where what this package exports is.
-_PLACES = {"Recording": "recording", "Serving": "server", "Stats": "stats", "record": "recording", "serve": "server"}
+_PLACES = {
+    "Recording": "recording",
+    "Serving": "server",
+    "Stats": "stats",
+    "record": "recording",
+    "serve": "server",
+}
 
 __all__ = ["Recording", "Serving", "Stats", "record", "serve"]
 
