@@ -100,6 +100,42 @@ future_new(struct state *state, PyObject *loop)
     return self;
 }
 
+void
+future_keep_spare_steal(PyObject **spare, Future *future)
+{
+    if (AC_FREELISTS && Py_REFCNT(future) == 1 && future->weakreflist == NULL) {
+        Py_XSETREF(*spare, (PyObject *)future);
+    }
+    else {
+        Py_DECREF(future);
+    }
+}
+
+/* The garbage collector shows the spare future to whoever asks for all objects, so whatever can be done to a future may have been
+   done to it. */
+static inline bool
+is_used_up(struct state *state, Future *self)
+{
+    return Py_REFCNT(self) == 1 && Py_TYPE(self) == state->Future_type && self->future_state == FUTURE_FINISHED
+           && self->exception == NULL && self->rare == NULL && self->dict == NULL && self->weakreflist == NULL
+           && !self->blocking && !PyObject_GC_IsFinalized((PyObject *)self);
+}
+
+Future *
+future_new_of_spare(struct state *state, PyObject *loop, PyObject **spare)
+{
+    Future *self = (Future *)*spare;
+    *spare = NULL;
+    if (AC_LIKELY(self != NULL && is_used_up(state, self) && self->loop == loop && self->native_loop != NULL
+                  && self->native_loop->fused)) {
+        self->future_state = FUTURE_PENDING;
+        Py_CLEAR(self->result);
+        return self;
+    }
+    Py_XDECREF(self);
+    return future_new(state, loop);
+}
+
 int
 future_traverse(Future *self, visitproc visit, void *arg)
 {

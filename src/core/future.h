@@ -59,6 +59,13 @@ typedef struct {
 /* A pending Future of `loop`.  New reference. */
 Future *future_new(struct state *state, PyObject *loop);
 
+/* For who waits again and again, one future at a time: one that is done and that nobody else has is kept for the next time.
+   *spare: owned or NULL. */
+void future_keep_spare_steal(PyObject **spare, Future *future);
+/* As future_new(), of what was kept if that is as good as new: nobody has got hold of it since.  The state of its loop is asked for
+   anew, as when a future is made. */
+Future *future_new_of_spare(struct state *state, PyObject *loop, PyObject **spare);
+
 /* For types that begin with FUTURE_HEAD: sets the fields of a zeroed object.  Returns 0 or -1. */
 int future_init(Future *self, struct state *state, PyObject *loop);
 int future_traverse(Future *self, visitproc visit, void *arg);

@@ -186,11 +186,23 @@ goes_on_without_memory(PyObject **error)
     return true;
 }
 
+/* Where nobody else waits, as is most often so. */
+static inline int
+queue_only_entry(Future *self)
+{
+    struct future_entry entry = self->first;
+    self->has_first = false;
+    Py_INCREF(self);
+    int result = entry_queue_steal(self, &entry);
+    Py_DECREF(self);
+    return result;
+}
+
 int
 future_queue_entries(Future *self)
 {
-    if (!self->has_first && rest_count(self->rest) == 0) {
-        return 0;
+    if (AC_LIKELY(self->rest == NULL)) {
+        return self->has_first ? queue_only_entry(self) : 0;
     }
     struct detached entries = entries_detach(self);
     PyObject *error = NULL;

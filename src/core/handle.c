@@ -85,7 +85,10 @@ call_in_context(Handle *self, PyObject *callback, PyObject *const *args, int cou
     if (context == NULL || PyContext_Enter(context) < 0) {
         return -1;
     }
-    if (AC_UNLIKELY(args_tuple != NULL)) {
+    if (PyCFunction_CheckExact(callback) && PyCFunction_GET_FUNCTION(callback) == self->state->read_ready) {
+        result = self->state->read_ready(PyCFunction_GET_SELF(callback), NULL);
+    }
+    else if (AC_UNLIKELY(args_tuple != NULL)) {
         result = PyObject_Call(callback, args_tuple, NULL);
     }
     else {

@@ -100,9 +100,29 @@ take_vectors(const struct chunks *chunks, PyObject **held, struct iovec *vectors
     return count;
 }
 
+/* The same as below for one chunk, which is what most callbacks write. */
+static int
+send_only_chunk(struct chunks *chunks, int fd, ssize_t (*send)(int fd, struct iovec *vectors, size_t count))
+{
+    PyObject *chunk = Py_NewRef((PyObject *)ring_peek(&chunks->ring, 0));
+    struct iovec vector = { PyBytes_AS_STRING(chunk) + chunks->offset,
+                            (size_t)PyBytes_GET_SIZE(chunk) - chunks->offset };
+    ssize_t sent = send(fd, &vector, 1);
+    int error = errno;
+    Py_DECREF(chunk);
+    if (AC_UNLIKELY(sent < 0)) {
+        return error == EAGAIN || error == EINTR ? 0 : -error;
+    }
+    chunks_consume(chunks, (size_t)sent);
+    return 0;
+}
+
 int
 chunks_send(struct chunks *chunks, int fd, ssize_t (*send)(int fd, struct iovec *vectors, size_t count))
 {
+    if (AC_LIKELY(chunks_count(chunks) == 1)) {
+        return send_only_chunk(chunks, fd, send);
+    }
     for (;;) {
         struct iovec vectors[CHUNKS_AT_ONCE];
         PyObject *held[CHUNKS_AT_ONCE];

@@ -1080,6 +1080,7 @@ int
 stream_transport_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
+    state->read_ready = (PyCFunction)StreamTransport__read_ready;
     return transport_add_type(module, &state->StreamTransport_type, &StreamTransport_spec,
                               state->asyncio_FlowControlMixin, offsetof(StreamTransport, state));
 }

@@ -2,8 +2,8 @@
 
    The only file that asks for PY_VERSION_HEX.  The AC_PYnnn constants are for plain `if`s in the code that follows a
    version's behaviour.  Private: the layout of a context (compat_context), where a thread keeps its running loop and current
-   task (compat_running), the exception that another thread has set in it (compat_async_exception_is_set), and the version of a
-   class (compat_type_version). */
+   task (compat_running), the exception that another thread has set in it (compat_async_exception_is_set), how a method is found
+   (compat_has_method), and the version of a class (compat_type_version). */
 #ifndef AC_PY_COMPAT_H
 #define AC_PY_COMPAT_H
 
@@ -246,6 +246,38 @@ compat_type_version(PyTypeObject *type)
     return type->tp_version_tag;
 #endif
 }
+
+/* Private: _PyObject_GetMethod(), by which the interpreter finds what `object.name()` calls without making a bound method of it, in
+   the headers up to 3.12 and in those of the interpreter itself since.  Whether the method is `function`, that of the class, and the
+   object has no attribute that hides it.  The object's dictionary, which would tell, is not asked for: in 3.11 and 3.12 objects
+   have none until then, and attributes cost Python more from then on. */
+#if PY_VERSION_HEX >= 0x03100000
+static inline bool
+compat_has_method(PyObject *object, PyObject *name, PyObject *function)
+{
+    PyObject *method = PyObject_GetAttr(object, name);
+    bool same = method != NULL && PyMethod_Check(method) && PyMethod_GET_FUNCTION(method) == function
+                && PyMethod_GET_SELF(method) == object;
+    Py_XDECREF(method);
+    PyErr_Clear();
+    return same;
+}
+#else
+PyAPI_FUNC(int) _PyObject_GetMethod(PyObject *object, PyObject *name, PyObject **method);
+
+static inline bool
+compat_has_method(PyObject *object, PyObject *name, PyObject *function)
+{
+    PyObject *method = NULL;
+    bool unbound = _PyObject_GetMethod(object, name, &method) != 0;
+    bool same = unbound && method == function;
+    Py_XDECREF(method);
+    if (method == NULL) {
+        PyErr_Clear();
+    }
+    return same;
+}
+#endif
 
 /* Whether calls of this thread are profiled, by sys.setprofile() or in C.  A field that headers show and the documentation does
    not; without it pyinstrument counts all waiting as work. */

@@ -160,6 +160,7 @@ state_clear(struct state *state)
 {
     dict_watch_close(state); /* first, for what follows changes dictionaries */
     state->feed_stream = NULL;
+    state->read_ready = NULL;
     stand_ins_clear(&state->stand_ins);
 #define X(name, limit)                       \
     freelist_clear(&state->name##_freelist); \

@@ -385,6 +385,8 @@ struct state {
     PyObject *stock_stream_codes; /* owned or NULL */
     /* What streams have for transports, which may not know them: net/direct.h. */
     int (*feed_stream)(struct state *state, PyObject *protocol, PyObject *data);
+    /* StreamTransport._read_ready(), which takes no arguments: the callback that runs most often, called as what it is. */
+    PyCFunction read_ready;
 };
 
 extern struct PyModuleDef module_def;

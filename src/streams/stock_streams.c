@@ -101,25 +101,16 @@ are_stock(struct state *state)
     return have_their_codes(state) && (AC_LIKELY(known) || decide(state));
 }
 
-/* An attribute of an object of these classes, as they were.  New reference, or NULL without an exception. */
+/* An attribute of an object of these classes, as they were: they have no other way to attributes than this.  New reference, or
+   NULL without an exception. */
 static PyObject *
 get(PyObject *object, PyObject *name)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
-    PyErr_Clear();
+    PyObject *value = PyObject_GenericGetAttr(object, name);
+    if (AC_UNLIKELY(value == NULL)) {
+        PyErr_Clear();
+    }
     return value;
-}
-
-/* Whether the method is `function`, of its class.  The dictionary, which would tell, is not asked for: in 3.11 and 3.12
-   objects have none until then, and attributes cost Python more from then on than is saved here. */
-static bool
-has_method(PyObject *object, PyObject *name, PyObject *function)
-{
-    PyObject *method = get(object, name);
-    bool same = method != NULL && PyMethod_Check(method) && PyMethod_GET_FUNCTION(method) == function
-                && PyMethod_GET_SELF(method) == object;
-    Py_XDECREF(method);
-    return same;
 }
 
 /* Whether so much more may wait in the buffer without the transport being paused. */
@@ -160,8 +151,8 @@ static int
 feed(struct state *state, PyObject *reader, PyObject *data)
 {
     if (PyBytes_GET_SIZE(data) == 0 || has_ended(state, reader)
-        || !has_method(reader, state->str_feed_data, state->asyncio_feed_data)
-        || !has_method(reader, state->str__wakeup_waiter, state->asyncio_wakeup_waiter)) {
+        || !compat_has_method(reader, state->str_feed_data, state->asyncio_feed_data)
+        || !compat_has_method(reader, state->str__wakeup_waiter, state->asyncio_wakeup_waiter)) {
         return 0;
     }
     PyObject *buffer = get(reader, state->str__buffer), *waiter = get(reader, state->str__waiter);
@@ -180,7 +171,7 @@ feed(struct state *state, PyObject *reader, PyObject *data)
 int
 stock_streams_feed(struct state *state, PyObject *protocol, PyObject *data)
 {
-    if (!are_stock(state) || !has_method(protocol, state->str_data_received, state->asyncio_data_received)) {
+    if (!are_stock(state) || !compat_has_method(protocol, state->str_data_received, state->asyncio_data_received)) {
         return 0;
     }
     PyObject *weakref = get(protocol, state->str__stream_reader_wr);

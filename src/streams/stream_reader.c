@@ -246,7 +246,7 @@ wait_for_data(ReadCoroutine *self, const char *method, PyObject **result)
         (void)primitive_no_attribute((Primitive *)reader, "_loop");
         return PYGEN_ERROR;
     }
-    Future *future = future_new(self->base.state, reader->loop);
+    Future *future = future_new_of_spare(self->base.state, reader->loop, &reader->spare_waiter);
     if (future == NULL) {
         return PYGEN_ERROR;
     }
@@ -280,6 +280,9 @@ waited(ReadCoroutine *self)
     }
     Py_DECREF(value);
     Py_XSETREF(self->reader->waiter, Py_NewRef(Py_None));
+    Future *future = (Future *)self->base.awaiting;
+    self->base.awaiting = NULL;
+    future_keep_spare_steal(&self->reader->spare_waiter, future);
     return check_plain(self->reader);
 }
 
@@ -914,6 +917,7 @@ StreamReader_traverse(StreamReader *self, visitproc visit, void *arg)
     Py_VISIT(self->waiter);
     Py_VISIT(self->exception);
     Py_VISIT(self->transport);
+    Py_VISIT(self->spare_waiter);
     int result = byte_queue_traverse(&self->buffer, visit, arg);
     return result ? result : primitive_traverse((Primitive *)self, visit, arg);
 }
@@ -926,6 +930,7 @@ StreamReader_clear(StreamReader *self)
     Py_CLEAR(self->waiter);
     Py_CLEAR(self->exception);
     Py_CLEAR(self->transport);
+    Py_CLEAR(self->spare_waiter);
     primitive_clear((Primitive *)self);
     return 0;
 }

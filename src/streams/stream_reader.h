@@ -12,7 +12,8 @@ typedef struct {
     PyObject *waiter;       /* owned, as are all; None: nobody waits */
     PyObject *exception;
     PyObject *transport;
-    Py_ssize_t limit; /* limit_object; 0: that is no int of C's size above 0 */
+    PyObject *spare_waiter; /* or NULL; of a wait that is over, for the next one */
+    Py_ssize_t limit;       /* limit_object; 0: that is no int of C's size above 0 */
     bool eof;
     bool paused;
 } StreamReader;

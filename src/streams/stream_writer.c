@@ -85,11 +85,17 @@ check_reader(StreamWriter *writer)
     return -1;
 }
 
+static inline bool
+writes_natively(StreamWriter *self)
+{
+    return AC_LIKELY(self->transport != NULL && stream_transport_is_plain(self->state, self->transport));
+}
+
 /* self._transport.is_closing(): 1, 0 or -1. */
 static int
 is_closing(StreamWriter *self)
 {
-    if (AC_LIKELY(self->transport != NULL && stream_transport_is_plain(self->state, self->transport))) {
+    if (writes_natively(self)) {
         return ((StreamTransport *)self->transport)->closing;
     }
     PyObject *transport = Py_NewRef(transport_or_none(self->transport));
@@ -105,12 +111,17 @@ drain_start(Coroutine *base, PyObject **result)
 {
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     StreamWriter *writer = (StreamWriter *)self->owner;
-    struct state *state = base->state;
-    bool usual = writer->transport != NULL && writer->protocol != NULL && !primitive_overrides(self->owner, 0)
-                 && stream_protocol_cast(state, writer->protocol) != NULL;
-    int checked = usual ? check_reader(writer) : 1;
+    bool usual = writer->transport != NULL && writer->protocol != NULL && !primitive_overrides(self->owner, 0);
+    StreamReaderProtocol *protocol = usual ? stream_protocol_cast(base->state, writer->protocol) : NULL;
+    int checked = protocol != NULL ? check_reader(writer) : 1;
     if (AC_UNLIKELY(checked != 0)) {
         return checked < 0 ? PYGEN_ERROR : primitive_delegate(self, WRITER_DRAIN);
+    }
+    /* Nothing has run Python so far. */
+    if (AC_LIKELY(!protocol->paused && !protocol->connection_lost && writes_natively(writer)
+                  && !((StreamTransport *)writer->transport)->closing)) {
+        *result = Py_NewRef(Py_None);
+        return PYGEN_RETURN;
     }
     int closing = is_closing(writer);
     if (AC_LIKELY(closing == 0)) {
@@ -171,8 +182,8 @@ static PyObject *
 StreamWriter_write(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *transport = self->transport;
-    if (AC_LIKELY(nargs == 1 && kwnames == NULL && transport != NULL && !primitive_overrides((Primitive *)self, 0)
-                  && stream_transport_is_plain(self->state, transport))) {
+    if (AC_LIKELY(nargs == 1 && kwnames == NULL && !primitive_overrides((Primitive *)self, 0)
+                  && writes_natively(self))) {
         Py_INCREF(transport);
         int result = stream_transport_write((StreamTransport *)transport, args[0]);
         Py_DECREF(transport);

@@ -887,6 +887,85 @@ def test_a_view_of_the_buffer_keeps_it_from_growing(impl, loop):
     ]
 
 
+# ---- who has got hold of the future of a wait ----
+
+
+def test_future_of_a_wait_that_somebody_keeps(new_reader, loop):
+    """The next wait has another one."""
+    reader, seen = new_reader(), []
+    for data in (b"a", b"b", b"c"):
+        task = started(loop, reader.read(9))
+        seen.append(reader._waiter)
+        assert not reader._waiter.done() and len({*map(id, seen)}) == len(seen)
+        reader.feed_data(data)
+        assert finished(loop, task) == data
+        assert all(future.done() and future.result() is None for future in seen)
+
+
+def test_future_of_a_wait_dies_with_it(new_reader, loop):
+    reader = new_reader()
+    task = started(loop, reader.read(9))
+    known = weakref.ref(reader._waiter)
+    reader.feed_data(b"a")
+    assert finished(loop, task) == b"a"
+    del task
+    support.collect()
+    assert known() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda future: None,
+        lambda future: setattr(future, "mine", 1),
+        lambda future: setattr(future, "_asyncio_future_blocking", True),
+        lambda future: future.__init__(loop=future.get_loop()),
+        lambda future: (future.__init__(loop=future.get_loop()), future.cancel()),
+        lambda future: (future.__init__(loop=future.get_loop()), future.set_exception(OSError())),
+    ],
+)
+@pytest.mark.parametrize("kept", [True, False])
+def test_future_that_the_collector_shows_between_two_waits(new_reader, loop, change, kept):
+    """Whatever is done to what is found there, the next wait has a future of its own, which is as new."""
+    reader = new_reader()
+    for data in (b"a", b"b"):
+        task = started(loop, reader.read(9))
+        reader.feed_data(data)
+        assert finished(loop, task) == data
+        found = [each for each in gc.get_referents(reader) if isinstance(each, asyncio.Future)]
+        for future in found:
+            change(future)
+            if future.done() and not future.cancelled():
+                future.exception()
+        states = [future._state for future in found]
+        if not kept:
+            found.clear()
+        task = started(loop, reader.read(9))
+        waiter = reader._waiter
+        assert not waiter.done() and not hasattr(waiter, "mine") and waiter.get_loop() is loop
+        assert all(future is not waiter and future._state == state for future, state in zip(found, states))
+        del waiter
+        found.clear()
+        reader.feed_data(b"z")
+        assert finished(loop, task) == b"z"
+
+
+def test_wait_on_another_loop_than_before(new_reader, loop, impl):
+    reader = new_reader()
+    task = started(loop, reader.read(9))
+    reader.feed_data(b"a")
+    assert finished(loop, task) == b"a"
+    other = type(loop)()
+    try:
+        reader._loop = other
+        task = started(other, reader.read(9))
+        assert reader._waiter.get_loop() is other
+        reader.feed_data(b"b")
+        assert finished(other, task) == b"b"
+    finally:
+        other.close()
+
+
 REPLACED = [
     ("transport", "write"),
     ("transport", "is_closing"),
