@@ -10,7 +10,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, or completed if the README's commands have made it, unless PYTHON names another.
 ENVIRONMENT = $(if $(filter .venv/bin/python,$(PYTHON)),.venv/has-dev-extra)
 
-.PHONY: build help test debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check docs format newer clean
+.PHONY: build help test debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check docs format newer wheels clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -129,6 +129,11 @@ format: $(ENVIRONMENT)         ## format Python and C
 newer:                         ## build and test on CPython 3.14 and 3.15
 	tools/test-on-newer $(NEWER) 3.14
 	tools/test-on-newer $(NEWER) 3.15
+
+# Another Python, as one without a GIL, is found in PATH.
+wheels: $(ENVIRONMENT)         ## the wheels and the sdist of a release, checked, into dist; WHEELS='cp313-* *_aarch64' makes these only
+	$(PYTHON) -m pip install -q -e '.[wheels]'
+	$(PYTHON) tools/build_wheels.py $(addprefix --enter=,$(wildcard $(NEWER))) $(foreach tag,$(WHEELS),'$(tag)')
 
 clean:                         ## remove what was built, but not .venv
 	rm -rf build dist *.egg-info asyncio_c/_core*.so .pytest_cache .mypy_cache .ruff_cache

@@ -10,7 +10,6 @@ Environment variables:
 import glob
 import os
 import pathlib
-import platform
 import shutil
 import subprocess
 import sys
@@ -41,6 +40,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
+from setuptools.errors import CompileError
 
 
 def is_set(variable):
@@ -65,10 +65,21 @@ CFLAGS += ["-O0", "-g", "-UNDEBUG"] if DEBUG else ["-O3"]
 # Hardening that costs the core's loops nothing, counted in instructions. _FORTIFY_SOURCE needs optimisation.
 CFLAGS += ["-fstack-protector-strong"]
 CFLAGS += [] if DEBUG else ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
-CFLAGS += ["-fcf-protection"] if platform.machine() in ("x86_64", "AMD64") else []
+CFLAGS += ["-fcf-protection"] if sysconfig.get_platform() == "linux-x86_64" else []
 LDFLAGS = ["-Wl,-z,relro,-z,now"]
 CFLAGS += ["-Werror"] if WERROR else []
 CFLAGS += ["-DASYNCIO_C_STRESS"] if STRESS else []
+
+
+def refuse_without(missing):
+    """End with one sentence that says what is missing and how to install it; with None do nothing."""
+    if missing is not None:
+        version = "%d.%d" % sys.version_info[:2]
+        raise SystemExit(
+            "asyncio_c: %s cannot be found, which 'apt install gcc libc6-dev python%s-dev' installs on Debian and Ubuntu, 'dnf "
+            "install gcc python3-devel' on Fedora, 'apk add gcc musl-dev python3-dev' on Alpine and 'conda install -c "
+            "conda-forge c-compiler' in a conda environment." % (missing, version)
+        )
 
 
 class BuildExt(build_ext):
@@ -87,6 +98,13 @@ class BuildExt(build_ext):
         stamp.write_text(flags)
 
     def build_extension(self, ext):
+        try:
+            self.compile_and_link(ext)
+        except (CompileError, OSError):
+            refuse_without(self.missing())
+            raise
+
+    def compile_and_link(self, ext):
         if not DEBUG:
             lto = self.link_time_optimisation()
             ext.extra_compile_args += lto
@@ -100,6 +118,21 @@ class BuildExt(build_ext):
 
         self.compiler.compile = compile_in_parallel
         super().build_extension(ext)
+
+    def missing(self):
+        """Return what there is not that every build needs, or None."""
+        if shutil.which(self.compiler.compiler_so[0]) is None:
+            return "a C compiler (%s)" % self.compiler.compiler_so[0]
+        with tempfile.TemporaryDirectory() as folder:
+            source = os.path.join(folder, "probe.c")
+            for header, what in (("stdio.h", "the C library's headers"), ("Python.h", "Python's headers")):
+                with open(source, "w") as file:
+                    file.write("#include <%s>\n" % header)
+                try:
+                    self.compiler.compile([source], output_dir=folder, extra_postargs=["-w"])
+                except CompileError:
+                    return "%s (%s)" % (what, header)
+        return None
 
     def link_time_optimisation(self):
         """Return the flags with which this compiler and linker can optimise across files, or []."""

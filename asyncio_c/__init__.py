@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 
 _stand_ins.register()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "EventLoopPolicy",

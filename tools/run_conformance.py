@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import collections
 import datetime
-import glob
 import json
 import os
 import pathlib
@@ -21,6 +20,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+from pythons import find_interpreter
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "compatibility.md"
@@ -35,20 +36,6 @@ WAYS = {
 }
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "build", "*.so", "__pycache__", ".pytest_cache")
 CONFORMANCE = ["-m", "tests.conformance", "--json", "conformance.json"]
-
-
-def find_interpreter(version: str) -> str | None:
-    """Return the path of an interpreter, from PATH or of pyenv."""
-    pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    print_version = "import sys; print('%d.%d' % sys.version_info[:2])"
-    for candidate in [f"python{version}", *glob.glob(f"{pyenv}/versions/{version}.*/bin/python")]:
-        path = shutil.which(candidate)
-        if path is None:
-            continue
-        answer = subprocess.run([path, "-c", print_version], capture_output=True, text=True).stdout.strip()
-        if answer == version:
-            return path
-    return None
 
 
 def run_here(interpreter: str, tree: pathlib.Path, options: list[str]) -> None:

@@ -27,6 +27,16 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Headers older than Linux 5.11, as those of manylinux2014 are, lack the number, which is the same on all machines but Alpha
+   and MIPS; there the call then fails as on an old kernel. */
+#ifndef SYS_epoll_pwait2
+#if defined(__x86_64__) || defined(__aarch64__)
+#define SYS_epoll_pwait2 441
+#else
+#define SYS_epoll_pwait2 -1
+#endif
+#endif
+
 enum { FIRST_BATCH = AC_STRESS_OR(1, 64), LARGEST_BATCH = 4096 };
 
 static int
