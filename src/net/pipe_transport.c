@@ -123,6 +123,16 @@ end_of_file(ReadPipeTransport *self, Loop *loop)
     return result;
 }
 
+/* protocol.data_received(data).  What asyncio has between a pipe of a process and its streams is passed over, where streams know
+   how: 1, as state->feed_stream.  Returns 0 or -1. */
+static int
+give(struct state *state, PyObject *protocol, PyObject *data)
+{
+    bool of_process = (PyObject *)Py_TYPE(protocol) == state->asyncio_ProcessPipe && state->feed_process != NULL;
+    int fed = of_process ? state->feed_process(state, protocol, data) : 0;
+    return fed == 0 ? direct_give(state, protocol, data) : fed > 0 ? 0 : -1;
+}
+
 /* Reads once and tells the protocol.  Returns 0, or -1 with what the protocol raised, which is the loop's to report. */
 static int
 read_once(ReadPipeTransport *self, PyObject *protocol)
@@ -148,7 +158,7 @@ read_once(ReadPipeTransport *self, PyObject *protocol)
         return end_of_file(self, loop);
     }
     PyObject *data = PyBytes_FromStringAndSize(scratch, count);
-    int given = data ? direct_give(self->state, protocol, data) : -1;
+    int given = data ? give(self->state, protocol, data) : -1;
     Py_XDECREF(data);
     return given;
 }

@@ -133,6 +133,8 @@ state_traverse(struct state *state, visitproc visit, void *arg)
     Py_VISIT(state->spare_context);
     Py_VISIT(state->spare_stop.exception);
     Py_VISIT(state->stock_stream_codes);
+    Py_VISIT(state->stock_process_codes);
+    Py_VISIT(state->process_feeder);
     Py_VISIT((PyObject *)state->recorder);
     int result = dict_watch_traverse(&state->dict_watch, visit, arg);
     return result ? result : stand_ins_traverse(&state->stand_ins, visit, arg);
@@ -159,7 +161,7 @@ void
 state_clear(struct state *state)
 {
     dict_watch_close(state); /* first, for what follows changes dictionaries */
-    state->feed_stream = NULL;
+    state->feed_stream = state->feed_process = NULL;
     state->read_ready = NULL;
     stand_ins_clear(&state->stand_ins);
 #define X(name, limit)                       \
@@ -196,6 +198,8 @@ state_clear(struct state *state)
     Py_CLEAR(state->spare_context);
     Py_CLEAR(state->spare_stop.exception);
     Py_CLEAR(state->stock_stream_codes);
+    Py_CLEAR(state->stock_process_codes);
+    Py_CLEAR(state->process_feeder);
     PyObject *recorder = (PyObject *)state->recorder;
     state->recorder = NULL;
     Py_XDECREF(recorder);

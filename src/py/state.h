@@ -112,6 +112,9 @@
     X(asyncio_StreamReader, "asyncio.streams", "StreamReader")                        \
     X(asyncio_StreamReaderProtocol, "asyncio.streams", "StreamReaderProtocol")        \
     X(asyncio_StreamWriter, "asyncio.streams", "StreamWriter")                        \
+    X(asyncio_ProcessTransport, "asyncio.base_subprocess", "BaseSubprocessTransport") \
+    X(asyncio_ProcessPipe, "asyncio.base_subprocess", "ReadSubprocessPipeProto")      \
+    X(asyncio_ProcessProtocol, "asyncio.subprocess", "SubprocessStreamProtocol")      \
     X(IncompleteReadError, "asyncio.exceptions", "IncompleteReadError")               \
     X(LimitOverrunError, "asyncio.exceptions", "LimitOverrunError")                   \
     X(deque, "collections", "deque")                                                  \
@@ -180,7 +183,11 @@
     X(asyncio_data_received, asyncio_StreamReaderProtocol, "data_received")  \
     X(asyncio_stream_reader, asyncio_StreamReaderProtocol, "_stream_reader") \
     X(asyncio_feed_data, asyncio_StreamReader, "feed_data")                  \
-    X(asyncio_wakeup_waiter, asyncio_StreamReader, "_wakeup_waiter")
+    X(asyncio_wakeup_waiter, asyncio_StreamReader, "_wakeup_waiter")         \
+    X(pipe_received, asyncio_ProcessPipe, "data_received")                   \
+    X(transport_received, asyncio_ProcessTransport, "_pipe_data_received")   \
+    X(transport_call, asyncio_ProcessTransport, "_call")                     \
+    X(process_received, asyncio_ProcessProtocol, "pipe_data_received")
 
 /* Absent in some version, then NULL. */
 #define STATE_OPTIONAL_IMPORTS(X)                                                                    \
@@ -294,6 +301,15 @@
     X(pending)                  \
     X(_drain_helper)            \
     X(_buffer)                  \
+    X(_call)                    \
+    X(_pending_calls)           \
+    X(_pipe_data_received)      \
+    X(_protocol)                \
+    X(fd)                       \
+    X(pipe_data_received)       \
+    X(proc)                     \
+    X(stderr)                   \
+    X(stdout)                   \
     X(_eof)                     \
     X(_limit)                   \
     X(_stream_reader)           \
@@ -382,9 +398,12 @@ struct state {
     /* Of asyncio's own, likewise: streams/stock_streams.c. */
     unsigned stock_reader_version;
     unsigned stock_protocol_version;
-    PyObject *stock_stream_codes; /* owned or NULL */
+    PyObject *stock_stream_codes;  /* owned or NULL */
+    PyObject *stock_process_codes; /* owned or NULL */
+    PyObject *process_feeder;      /* owned or NULL: what stands for asyncio's method that feeds streams of processes */
     /* What streams have for transports, which may not know them: net/direct.h. */
     int (*feed_stream)(struct state *state, PyObject *protocol, PyObject *data);
+    int (*feed_process)(struct state *state, PyObject *protocol, PyObject *data); /* net/pipe_transport.c */
     /* StreamTransport._read_ready(), which takes no arguments: the callback that runs most often, called as what it is. */
     PyCFunction read_ready;
 };

@@ -10,11 +10,23 @@
 
    That holds for objects of just these classes, while neither the classes nor the objects have other methods than they had when
    we were imported, which were asyncio's; what they are is told by the versions of the classes, the codes of the functions, and by
-   asking the objects.  Anything else is left to asyncio's methods, and nothing has happened then. */
+   asking the objects.  Anything else is left to asyncio's methods, and nothing has happened then.
+
+   Between a pipe of a process and its reader, which is asyncio's or ours, asyncio has more, with a turn of the loop in it:
+
+       pipe.data_received(data)                                        # ReadSubprocessPipeProto
+       -> pipe.proc._pipe_data_received(pipe.fd, data)                 # the transport
+       -> transport._loop.call_soon(transport._protocol.pipe_data_received, fd, data)
+       -> (protocol.stdout if fd == 1 else protocol.stderr).feed_data(data)
+
+   Here what is called soon is the last of these in C, under the name of asyncio's. */
 #include "streams/stock_streams.h"
 
 #include "core/future.h"
+#include "core/handle.h"
+#include "py/args.h"
 #include "streams/byte_queue.h"
+#include "streams/stream_reader.h"
 
 static PyTypeObject *
 class_of(PyObject *class)
@@ -48,40 +60,10 @@ decide(struct state *state)
     return stock;
 }
 
-/* Keeps what is done here of asyncio's, with its code: function, code, function, code ...  Nothing, if somebody has put something else
-   there before we came.  Returns 0 or -1. */
-int
-stock_streams_register(struct state *state)
-{
-    PyObject *globals = state_import("asyncio.streams", "__dict__");
-    PyObject *getter = globals ? PyObject_GetAttrString(state->asyncio_stream_reader, "fget") : NULL;
-    if (getter == NULL) {
-        Py_XDECREF(globals);
-        PyErr_Clear();
-        return globals ? 0 : -1;
-    }
-    PyObject *functions[] = { state->asyncio_data_received, getter, state->asyncio_feed_data,
-                              state->asyncio_wakeup_waiter };
-    bool own = true;
-    for (size_t i = 0; i < AC_ARRAY_SIZE(functions); i++) {
-        own = own && PyFunction_Check(functions[i]) && PyFunction_GET_GLOBALS(functions[i]) == globals;
-    }
-    PyObject *codes = own ? PyTuple_New(2 * AC_ARRAY_SIZE(functions)) : NULL;
-    for (size_t i = 0; codes != NULL && i < AC_ARRAY_SIZE(functions); i++) {
-        PyTuple_SET_ITEM(codes, 2 * i, Py_NewRef(functions[i]));
-        PyTuple_SET_ITEM(codes, 2 * i + 1, Py_NewRef(PyFunction_GET_CODE(functions[i])));
-    }
-    Py_XSETREF(state->stock_stream_codes, codes);
-    Py_DECREF(getter);
-    Py_DECREF(globals);
-    return own && codes == NULL ? -1 : 0;
-}
-
-/* Whether the functions do what they did. */
+/* Whether the functions do what they did: function, code, function, code ... */
 static bool
-have_their_codes(struct state *state)
+have_their_codes(PyObject *codes)
 {
-    PyObject *codes = state->stock_stream_codes;
     for (Py_ssize_t i = 0; codes != NULL && i < PyTuple_GET_SIZE(codes); i += 2) {
         if (PyFunction_GET_CODE(PyTuple_GET_ITEM(codes, i)) != PyTuple_GET_ITEM(codes, i + 1)) {
             return false;
@@ -98,7 +80,7 @@ are_stock(struct state *state)
     unsigned protocol = compat_type_version(class_of(state->asyncio_StreamReaderProtocol));
     bool known = reader != 0 && reader == state->stock_reader_version && protocol != 0
                  && protocol == state->stock_protocol_version;
-    return have_their_codes(state) && (AC_LIKELY(known) || decide(state));
+    return have_their_codes(state->stock_stream_codes) && (AC_LIKELY(known) || decide(state));
 }
 
 /* An attribute of an object of these classes, as they were: they have no other way to attributes than this.  New reference, or
@@ -181,4 +163,167 @@ stock_streams_feed(struct state *state, PyObject *protocol, PyObject *data)
     Py_XDECREF(weakref);
     Py_XDECREF(reader);
     return result;
+}
+
+/* ---- Of processes ---- */
+
+/* self.<name> of the exact class, or NULL without an exception.  New reference. */
+static PyObject *
+get_exactly(PyObject *object, PyObject *name, PyObject *class)
+{
+    PyObject *value = get(object, name);
+    if (value != NULL && (PyObject *)Py_TYPE(value) != class) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+/* loop.call_soon(protocol.pipe_data_received, fd, data).  Returns 0 or -1. */
+static int
+feed_soon(struct state *state, Loop *loop, PyObject *protocol, PyObject *fd, PyObject *data)
+{
+    PyObject *args[] = { fd, data }, *feeder = PyMethod_New(state->process_feeder, protocol);
+    Handle *handle = feeder ? handle_new(state, (PyObject *)loop, feeder, args, 2, NULL) : NULL;
+    int result = handle ? loop_push_open(loop, &handle->runnable) : -1;
+    Py_XDECREF((PyObject *)handle);
+    Py_XDECREF(feeder);
+    return result;
+}
+
+/* transport._pipe_data_received(fd, data), as feed_process(). */
+static int
+transport_receives(struct state *state, PyObject *transport, PyObject *fd, PyObject *data)
+{
+    if (!has_method(transport, state->str__pipe_data_received, state->transport_received)
+        || !has_method(transport, state->str__call, state->transport_call)) {
+        return 0;
+    }
+    PyObject *pending = get(transport, state->str__pending_calls), *loop = get(transport, state->str__loop);
+    PyObject *protocol = get_exactly(transport, state->str__protocol, state->asyncio_ProcessProtocol);
+    Loop *ours = loop ? loop_cast(state, loop) : NULL;
+    bool usual = pending == Py_None && ours != NULL && ours->fused && !ours->closed && protocol != NULL
+                 && has_method(protocol, state->str_pipe_data_received, state->process_received);
+    int result = 0;
+    if (AC_LIKELY(usual)) {
+        result = feed_soon(state, ours, protocol, fd, data) < 0 ? -1 : 1;
+    }
+    Py_XDECREF(pending);
+    Py_XDECREF(loop);
+    Py_XDECREF(protocol);
+    return result;
+}
+
+/* pipe.data_received(data) of asyncio's very ReadSubprocessPipeProto; returns as stock_streams_feed().  Runs Python. */
+static int
+feed_process(struct state *state, PyObject *pipe, PyObject *data)
+{
+    if (!have_their_codes(state->stock_process_codes)
+        || !has_method(pipe, state->str_data_received, state->pipe_received)) {
+        return 0;
+    }
+    PyObject *transport = get(pipe, state->str_proc), *fd = get_exactly(pipe, state->str_fd, (PyObject *)&PyLong_Type);
+    int result = transport != NULL && fd != NULL ? transport_receives(state, transport, fd, data) : 0;
+    Py_XDECREF(transport);
+    Py_XDECREF(fd);
+    return result;
+}
+
+/* reader.feed_data(data) of any reader.  Returns 0 or -1. */
+static int
+feed_any(struct state *state, PyObject *reader, PyObject *data)
+{
+    bool stock = (PyObject *)Py_TYPE(reader) == state->asyncio_StreamReader && are_stock(state);
+    int fed = stock ? feed(state, reader, data) : 0;
+    return fed == 0 ? stream_reader_feed(state, reader, data) : fed > 0 ? 0 : -1;
+}
+
+/* SubprocessStreamProtocol.pipe_data_received(self, fd, data), which was asyncio's a turn ago. */
+static PyObject *
+process_feeder(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+    struct state *state = state_of_module(module);
+    if (AC_UNLIKELY(nargs != 3 || (PyObject *)Py_TYPE(args[0]) != state->asyncio_ProcessProtocol
+                    || !PyLong_CheckExact(args[1]) || !have_their_codes(state->stock_process_codes))) {
+        return PyObject_Vectorcall(state->process_received, args, (size_t)nargs, NULL);
+    }
+    long fd = PyLong_AsLong(args[1]);
+    PyErr_Clear();
+    PyObject *reader = fd == 1 || fd == 2 ? PyObject_GetAttr(args[0], fd == 1 ? state->str_stdout : state->str_stderr)
+                                          : Py_NewRef(Py_None);
+    int result = reader == NULL ? -1 : reader == Py_None ? 0 : feed_any(state, reader, args[2]);
+    Py_XDECREF(reader);
+    return result < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(process_feeder_doc, "Give data to the reader of the pipe that it came by.\n\n"
+                                 "asyncio documentation: Transports and Protocols, Subprocess Protocols.");
+
+/* By the name that asyncio's has in reports. */
+static PyMethodDef process_feeder_def = { "SubprocessStreamProtocol.pipe_data_received", AC_FAST(process_feeder),
+                                          METH_FASTCALL, process_feeder_doc };
+
+/* ---- When the module is imported ---- */
+
+/* Keeps functions with their codes in *codes; NULL there, if one is no function of the module that has these globals: somebody has
+   put something else there before we came.  Returns 0 or -1. */
+static int
+keep_codes(PyObject **codes, PyObject *const *functions, const char *const *modules, size_t count)
+{
+    PyObject *kept = PyTuple_New(2 * (Py_ssize_t)count);
+    for (size_t i = 0; kept != NULL && i < count; i++) {
+        PyObject *globals = state_import(modules[i], "__dict__");
+        if (globals == NULL) {
+            Py_DECREF(kept);
+            return -1;
+        }
+        bool own = PyFunction_Check(functions[i]) && PyFunction_GET_GLOBALS(functions[i]) == globals;
+        Py_DECREF(globals);
+        if (!own) {
+            Py_DECREF(kept);
+            return 0;
+        }
+        PyTuple_SET_ITEM(kept, 2 * (Py_ssize_t)i, Py_NewRef(functions[i]));
+        PyTuple_SET_ITEM(kept, 2 * (Py_ssize_t)i + 1, Py_NewRef(PyFunction_GET_CODE(functions[i])));
+    }
+    Py_XSETREF(*codes, kept);
+    return kept ? 0 : -1;
+}
+
+static int
+register_streams(struct state *state)
+{
+    static const char streams[] = "asyncio.streams";
+    PyObject *getter = PyObject_GetAttrString(state->asyncio_stream_reader, "fget");
+    if (getter == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    PyObject *functions[] = { state->asyncio_data_received, getter, state->asyncio_feed_data,
+                              state->asyncio_wakeup_waiter };
+    const char *modules[] = { streams, streams, streams, streams };
+    int result = keep_codes(&state->stock_stream_codes, functions, modules, AC_ARRAY_SIZE(functions));
+    Py_DECREF(getter);
+    return result;
+}
+
+static int
+register_processes(struct state *state)
+{
+    static const char transports[] = "asyncio.base_subprocess";
+    PyObject *functions[] = { state->pipe_received, state->transport_received, state->transport_call,
+                              state->process_received };
+    const char *modules[] = { transports, transports, transports, "asyncio.subprocess" };
+    return keep_codes(&state->stock_process_codes, functions, modules, AC_ARRAY_SIZE(functions));
+}
+
+int
+stock_streams_register(PyObject *module)
+{
+    struct state *state = state_of_module(module);
+    state->process_feeder = PyCFunction_NewEx(&process_feeder_def, module, NULL);
+    if (state->process_feeder == NULL || register_streams(state) < 0 || register_processes(state) < 0) {
+        return -1;
+    }
+    state->feed_process = feed_process;
+    return 0;
 }

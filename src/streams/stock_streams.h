@@ -8,7 +8,7 @@
    done because something is not asyncio's or would have to be told to the transport, or -1.  Runs Python. */
 int stock_streams_feed(struct state *state, PyObject *protocol, PyObject *data);
 
-/* To be called when the module is imported.  Returns 0 or -1. */
-int stock_streams_register(struct state *state);
+/* Of the module that is being imported.  Returns 0 or -1. */
+int stock_streams_register(PyObject *module);
 
 #endif

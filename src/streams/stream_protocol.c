@@ -161,5 +161,5 @@ stream_protocol_register(PyObject *module)
         return -1;
     }
     state->feed_stream = feed_stream;
-    return stock_streams_register(state) < 0 ? -1 : primitive_register(module, &protocol_kind);
+    return stock_streams_register(module) < 0 ? -1 : primitive_register(module, &protocol_kind);
 }

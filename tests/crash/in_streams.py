@@ -1,10 +1,13 @@
 """Programs that take away from a stream what it goes by, while it is read and drained: by attributes, transports and data."""
 
 import asyncio
+import contextlib
 import functools
 import gc
+import select
 
 from tests.torture.programs import ENGINES, tls_contexts, tls_streams
+from tests.unit.support import patched
 
 from .in_endpoints import leave
 from .in_primitives import Hostile
@@ -339,3 +342,75 @@ def stream_over_tls(impl, act, engine):
 
 for _engine in ENGINES:
     cases(f"stream_over_tls_{_engine}", TLS_ACTS)(functools.partial(stream_over_tls, engine=_engine))
+
+
+PROCESS_PARTS = {
+    "pipe": lambda transport: transport._pipes[1],
+    "transport": lambda transport: transport,
+    "protocol": lambda transport: transport._protocol,
+    "reader": lambda transport: transport._protocol.stdout,
+}
+PROCESS_ATTRIBUTES = {
+    "pipe": ("proc", "fd", "pipe", "data_received"),
+    "transport": ("_pipe_data_received", "_call", "_pending_calls", "_loop", "_protocol", "_pipes"),
+    "protocol": ("pipe_data_received", "stdout", "_loop", "_transport"),
+    "reader": (
+        "feed_data",
+        "_wakeup_waiter",
+        "_buffer",
+        "_limit",
+        "_eof",
+        "_waiter",
+        "_paused",
+        "_transport",
+    ),
+}
+
+
+@cases("stream_of_a_process", PROCESS_PARTS)
+def stream_of_a_process(impl, choose):
+    """Each attribute that what a process says goes by becomes odd before it is read, or in the turn before it is given."""
+    owner = next(name for name, value in PROCESS_PARTS.items() if value is choose)
+    with patched() if impl.name == "native" else contextlib.nullcontext():
+        for name in PROCESS_ATTRIBUTES[owner]:
+            for kind in ("deleted", "none", "number", "bytes", "hostile", "closes", "unbinds"):
+                for late in (False, True):
+                    attempt(process_with, impl, choose, name, kind, late)
+
+
+def odd_value(loop, transport, protocol, kind):
+    return {
+        "deleted": None,
+        "none": lambda: None,
+        "number": lambda: 3,
+        "bytes": lambda: bytearray(b"ab"),
+        "hostile": lambda: Hostile(gc.collect),
+        "closes": lambda: Hostile(loop.close),
+        "unbinds": lambda: Hostile(lambda: (vars(transport).clear(), vars(protocol).clear(), gc.collect())),
+    }[kind]
+
+
+def process_with(impl, choose, name, kind, late):
+    loop = impl.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    starting = asyncio.create_subprocess_exec("/bin/cat", stdin=-1, stdout=-1)
+    process = loop.run_until_complete(starting)
+    transport, protocol = process._transport, process._protocol
+    popen, pipe = transport._proc, transport._pipes[1].pipe
+    task = loop.create_task(process.stdout.readline())
+    attempt(turns, loop, 1)
+    popen.stdin.write(b"line\n")
+    select.select([pipe.get_extra_info("pipe")], [], [], 5)
+    if late:
+        attempt(pipe._read_ready)
+    set_or_delete(choose(transport), name, odd_value(loop, transport, protocol, kind))
+    if not late:
+        attempt(pipe._read_ready)
+    attempt(turns, loop, 3)
+    attempt(task.cancel)
+    attempt(turns, loop, 2)
+    popen.kill()
+    popen.wait()
+    for end in (transport.close, loop.close):
+        attempt(end)
+    gc.collect()
