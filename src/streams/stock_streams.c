@@ -190,19 +190,26 @@ feed_soon(struct state *state, Loop *loop, PyObject *protocol, PyObject *fd, PyO
     return result;
 }
 
+/* Whether an object, which has its attributes in no other way than usual, has a method of asyncio's. */
+static bool
+has_stock(PyObject *object, PyObject *name, PyObject *function)
+{
+    return Py_TYPE(object)->tp_getattro == PyObject_GenericGetAttr && compat_has_method(object, name, function);
+}
+
 /* transport._pipe_data_received(fd, data), as feed_process(). */
 static int
 transport_receives(struct state *state, PyObject *transport, PyObject *fd, PyObject *data)
 {
-    if (!has_method(transport, state->str__pipe_data_received, state->transport_received)
-        || !has_method(transport, state->str__call, state->transport_call)) {
+    if (!has_stock(transport, state->str__pipe_data_received, state->transport_received)
+        || !has_stock(transport, state->str__call, state->transport_call)) {
         return 0;
     }
     PyObject *pending = get(transport, state->str__pending_calls), *loop = get(transport, state->str__loop);
     PyObject *protocol = get_exactly(transport, state->str__protocol, state->asyncio_ProcessProtocol);
     Loop *ours = loop ? loop_cast(state, loop) : NULL;
     bool usual = pending == Py_None && ours != NULL && ours->fused && !ours->closed && protocol != NULL
-                 && has_method(protocol, state->str_pipe_data_received, state->process_received);
+                 && has_stock(protocol, state->str_pipe_data_received, state->process_received);
     int result = 0;
     if (AC_LIKELY(usual)) {
         result = feed_soon(state, ours, protocol, fd, data) < 0 ? -1 : 1;
@@ -218,7 +225,7 @@ static int
 feed_process(struct state *state, PyObject *pipe, PyObject *data)
 {
     if (!have_their_codes(state->stock_process_codes)
-        || !has_method(pipe, state->str_data_received, state->pipe_received)) {
+        || !has_stock(pipe, state->str_data_received, state->pipe_received)) {
         return 0;
     }
     PyObject *transport = get(pipe, state->str_proc), *fd = get_exactly(pipe, state->str_fd, (PyObject *)&PyLong_Type);
