@@ -10,20 +10,23 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, or completed if the README's commands have made it, unless PYTHON names another.
 ENVIRONMENT = $(if $(filter .venv/bin/python,$(PYTHON)),.venv/has-dev-extra)
 
-.PHONY: build help test debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check docs format newer wheels clean
+.PHONY: build help test test-long debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check docs format newer wheels clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
 
 help:                          ## show this menu
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 test: build                    ## all tests
-	$(PYTEST)
+	$(PYTEST) tests
+
+test-long: build               ## the long suites, which pytest alone, the README's command, leaves out
+	$(PYTEST) -m long tests -n auto --dist loadgroup
 
 debug: $(ENVIRONMENT)          ## build in place with assertions and without optimisation, and test
 	ASYNCIO_C_DEBUG=1 $(PYTHON) setup.py -q build_ext --inplace
-	$(PYTEST)
+	$(PYTEST) tests
 
 # SEED=2, 3, ... are other chances.  CPython's own tests count on whole system calls.
 # In test_start_server of CPython's suite, from Python 3.13 on, a collection before the client has sent anything takes the

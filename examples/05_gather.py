@@ -27,10 +27,10 @@ async def main():
     print(await asyncio.gather())
     # The first exception is raised, unless exceptions are asked for as results.
     try:
-        await asyncio.gather(say_after(0.05, "goes on"), fail(0.01))
+        await asyncio.gather(say_after(0.1, "goes on"), fail(0))
     except ValueError as error:
         print("raised:", error)
-    print(await asyncio.gather(say_after(0.05, "good"), fail(0.01), return_exceptions=True))
+    print(await asyncio.gather(say_after(0.1, "good"), fail(0), return_exceptions=True))
 
 
 asyncio.run(main())

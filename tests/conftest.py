@@ -2,9 +2,13 @@
 
 On the stress build (make stress) each test has a seed of its own for what happens to system calls, so that one which failed
 fails again when it is run alone; ASYNCIO_C_STRESS_SEED=2, 3, ... gives other ones, and 0 leaves system calls alone.
+
+`pytest` alone, which is the README's command, leaves out the LONG suites; `pytest tests` runs everything, a path everything in
+it, and `pytest -m long tests` what the first leaves out.
 """
 
 import os
+import pathlib
 import signal
 import sys
 import zlib
@@ -21,12 +25,30 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 STRESS_SEED = int(os.environ.get("ASYNCIO_C_STRESS_SEED", "1"))
 
 
+TESTS = pathlib.Path(__file__).parent
+# Folders whose tests are programs that run for long, or very many processes.
+LONG = {"conformance", "crash", "differential", "faults", "fuzz", "soak", "torture"}
+
+
 def pytest_configure(config):
+    # xdist's processes get the option, and not where the arguments are from.
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (
+        config.option.markexpr or config.option.keyword
+    ):
+        config.option.markexpr = "not long"
+    config.addinivalue_line("markers", "long: `pytest` alone leaves it out")
     config.addinivalue_line(
         "markers",
         "whole_calls: it says how much a system call moves or when, which the stress build leaves alone here",
     )
     config.addinivalue_line("markers", "over_tls: it runs on each engine of TLS")
+
+
+@pytest.hookimpl(tryfirst=True)  # before it is asked who has the mark
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] in LONG:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(autouse=True)

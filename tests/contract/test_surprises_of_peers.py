@@ -13,7 +13,7 @@ import sys
 import threading
 
 import pytest
-from unit import support
+from unit import marks, support
 
 
 class Recorder(asyncio.Protocol):
@@ -187,7 +187,7 @@ def test_loop_runs_on_after_a_keyboard_interrupt(impl, loop):
     assert order == ["before", "after"]
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 def test_handler_by_signal_signal_runs_at_once_in_an_idle_loop(loop):
     """It ran when the loop next had something to do."""
 

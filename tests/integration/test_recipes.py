@@ -4,9 +4,11 @@ A server is started by the recipe's command or code on a free port, answers with
 stopped by a signal.
 """
 
+import contextlib
 import re
 import shlex
 import signal
+import socket
 import sys
 import urllib.request
 
@@ -234,6 +236,98 @@ def test_pytest_asyncio(package, tmp_path):
     check_pytest(tmp_path, package, hook, PYTEST_ASYNCIO_TESTS, "-p", "no:anyio", "-o", scope)
 
 
+DASK_PROGRAM = """
+import distributed
+
+def loop_of(server):
+    return type(server.loop.asyncio_loop).__module__.partition(".")[0]
+
+if __name__ == "__main__":
+    with distributed.Client(scheduler_file="cluster.json") as client:
+        client.wait_for_workers(2)
+        squares = client.map(lambda number: number**2, range(100))
+        assert client.submit(sum, squares).result() == 328350
+        loops = [*client.run(lambda dask_worker: loop_of(dask_worker)).values()]
+        loops.append(client.run_on_scheduler(lambda dask_scheduler: loop_of(dask_scheduler)))
+        print(*loops, loop_of(client))
+        client.shutdown()
+"""
+
+
+@support.needs("distributed")
+def test_dask(package, tmp_path):
+    scheduler, worker = recipes.blocks("Dask distributed", package)
+    local = ("--host", "127.0.0.1", "--no-dashboard")
+    env = support.environment(**({"ASYNCIO_C": "1"} if package == "asyncio_c" else {}))
+    with contextlib.ExitStack() as stack:
+
+        def start(block, *more):
+            command = shell_words(block, *local, *more)
+            return stack.enter_context(support.Process(command, cwd=tmp_path, merge_errors=True))
+
+        servers = [start(scheduler, "--port", "0")]
+        servers[0].wait_for("Scheduler at:")
+        servers += [start(worker, "--nthreads", "1") for _ in range(2)]
+        (tmp_path / "program.py").write_text(DASK_PROGRAM)
+        command = [sys.executable, "program.py"]
+        with support.Process(command, env=env, cwd=tmp_path, merge_errors=True) as program:
+            status, output = program.finish()
+            assert status == 0, program.report()
+        assert output.split() == [package] * 4
+        for server in servers:
+            assert server.finish()[0] == 0, server.report()
+
+
+REUSING_APP = """
+import asyncio
+import os
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        package = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        body = f"{package} {os.getpid()}".encode()
+        head = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+def check_reused_port(command, package, folder):
+    """Start a command, in which port 8000 is one that is free, in two processes, and see that the kernel gives work to each."""
+    (folder / "app.py").write_text(REUSING_APP)
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(socket.socket())  # it does not listen, and keeps the port from others
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        port = str(held.getsockname()[1])
+        command = [word.replace("8000", port) for word in command]
+        env = support.environment(HOME=str(folder))
+        for _ in range(2):
+            server = stack.enter_context(support.Process(command, env=env, cwd=folder, merge_errors=True))
+            server.wait_for("startup complete")
+        seen = set()
+        for _ in range(200):  # of which all would come to one process once in 2**199 times
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=support.TIMEOUT_S) as answer:
+                seen.add(answer.read().decode())
+            if len(seen) == 2:
+                break
+        assert [answer.split()[0] for answer in seen] == [package] * 2
+
+
+@support.needs("uvicorn")
+def test_several_uvicorns_on_one_port(package, tmp_path):
+    program, _ = recipes.blocks("Several processes on one port", package)
+    check_reused_port([sys.executable, "-c", program], package, tmp_path)
+
+
+@support.needs("gunicorn", "uvicorn_worker")
+def test_several_gunicorns_on_one_port(package, tmp_path):
+    _, command = recipes.blocks("Several processes on one port", package)
+    worker, _ = recipes.blocks("gunicorn", package)
+    (tmp_path / "worker.py").write_text(worker)
+    check_reused_port(shell_words(command), package, tmp_path)
+
+
 def run_script(folder, code, *arguments):
     """Run code and return what it printed."""
     (folder / "script.py").write_text(code)
@@ -270,5 +364,7 @@ def test_all_recipes_are_tried():
         "anyio": 2,
         "pytest-asyncio": 1,
         "Tornado": 1,
+        "Dask distributed": 2,
+        "Several processes on one port": 2,
     }
     assert {name: len(blocks) for name, blocks in recipes.RECIPES.items()} == tried

@@ -6,6 +6,7 @@ A test takes the fixture `impl` (or `loop`, which is a fresh loop of `impl`) and
     loop_only  our loop, stock names: what a server with `--loop asyncio_c:new_event_loop` gets
     native     our loop, our names
 
+pytest is not imported: programs of tests/crash and others fork and end Python thousands of times, which takes twice as long with it.
 The import of asyncio_c happens in `load`, not at import time, so that collection works without the built core.
 """
 
@@ -15,14 +16,11 @@ import contextlib
 import ctypes
 import gc
 import logging
-import os
 import platform
 import re
 import sys
 import types
 import warnings
-
-import pytest
 
 NAMES = ("asyncio", "loop_only", "native")
 PRIMITIVES = (
@@ -64,13 +62,6 @@ PY312 = sys.version_info >= (3, 12)
 PY313 = sys.version_info >= (3, 13)
 PY314 = sys.version_info >= (3, 14)
 PY315 = sys.version_info >= (3, 15)
-# What is asyncio's own code is as good as in the asyncio at hand, and that of the first releases of 3.11 lacks some things: it
-# pauses neither datagrams nor pipes that are being connected, reports a subprocess that reads nothing, and a task that has
-# cancelled itself by way of a group stays so.
-not_early = pytest.mark.skipif(
-    not hasattr(asyncio.unix_events._UnixReadPipeTransport, "_add_reader"),
-    reason="asyncio learnt that in a later release of Python 3.11",
-)
 
 
 def _run_in_runner(new_event_loop):
@@ -120,20 +111,15 @@ def run_until_idle(loop, times=30):
 
 
 # Numbers of epoll_wait, epoll_pwait, epoll_pwait2, poll, ppoll.
-_WAITS = {"x86_64": {232, 281, 441, 7, 271}, "aarch64": {22, 441, 73}}.get(platform.machine(), set())
+WAITS = {"x86_64": {232, 281, 441, 7, 271}, "aarch64": {22, 441, 73}}.get(platform.machine(), set())
 
 _FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine())
-
-needs_system_calls_of_threads = pytest.mark.skipif(
-    not _WAITS or not os.access("/proc/self/syscall", os.R_OK),
-    reason="the kernel does not say which system call a thread is in",
-)
 
 
 def wait_until_asleep(native_id):
     """In a thread: return when another thread of the process is in the system call in which a loop waits."""
     number = None
-    while number not in _WAITS:
+    while number not in WAITS:
         with open(f"/proc/self/task/{native_id}/syscall") as file:
             first = file.read().split()[0]
         number = int(first) if first.isdigit() else None

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from . import support
+from . import marks, support
 
 TASKS = {
     "native": lambda: support.load("native").Task,
@@ -223,7 +223,7 @@ def test_synchronisation_primitives_in_each_kind_of_task(loop_name, task):
 C_TASKS = [name for name in TASKS if name != "python"]
 
 
-@support.not_early
+@marks.not_early
 @pytest.mark.parametrize("loop_name, task", outer_product(LOOPS, C_TASKS))
 def test_task_group_timeout_and_shield(loop_name, task):
     with support.closing(LOOPS[loop_name]().new_event_loop()) as loop:

@@ -18,7 +18,7 @@ import pytest
 
 import asyncio_c
 
-from . import support
+from . import marks, support
 
 STATES = asyncio.runners._State
 
@@ -338,7 +338,7 @@ def test_interrupted_while_it_waits(api):
     assert type(raised.value.__context__) is asyncio.CancelledError
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 def test_interrupted_in_a_poll(api):
     main_thread = threading.main_thread()
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from . import support
+from . import marks, support
 
 
 @pytest.fixture(autouse=True)
@@ -287,7 +287,7 @@ def test_ctrl_c_in_a_busy_task(impl):
     assert seen == ["cancelled"]
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 def test_ctrl_c_in_a_loop_that_sleeps_loses_nothing(loop, impl):
     """A bare loop: KeyboardInterrupt leaves it, and those who wait go on waiting."""
     main_thread, native_id = threading.get_ident(), threading.get_native_id()

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from . import support
+from . import marks, support
 
 
 @contextlib.contextmanager
@@ -77,7 +77,7 @@ class AskedWhileItRuns:
             thread.join()
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 @waits_for_the_callback
 def test_threadsafe_handle_that_is_run_again(loop):
     """Each run is waited for anew."""
@@ -90,7 +90,7 @@ def test_threadsafe_handle_that_is_run_again(loop):
     assert callback.notes == ["end", ("answered", False)] * 2
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 @waits_for_the_callback
 def test_cancelled_threadsafe_handle_is_not_run_again(loop):
     callback = AskedWhileItRuns(loop, lambda handle: handle.cancel())
@@ -102,7 +102,7 @@ def test_cancelled_threadsafe_handle_is_not_run_again(loop):
     assert callback.notes == ["end", ("answered", None)]
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 @waits_for_the_callback
 def test_threadsafe_handle_run_within_its_own_callback(loop, caplog):
     """It cannot, for its context is entered; its own run has not ended with that."""
@@ -119,7 +119,7 @@ def test_threadsafe_handle_run_within_its_own_callback(loop, caplog):
     assert "cannot enter context" in caplog.text
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 @waits_for_the_callback
 def test_several_threads_wait_for_a_threadsafe_handle(loop):
     class AskedTwice(AskedWhileItRuns):
@@ -393,7 +393,7 @@ def strike_asleep(loop, task, wakers):
     return left
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 @pytest.mark.parametrize("sleeps", [woken_by_call, woken_by_data])
 def test_exception_of_a_thread_leaves_a_loop_that_slept(loop, sleeps):
     wakers = []
@@ -404,7 +404,7 @@ def test_exception_of_a_thread_leaves_a_loop_that_slept(loop, sleeps):
     loop.run_until_complete(task)
 
 
-@support.needs_system_calls_of_threads
+@marks.needs_system_calls_of_threads
 def test_exception_of_a_thread_leaves_a_loop_in_another_thread(loop):
     def run():
         wakers = []

@@ -10,7 +10,7 @@ from asyncio import trsock
 
 import pytest
 
-from .. import support
+from .. import marks, support
 from . import peers
 from .peers import DatagramRecorder, in_thread, turns
 
@@ -320,7 +320,7 @@ async def test_abort_drops_what_is_pending(unix_pair):
     assert received < count
 
 
-@support.not_early
+@marks.not_early
 async def test_pause_reading(loop, peer):
     transport, protocol = await loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
     assert transport.is_reading() is True
@@ -413,7 +413,7 @@ async def test_exception_in_datagram_received(loop, peer, reports):
     await finish(transport, protocol)
 
 
-@support.not_early
+@marks.not_early
 async def test_unclosed_transport_warns(loop):
     transport, protocol = await loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
     await turns()

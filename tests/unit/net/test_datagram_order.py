@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from .. import support
+from .. import marks, support
 from .peers import DatagramRecorder, turns
 
 
@@ -63,7 +63,7 @@ async def test_a_timer_that_is_due_runs_before_the_next(udp):
     await finish(transport, protocol)
 
 
-@pytest.mark.parametrize("method", ("close", "abort", pytest.param("pause_reading", marks=support.not_early)))
+@pytest.mark.parametrize("method", ("close", "abort", pytest.param("pause_reading", marks=marks.not_early)))
 @pytest.mark.parametrize("soon", (False, True), ids=("at once", "soon"))
 async def test_no_datagram_after(udp, method, soon):
     def received(self, data, address):

@@ -12,7 +12,7 @@ import textwrap
 
 import pytest
 
-from .. import support
+from .. import marks, support
 from . import peers
 from .peers import Recorder, in_thread, turns
 
@@ -162,7 +162,7 @@ async def test_named_fifo(loop, tmp_path):
     assert await protocol.lost() is None
 
 
-@support.not_early
+@marks.not_early
 async def test_pausing(loop, pipes):
     reading, writing = pipes("pipe")
     transport, protocol = await loop.connect_read_pipe(Recorder, reading)
@@ -182,7 +182,7 @@ async def test_pausing(loop, pipes):
     await protocol.lost()
 
 
-@support.not_early
+@marks.not_early
 async def test_pause_in_connection_made(loop, pipes):
     reading, writing = pipes("pipe")
     writing.write(b"x")

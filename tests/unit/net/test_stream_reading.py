@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from .. import support
+from .. import marks
 from . import peers
 from .peers import BufferedRecorder, Recorder
 
@@ -127,7 +127,7 @@ async def test_pause_and_resume_are_idempotent(connect):
     await protocol.lost()
 
 
-@support.not_early
+@marks.not_early
 async def test_pause_in_connection_made(connect):
     transport, protocol, peer = await connect(
         lambda: Recorder(made=lambda self, transport: transport.pause_reading())

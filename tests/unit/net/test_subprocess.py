@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from .. import support
+from .. import marks, support
 from . import peers
 from .peers import in_thread, turns
 
@@ -186,7 +186,7 @@ async def test_exit_before_anything_is_read():
     assert await process.wait() == 5
 
 
-@support.not_early
+@marks.not_early
 async def test_stdin_closed_early(logged):
     """The process does not read what it is sent."""
     process = await shell("exec <&-; echo closed", stdin=PIPE, stdout=PIPE)
