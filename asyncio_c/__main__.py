@@ -50,9 +50,9 @@ def split_command_line(arguments: list[str]) -> tuple[list[str], str, str | None
     return arguments, "", "", []
 
 
-def is_command(program: str | None) -> bool:
-    """Return whether `ps` or `top` is the command, which it is where there is no file of that name: that is a script."""
-    return program in commands.COMMANDS and not os.path.exists(program)
+def is_command(arguments: list[str]) -> bool:
+    """Return whether `ps` or `top` comes first, and there is no file of that name: that would be a script."""
+    return bool(arguments) and arguments[0] in commands.COMMANDS and not os.path.exists(arguments[0])
 
 
 def read_options(options: list[str]) -> argparse.Namespace:
@@ -208,8 +208,8 @@ def run(kind: str, program: str, arguments: list[str]) -> None:
 def main(arguments: list[str]) -> None:
     """Do what a command line without the program's name says."""
     options, kind, program, rest = split_command_line(arguments)
-    if kind == "script" and not options and is_command(program):
-        raise SystemExit(commands.run(str(program), rest))
+    if is_command(arguments):
+        raise SystemExit(commands.run(arguments[0], rest))
     own = read_options(options)
     if program is None:
         raise SystemExit(f"Argument expected for the {kind} option\nusage: {USAGE}")

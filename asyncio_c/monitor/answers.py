@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -67,14 +68,14 @@ def _paused(items: Iterable[_T]) -> Iterator[_T]:
 
 
 def _answer_process(question: dict[str, Any]) -> Iterator[bytes]:
-    yield protocol.encode({**process(), "loops": [_loop(n, loop) for n, loop in enumerate(tasks.loops(), 1)]})
+    yield protocol.encode({**process(), "loops": [_loop(n, loop) for n, loop in tasks.loops().items()]})
 
 
 def _answer_tasks(question: dict[str, Any]) -> Iterator[bytes]:
     """Yield the process, and of each of its loops the tasks, as far as they are within the limit."""
     left = question["limit"]
     yield json.dumps(process())[:-1].encode() + b', "loops": ['
-    for number, loop in enumerate(tasks.loops(), 1):
+    for index, (number, loop) in enumerate(tasks.loops().items()):
         found = tasks.of_loop(loop)
         shown = found[:left]
         left -= len(shown)
@@ -82,11 +83,50 @@ def _answer_tasks(question: dict[str, Any]) -> Iterator[bytes]:
         for task in _paused(shown):
             view.link(task)
         about = {**_loop(number, loop), "task_count": len(found)}
-        yield (b", " if number > 1 else b"") + json.dumps(about)[:-1].encode() + b', "tasks": ['
-        for index, task in _paused(enumerate(shown)):
-            yield (b", " if index else b"") + json.dumps(view.describe(task)).encode()
+        yield (b", " if index else b"") + json.dumps(about)[:-1].encode() + b', "tasks": ['
+        for place, task in _paused(enumerate(shown)):
+            yield (b", " if place else b"") + json.dumps(view.describe(task)).encode()
         yield b"]}"
     yield b"]}\n"
 
 
-_ANSWERS: dict[Any, Any] = {"process": _answer_process, "tasks": _answer_tasks}
+def _answer_counters(question: dict[str, Any]) -> Iterator[bytes]:
+    """Yield what each loop has counted, and how many tasks run which coroutine."""
+    loops = []
+    for number, loop in tasks.loops().items():
+        found = tasks.of_loop(loop)
+        stats = loop.stats() if hasattr(loop, "stats") else None
+        loops.append(
+            {
+                **_loop(number, loop),
+                "task_count": len(found),
+                "coroutines": tasks.count(_paused(found)),
+                "stats": None if stats is None else _plain(stats),
+            }
+        )
+    yield protocol.encode({**process(), "time": time.monotonic(), "loops": loops})
+
+
+def _plain(stats: Any) -> dict[str, Any]:
+    """Return the numbers of a snapshot; of a histogram, the buckets that are not empty."""
+    numbers = {}
+    for field in dataclasses.fields(stats):
+        value = getattr(stats, field.name)
+        if hasattr(value, "percentile"):
+            value = [[low, high, count] for low, high, count in value if count]
+        numbers[field.name] = value
+    return numbers
+
+
+def _answer_running(question: dict[str, Any]) -> Iterator[bytes]:
+    """Yield what each loop runs right now."""
+    loops = [{"number": number, "running": found} for number, found in tasks.running(tasks.loops()).items()]
+    yield protocol.encode({"version": protocol.VERSION, "loops": loops})
+
+
+_ANSWERS: dict[Any, Any] = {
+    "process": _answer_process,
+    "tasks": _answer_tasks,
+    "counters": _answer_counters,
+    "running": _answer_running,
+}

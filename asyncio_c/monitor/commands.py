@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("ps",)
+COMMANDS = ("ps", "top")
 
 
 def run(name: str, arguments: list[str]) -> int:

@@ -1,6 +1,6 @@
 """What client and server of the monitor say to each other: a line of JSON each, the question and the answer.
 
-A question is {"version": 1, "ask": "tasks"}, or "counters", or "process"; "limit" says how many tasks are wanted at most. An answer
+A question is {"version": 1, "ask": "tasks"}, or "counters", "running", "process"; "limit" says how many tasks are wanted at most. An answer
 has the version too, and "error", a sentence, where there is nothing else to say.
 """
 

@@ -93,39 +93,49 @@ def _rows(tasks: list[dict[str, Any]], folder: str) -> Iterator[tuple[str, ...]]
 _HEADS = ("TASK", "STATE", "AGE", "AT", "WAITS FOR")
 
 
-def table(tasks: list[dict[str, Any]], width: int | None, folder: str) -> Iterator[str]:
-    """Yield the lines of the tasks of a loop; in a narrow terminal each has two. width: in columns; None: any."""
+def _table(tasks: list[dict[str, Any]], width: int | None, folder: str) -> Iterator[str]:
+    """Yield the lines of the tasks of a loop; in a narrow terminal each has two."""
     rows = [_HEADS, *_rows(tasks, folder)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADS))]
-    if width is None or width >= NARROW:
-        if width is not None:
-            # What is too long shares what the short ones leave: first the names, then the places, then what is waited for.
-            spare = width - sum(widths) - 2 * (len(widths) - 1)
-            for i, least in ((3, 30), (0, 24), (4, 12)):
-                given = min(max(-spare, 0), max(widths[i] - least, 0))
-                widths[i] -= given
-                spare += given
-        for row in rows:
-            line = "  ".join(cut(cell, w).ljust(w) for cell, w in zip(row, widths))
-            yield cut(line.rstrip(), width) if width is not None else line.rstrip()
+    if width is not None and width < NARROW:
+        yield from _narrow(rows[1:])
         return
-    for row in rows[1:]:
-        yield cut(f"{row[0]}  {row[1]} {row[2] if row[1] else ''}".rstrip(), width)
-        if row[1]:
-            indent = " " * (len(row[0]) - len(row[0].lstrip("│├└─ ")) + 2)
-            yield cut(f"{indent}{row[3]}, for {row[4]}" if row[4] != "-" else indent + row[3], width)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADS))]
+    if width is not None:
+        # What is too much is taken from the places, then the names, then what is waited for.
+        excess = sum(widths) + 2 * (len(widths) - 1) - width
+        for i, least in ((3, 30), (0, 24), (4, 12)):
+            taken = min(max(excess, 0), max(widths[i] - least, 0))
+            widths[i] -= taken
+            excess -= taken
+    for row in rows:
+        yield "  ".join(cut(cell, w).ljust(w) for cell, w in zip(row, widths)).rstrip()
+
+
+def _narrow(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    for name, state, age, at, what in rows:
+        if not state:  # it was shown above
+            yield name
+            continue
+        yield f"{name}  {state}" + ("" if age == "-" else f" {age}")
+        indent = " " * (len(name) - len(name.lstrip("│├└─ ")) + 2)
+        yield indent + (at if what == "-" else f"{at}, for {what}")
 
 
 def report(answer: dict[str, Any], width: int | None, folder: str) -> Iterator[str]:
-    """Yield the lines about a process."""
-    yield cut(heading(answer), width) if width else heading(answer)
+    """Yield the lines about a process, none of which is longer than the width in columns. width: None: any."""
+    for line in _full_report(answer, width, folder):
+        yield line if width is None else cut(line, width)
+
+
+def _full_report(answer: dict[str, Any], width: int | None, folder: str) -> Iterator[str]:
+    yield heading(answer)
     for loop in answer["loops"]:
         if loop["closed"]:
             continue
         yield ""
-        yield loop_heading(loop) + f", {counted(loop['task_count'], 'task')}"
+        yield f"{loop_heading(loop)}, {counted(loop['task_count'], 'task')}"
         if loop["tasks"]:
-            yield from table(loop["tasks"], width, folder)
+            yield from _table(loop["tasks"], width, folder)
         left_out = loop["task_count"] - len(loop["tasks"])
         if left_out:
             yield f"… and {counted(left_out, 'task')} more; --limit shows more"

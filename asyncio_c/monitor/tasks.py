@@ -22,8 +22,10 @@ import asyncio
 import functools
 import gc
 import os
+import random
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -33,19 +35,24 @@ from asyncio_c import _core, _registry
 
 _OWN_FOLDERS = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (asyncio, asyncio_c))
 
+_PROMPTLY = 0.00002  # seconds
+_AFTER_AT_MOST = 0.01
+
 # Objects between a coroutine and what it awaits, of types that do not tell it. As coroutines in C, they tell the garbage collector.
 _LINKS = {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
 
 
-def loops() -> list[Any]:
-    """Return the loops of the process, closed ones too: ours, and those on which native tasks run."""
-    found = [loop for reference in _registry.loops.valuerefs() if (loop := reference()) is not None]
-    known = {id(loop) for loop in found}
+def loops() -> dict[int, Any]:
+    """Return the loops of the process by number, closed ones too: ours, and those of others on which native tasks run."""
+    found = {
+        reference.key: loop for reference in _registry.loops.valuerefs() if (loop := reference()) is not None
+    }
+    known = {id(loop) for loop in found.values()}
     for task in _core._native_tasks():
         loop = task.get_loop()
         if id(loop) not in known:
             known.add(id(loop))
-            found.append(loop)
+            found[max(found, default=0) + 1] = loop
     return found
 
 
@@ -60,13 +67,56 @@ def of_loop(loop: Any) -> list[Any]:
     return native + stock
 
 
+def thread_id_of(loop: Any) -> int:
+    """Return the number of the thread that runs a loop, 0 if it does not run."""
+    return getattr(loop, "_thread_id", None) or 0
+
+
 def thread_of(loop: Any) -> str | None:
     """Return the name of the thread that runs a loop, or None if it does not run."""
-    thread_id = getattr(loop, "_thread_id", None)
-    if thread_id is None:
+    thread_id = thread_id_of(loop)
+    if not thread_id:
         return None
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return names.get(thread_id, f"thread {thread_id}")
+
+
+def running(loops: dict[int, Any]) -> dict[int, dict[str, Any] | None]:
+    """Return, by the number of each loop, what it runs at a moment that the loops have no say in.
+
+    That is a callback's function or a task's coroutine, and where it is; None if it waits. Without more ado this thread would get
+    the interpreter when the loop waits, or after 5 ms, and see nothing that is quicker. So it asks to have it at once, after a
+    while of any length, for it has just got it.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_PROMPTLY)
+    try:
+        time.sleep(random.random() * _AFTER_AT_MOST)
+        frames = sys._current_frames()
+    finally:
+        sys.setswitchinterval(interval)
+    return {number: _run_by(frames.get(thread_id_of(loop))) for number, loop in loops.items()}
+
+
+def _run_by(frame: types.FrameType | None) -> dict[str, Any] | None:
+    stack = []
+    while frame is not None and frame.f_code.co_name != "run_forever":
+        stack.append(_entry(frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    if frame is None or not stack:
+        return None
+    at = next((entry for entry in stack if not _is_own(entry["file"])), stack[0])
+    return {"coroutine": stack[-1]["function"], "at": at}
+
+
+def count(tasks: Iterable[Any]) -> dict[str, dict[str, int]]:
+    """Return, for each coroutine function by name, how many tasks run it, by their state."""
+    counts: dict[str, dict[str, int]] = {}
+    for task in tasks:
+        coroutine = task.get_coro()
+        states = counts.setdefault(_name_of(coroutine), {"running": 0, "ready": 0, "waiting": 0})
+        states[_state_of(coroutine, _waiter_of(task))] += 1
+    return counts
 
 
 class View:
@@ -105,12 +155,8 @@ class View:
     def describe(self, task: Any) -> dict[str, Any]:
         coroutine = task.get_coro()
         waiter = _waiter_of(task)
-        if _is_running(coroutine):
-            state = "running"
-            stack = _running_stack(task, coroutine)
-        else:
-            state = "ready" if waiter is None or waiter.done() else "waiting"
-            stack = list(_suspended_stack(coroutine))
+        state = _state_of(coroutine, waiter)
+        stack = _running_stack(task, coroutine) if state == "running" else list(_suspended_stack(coroutine))
         at = max(
             (i for i, entry in enumerate(stack) if entry["file"] and not _is_own(entry["file"])), default=-1
         )
@@ -129,6 +175,12 @@ class View:
 
 def _waiter_of(task: Any) -> Any:
     return getattr(task, "_fut_waiter", None)
+
+
+def _state_of(coroutine: Any, waiter: Any) -> str:
+    if _is_running(coroutine):
+        return "running"
+    return "ready" if waiter is None or waiter.done() else "waiting"
 
 
 def _callbacks_of(future: Any) -> Iterable[Any]:
@@ -228,8 +280,7 @@ def _suspended_stack(coroutine: Any) -> Iterator[dict[str, Any]]:
 
 def _running_stack(task: Any, coroutine: Any) -> list[dict[str, Any]]:
     """Return the stack of the thread that runs a task, from its coroutine on."""
-    thread_id = getattr(task.get_loop(), "_thread_id", None) or 0
-    frame = sys._current_frames().get(thread_id)
+    frame = sys._current_frames().get(thread_id_of(task.get_loop()))
     outermost = _frame_of(coroutine)
     stack: list[dict[str, Any]] = []
     while frame is not None:
