@@ -13,6 +13,7 @@ def runtime_folder(tmp_path, monkeypatch):
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     return folder
 
 
