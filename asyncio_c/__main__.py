@@ -74,7 +74,7 @@ def read_options(options: list[str]) -> argparse.Namespace:
         nargs="?",
         const="",
         metavar="FILE",
-        help="show on stderr what the tasks did when the program has ended, or write it to a .txt file",
+        help="show on stderr what the tasks did when the program has ended, or write it to a file: .svg, .html, .txt, or .json for Perfetto",
     )
     parser.add_argument("--version", action="version", version=f"asyncio_c {asyncio_c.__version__}")
     return parser.parse_args(options)

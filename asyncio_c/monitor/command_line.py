@@ -6,7 +6,9 @@ import atexit
 import os
 import sys
 
-from . import timeline_text as timeline_text  # see record_until_exit
+from . import timeline_svg as timeline_svg  # see record_until_exit
+from . import timeline_text as timeline_text
+from . import timeline_trace as timeline_trace
 from .recording import Recording, check_suffix, record
 
 

@@ -8,6 +8,7 @@ it is what had queued the callback: a timer, a descriptor, a thread, or another 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections import defaultdict
@@ -266,14 +267,36 @@ class Recording:
 
         return draw(self, width, colour, ascii)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a picture to a file, which its suffix chooses: .txt.
+    def svg(self) -> str:
+        """Return the timeline as an SVG document, for light and dark, with texts where the mouse is."""
+        from .timeline_svg import draw
 
-        Raises ValueError for another suffix.
+        return draw(self)
+
+    def chrome_trace(self) -> dict[str, Any]:
+        """Return the timeline as Chrome trace events: what Perfetto and chrome://tracing open, as JSON."""
+        from .timeline_trace import trace
+
+        return trace(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the timeline to a file; its suffix chooses what: .txt, .svg, .html, or .json for chrome_trace().
+
+        Raises ValueError for another suffix, and OSError if it cannot be written.
         """
         suffix = check_suffix(path)
         with open(path, "w", encoding="utf-8") as file:
             file.write(_WRITERS[suffix](self))
+
+    # What notebooks ask for.
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def _repr_html_(self) -> str:
+        from .timeline import table
+
+        return f'<div style="max-width: 100%; overflow-x: auto">\n{self.svg()}{table(self)}</div>\n'
 
     def __repr__(self) -> str:
         return f"<Recording of {len(self.tasks)} tasks, {len(self._raw)} events, {self.duration:.3g} s>"
@@ -281,6 +304,9 @@ class Recording:
 
 _WRITERS: dict[str, Callable[[Recording], str]] = {
     ".txt": lambda recording: recording.text(width=120) + "\n",
+    ".svg": lambda recording: recording.svg(),
+    ".html": lambda recording: f"<!DOCTYPE html>\n<meta charset='utf-8'>\n{recording._repr_html_()}",
+    ".json": lambda recording: json.dumps(recording.chrome_trace(), ensure_ascii=False) + "\n",
 }
 
 

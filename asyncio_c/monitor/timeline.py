@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,6 +112,12 @@ def seconds(value: float) -> str:
     raise AssertionError
 
 
+def place(where: str) -> str:
+    """Return "file:line", relative to the working directory for what is in it."""
+    folder = os.path.join(os.getcwd(), "")
+    return where.removeprefix(folder)
+
+
 def ticks(length: float, count: int) -> list[tuple[float, str]]:
     """Return at most about `count` round times from 0 to `length`, each with its text."""
     step = length / max(count, 1)
@@ -125,7 +133,7 @@ def ticks(length: float, count: int) -> list[tuple[float, str]]:
 
 def title(recording: Recording) -> str:
     """Return one line about the whole recording."""
-    tasks = recording.tasks
+    tasks = [task for task in recording.tasks if not _is_housekeeping(task)]
     counts = [
         f"{number:,} {word}"
         for word, number in (
@@ -175,3 +183,12 @@ def sentence(task: TaskRecord) -> str:
     elif task.outcome == "pending":
         words.append("is not done")
     return "; ".join(words)
+
+
+def table(recording: Recording, limit: int = 200) -> str:
+    """Return the sentences of the tasks that have rows, as a table of HTML that opens."""
+    rows = [row for row in choose(recording, limit).rows if isinstance(row, TaskRecord)]
+    lines = "\n".join(
+        f"<tr><td>{html.escape(task.label)}</td><td>{html.escape(sentence(task))}</td></tr>" for task in rows
+    )
+    return f"<details><summary>In words</summary>\n<table>\n{lines}\n</table></details>\n"

@@ -1,14 +1,18 @@
 """The pictures of recordings that are made up event by event, and python -m asyncio_c --timeline."""
 
+import asyncio
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
-from same_output import environment, run
+from same_output import ROOT, environment, run
 
+import asyncio_c
 from asyncio_c.monitor import timeline
 from asyncio_c.monitor.recording import Recording
 
@@ -173,6 +177,148 @@ def test_many_functions():
     assert len(text.splitlines()) < 70 and "other tasks are not shown" in text
 
 
+# ---- SVG ----
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def elements(recording, name):
+    return list(ElementTree.fromstring(recording.svg()).iter(SVG + name))
+
+
+def blocks(recording, word):
+    """Return (x, width) of each rectangle whose hover text has a word."""
+    found = []
+    for rectangle in elements(recording, "rect"):
+        hover = rectangle.find(SVG + "title")
+        if hover is not None and word in hover.text:
+            found.append((float(rectangle.get("x")), float(rectangle.get("width"))))
+    return found
+
+
+def test_svg_has_each_step_and_each_wait():
+    recording = one_after_the_other()
+    steps, waits = blocks(recording, "\nran "), blocks(recording, "\nwaited ")
+    assert [width for _, width in steps] == [3, 3, 3]  # as thin as they may be
+    assert 1.95 < waits[1][1] / waits[0][1] < 2.05
+    assert abs(waits[0][0] + waits[0][1] - steps[1][0]) < 0.1  # one after the other
+    texts = [text.text for text in elements(recording, "text")]
+    assert {"sleep(1)", "sleep(2)", "1 task, 3.00 s", "0 s", "3 s"} <= set(texts)
+
+
+def test_svg_has_an_arrow_from_who_wakes():
+    events = Events()
+    parent, child = identity(1, "parent"), identity(2, "child")
+    events.task(parent, 0, [(0, 1, "task child"), (1000, 1001, "")])
+    events.task(child, 0, [(1, 999, "")])
+    recording = events.recording(1002)
+    recording.tasks[0].spans[2].waker = 2
+    hovers = [path.find(SVG + "title") for path in elements(recording, "path")]
+    texts = [hover.text for hover in hovers if hover is not None]
+    assert texts == ["child work wakes parent work", "parent work makes child work"]
+
+
+def test_svg_escapes():
+    events = Events()
+    who = (1, "<&\x00\ud800>", "a<b>", "p.py:1")
+    events.task(who, 0, [(0, 1, "<wait> & see"), (900, 1000, "")], EXCEPTION, "Error: <&\x07>")
+    svg = events.recording(1000).svg()
+    ElementTree.fromstring(svg)
+    svg.encode()
+
+
+def test_svg_of_many_tasks_is_small():
+    svg = many().svg()
+    assert len(svg) < 100_000 and "3,000 × worker" in svg and "2,998 done" in svg
+
+
+def test_svg_of_nothing():
+    assert ElementTree.fromstring(Recording().svg()).tag == SVG + "svg"
+
+
+def test_svg_says_what_is_missing():
+    events = Events()
+    events.task(identity(1), 500, [(500, 1000, "")])
+    assert "oldest 12 events" in events.recording(1000, dropped=12).svg()
+
+
+def test_notebooks():
+    recording = one_after_the_other()
+    assert recording._repr_svg_() == recording.svg()
+    html = recording._repr_html_()
+    assert recording.svg() in html and "<td>Task-1 main</td>" in html
+
+
+# ---- Chrome trace events ----
+
+
+def check_trace(trace, one_at_a_time=True):
+    """Check what the format asks for; return the events behind the metadata."""
+    events = json.loads(json.dumps(trace))["traceEvents"]
+    metadata = [event for event in events if event["ph"] == "M"]
+    rest = events[len(metadata) :]
+    assert events[: len(metadata)] == metadata
+    tracks = [event["tid"] for event in metadata if event["name"] == "thread_name"]
+    assert len(set(tracks)) == len(tracks)
+    times = [event["ts"] for event in rest]
+    assert times == sorted(times) and (not times or times[0] >= 0)
+    open_spans, ends, flows = {}, {}, {}
+    for event in rest:
+        assert event["tid"] in tracks and event["pid"] == 1 and event["name"]
+        if event["ph"] == "b":
+            open_spans.setdefault((event["cat"], event["id"]), []).append(event["name"])
+        elif event["ph"] == "e":  # of the span that was opened last
+            assert open_spans[event["cat"], event["id"]].pop() == event["name"]
+        elif event["ph"] == "X":
+            assert event["dur"] >= 0
+            # Steps of one loop follow each other, but for made-up ones.
+            assert event["ts"] >= ends.get(event["tid"], 0) - 0.002 or not one_at_a_time
+            ends[event["tid"]] = event["ts"] + event["dur"]
+        else:
+            assert event["ph"] in "sf"
+            flows.setdefault(event["id"], []).append(event["ph"])
+    assert all(spans == [] for spans in open_spans.values())
+    assert all(phases == ["s", "f"] for phases in flows.values())
+    return rest
+
+
+def test_trace_of_events():
+    events = check_trace(one_after_the_other().chrome_trace())
+    begun = [(event["name"], event["ts"]) for event in events if event["ph"] == "b"]
+    assert ("Task-1 main", 0) in begun and ("sleep(2)", 1000020) in begun
+    steps = [(event["ts"], event["dur"]) for event in events if event["ph"] == "X"]
+    assert steps == [(0, 20), (1000000, 20), (3000000, 20)]
+
+
+def test_trace_of_many():
+    trace = many().chrome_trace()
+    check_trace(trace, one_at_a_time=False)
+    names = [event["args"]["name"] for event in trace["traceEvents"] if event["ph"] == "M"]
+    assert names == ["asyncio_c", "main", "worker"]
+
+
+def test_trace_of_a_program(ours):
+    async def child(delay):
+        await ours.sleep(delay)
+
+    async def main():
+        queue = ours.Queue()
+        asyncio.get_running_loop().create_task(child(3600))
+        asyncio.get_running_loop().call_later(0.001, queue.put_nowait, None)
+        await queue.get()
+        await ours.gather(child(0.001), child(0.002), child(0))
+
+    with asyncio_c.record() as recording:
+        ours.run(main())
+    events = check_trace(recording.chrome_trace())
+    assert {"Queue.get", "gather of 3", "sleep(0.002)"} <= {event["name"] for event in events}
+    assert any(event["ph"] == "s" for event in events)
+
+
+def test_trace_of_nothing():
+    assert check_trace(Recording().chrome_trace()) == []
+
+
 # ---- words ----
 
 
@@ -292,10 +438,14 @@ def test_timeline_without_a_loop(tmp_path):
     assert done.returncode == 0 and "No task ran" in done.stderr
 
 
-def test_timeline_in_a_file(tmp_path):
-    done = command(tmp_path, "pass", "--timeline=out.txt")
-    assert done.stderr == "asyncio_c: the timeline is in out.txt\n"
-    assert "the child" in (tmp_path / "out.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("suffix", [".txt", ".svg", ".html", ".json"])
+def test_timeline_in_a_file(suffix, tmp_path):
+    done = command(tmp_path, "pass", f"--timeline=out{suffix}")
+    assert done.stderr == f"asyncio_c: the timeline is in out{suffix}\n"
+    text = (tmp_path / f"out{suffix}").read_text(encoding="utf-8")
+    assert "the child" in text and str(tmp_path) not in text.replace("defined at", "") or suffix == ".json"
+    if suffix == ".json":
+        check_trace(json.loads(text))
 
 
 def test_files_that_cannot_be_written(tmp_path):
@@ -354,3 +504,33 @@ def test_a_terminal(tmp_path):
 def test_a_forked_child_shows_nothing(tmp_path):
     done = command(tmp_path, "import os; os.fork() or sys.exit(0)", "--timeline")
     assert done.stderr.count("asyncio timeline") == 1
+
+
+# ---- the lesson ----
+
+LESSON = ROOT / "examples" / "timeline"
+
+
+def lesson(name, tmp_path):
+    """Run one of its programs; return the bars of its tasks."""
+    done = run("-m", "asyncio_c", "--timeline", LESSON / f"{name}.py", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return bars(done.stderr)[:-1]
+
+
+def test_lesson_one_after_the_other(tmp_path):
+    (bar,) = lesson("in_turn", tmp_path)
+    assert re.search(r"[┃█]─+ sleep\(0.3\) ─+[┃█]+─+ sleep\(0.2\) ─+[┃█]+✓", bar)
+
+
+def test_lesson_two_tasks(tmp_path):
+    parent, coffee, toast = lesson("two_tasks", tmp_path)
+    assert re.search(r"─ task Task-3 ─+░?[┃█]+─+( task Task-2 ─+)?░?[┃█]+✓", parent)
+    assert "sleep(0.3)" in coffee and "sleep(0.2)" in toast
+    assert toast.index("✓") < coffee.index("✓")
+
+
+def test_lesson_gather(tmp_path):
+    parent, coffee, toast = lesson("gathered", tmp_path)
+    assert "─ gather of 2 ← Task-2 ─" in parent
+    assert toast.index("✓") < coffee.index("✓")
