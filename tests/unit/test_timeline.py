@@ -359,7 +359,7 @@ PROGRAM = """\
 import asyncio, sys
 
 async def child():
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
 
 async def main():
     task = asyncio.create_task(child(), name="the child")
@@ -397,8 +397,8 @@ def test_timeline_of_a_program(end, status, last, options, tmp_path):
     done = command(tmp_path, end, "--timeline", *options)
     assert done.returncode == status
     first, second = bars(done.stderr[done.stderr.index("asyncio timeline") :])[:2]
-    assert re.fullmatch(rf"Task-1 main +[┃█]+─.* task the child .*─░?[┃█]+{last}", first)
-    assert re.fullmatch(r"the child child +░?[┃█]+─+ sleep\(0.05\) ─+░?[┃█]+✓", second)
+    assert re.fullmatch(rf"Task-1 main +░*[┃█]+─.* task the child .*─░*[┃█]+{last}", first)
+    assert re.fullmatch(r"the child child +░*[┃█]+─+ sleep\(0.1\) ─+░*[┃█]+✓", second)
     # What the program says comes before.
     assert done.stderr.endswith("woken by a timer\n")
 
@@ -520,12 +520,12 @@ def lesson(name, tmp_path):
 
 def test_lesson_one_after_the_other(tmp_path):
     (bar,) = lesson("in_turn", tmp_path)
-    assert re.search(r"[┃█]─+ sleep\(0.3\) ─+[┃█]+─+ sleep\(0.2\) ─+[┃█]+✓", bar)
+    assert re.search(r"[┃█]─+ sleep\(0.3\) ─+░*[┃█]+─+ sleep\(0.2\) ─+░*[┃█]+✓", bar)
 
 
 def test_lesson_two_tasks(tmp_path):
     parent, coffee, toast = lesson("two_tasks", tmp_path)
-    assert re.search(r"─ task Task-3 ─+░?[┃█]+─+( task Task-2 ─+)?░?[┃█]+✓", parent)
+    assert re.search(r"─ task Task-3 ─+░*[┃█]+─+( task Task-2 ─+)?░*[┃█]+✓", parent)
     assert "sleep(0.3)" in coffee and "sleep(0.2)" in toast
     assert toast.index("✓") < coffee.index("✓")
 
