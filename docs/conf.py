@@ -65,6 +65,7 @@ def plain_text_to_rst(app, what, name, obj, options, lines):
         text,
         flags=re.M,
     )
+    text = re.sub(r"\n\n(?= {4}\S)", "\n\n::\n\n", text)  # what is indented is code
     lines[:] = text.split("\n")
 
 
