@@ -208,6 +208,27 @@ def test_overriding_protocol(impl):
     assert received == [(1, b"out\n")]
 
 
+@pytest.mark.parametrize("owner", ["pipe", "transport", "protocol"])
+def test_attributes_found_another_way(impl, owner):
+    """As by a mock, or a tracer, that gives a class a __getattribute__."""
+    seen = []
+
+    def getattribute(self, name):
+        seen.append(name)
+        return object.__getattribute__(self, name)
+
+    async def main():
+        async with cat() as process:
+            with mock.patch.object(CLASSES[owner], "__getattribute__", getattribute, create=True):
+                await exchange(process)
+            assert PASSED_OVER & set(seen)
+            seen.clear()
+            await exchange(process)
+            assert not seen
+
+    impl.run(main())
+
+
 def read_at_once(pipe):
     """What is said goes to the loop's queue, and no further."""
     assert select.select([pipe.get_extra_info("pipe")], [], [], 30)[0]
