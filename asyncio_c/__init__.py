@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from asyncio import tasks as tasks
 
     from .monitor import record
+    from .monitor import watch as watch
     from .policy import EventLoopPolicy
 
     # mypy keeps what a name meant first, pyright what it meant last.
@@ -111,6 +112,7 @@ __all__ = [
     "unpatch",
     "wait",
     "wait_for",
+    "watch",
 ]
 
 __all__ += _asyncio.__all__
@@ -127,10 +129,10 @@ if not TYPE_CHECKING:
             from .policy import EventLoopPolicy
 
             return EventLoopPolicy
-        if name == "record":
-            from .monitor import record
+        if name in ("record", "watch"):
+            from . import monitor
 
-            return record
+            return getattr(monitor, name)
         if not name.startswith("__") and hasattr(_asyncio, name):
             return _NATIVE[name][0] if name in _NATIVE else getattr(_asyncio, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _registry.register()
 
+_WATCH = os.environ.get("ASYNCIO_C_WATCH", "")
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # Its name has lost its publicity with Python 3.14.
@@ -86,6 +87,10 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
             from .monitor import server
 
             server.serve_as_asked(os.environ["ASYNCIO_C_MONITOR"])
+        if _WATCH:
+            from .monitor import watchdog
+
+            watchdog.by_environment(self, _WATCH)
 
     # ---- Running and closing ----
 
@@ -654,11 +659,20 @@ class Loop(_core.Loop, unix_events.SelectorEventLoop):
     def stats(self) -> Stats:
         """Return a snapshot of what the loop has counted: turns, callbacks, seconds waiting and working, bytes and more.
 
-        asyncio has nothing like it. Any thread may ask, and a closed loop still answers.
+        asyncio has nothing like it. Any thread may ask, and a closed loop still answers. How long callbacks take and how
+        late timers are is None unless measure() has switched it on.
         """
         from .monitor import stats
 
         return stats.of(self)
+
+    def measure(self, enabled: bool = True) -> None:
+        """Measure from now on how long each callback and task step takes and how late each timer is, for stats().
+
+        asyncio has nothing like it. It costs a look at the clock for each callback. Switching it on again changes nothing;
+        switching it off forgets what was measured.
+        """
+        _core._measure(self, enabled)
 
     # ---- Errors and slow callbacks ----
 

@@ -3,6 +3,7 @@
 #include "core/future.h"
 #include "core/handle.h"
 #include "core/loop.h"
+#include "core/observe.h"
 #include "core/queue_view.h"
 #include "core/task.h"
 #include "flow/coroutine_function.h"
@@ -124,6 +125,7 @@ module_exec(PyObject *module)
         foreign_handle_register,
         queue_view_register,
         loop_register,
+        observe_register,
         future_iter_register,
         future_register,
         awaited_by_register,

@@ -12,18 +12,26 @@ if TYPE_CHECKING:
     from .recording import record as record
     from .server import Serving as Serving
     from .server import serve as serve
+    from .stats import Histogram as Histogram
     from .stats import Stats as Stats
+    from .watchdog import Report as Report
+    from .watchdog import Watch as Watch
+    from .watchdog import watch as watch
 
 # Where what this package exports is.
 _PLACES = {
+    "Histogram": "stats",
     "Recording": "recording",
+    "Report": "watchdog",
     "Serving": "server",
     "Stats": "stats",
+    "Watch": "watchdog",
     "record": "recording",
     "serve": "server",
+    "watch": "watchdog",
 }
 
-__all__ = ["Recording", "Serving", "Stats", "record", "serve"]
+__all__ = ["Histogram", "Recording", "Report", "Serving", "Stats", "Watch", "record", "serve", "watch"]
 
 # Not for type checkers, which would take any name for one of ours.
 if not TYPE_CHECKING:

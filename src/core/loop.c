@@ -372,7 +372,11 @@ static int
 queue_due_timers(Loop *loop, int64_t now_ns)
 {
     const struct heap_entry *first;
+    const bool timed = loop->observed.timings != NULL;
     while ((first = heap_first(&loop->timers)) != NULL && first->deadline_ns <= now_ns) {
+        if (AC_UNLIKELY(timed)) {
+            observe_timer(loop, first->deadline_ns);
+        }
         if (queue_timer(loop, loop_timer_of(loop, first)) < 0) {
             return -1;
         }
@@ -399,6 +403,9 @@ queue_timers_of_clock(Loop *loop)
     double end = now + (AC_PY315 ? fmax(resolution, nextafter(now, INFINITY) - now) : resolution);
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL && !(timer_when(loop, first) >= end)) {
+        if (loop->observed.timings != NULL) {
+            observe_timer(loop, clock_now_ns() - (int64_t)((now - timer_when(loop, first)) * CLOCK_NS_PER_S));
+        }
         if (queue_timer(loop, loop_timer_of(loop, first)) < 0) {
             return -1;
         }
@@ -542,19 +549,24 @@ stress_collect(void)
 #endif
 }
 
-/* Runs what is in the queue now, and not what is added meanwhile. */
-static int
-run_entries(Loop *loop)
+/* Runs what is in the queue now, and not what is added meanwhile.  Compiled twice: `observed` is a constant. */
+static inline int
+run_queue(Loop *loop, const bool observed)
 {
     int result = 0;
     loop->running_entries = true;
     size_t left = ring_count(&loop->ready);
+    const size_t most = left;
+    int64_t began_ns = observed ? clock_now_ns() : 0;
     stress_collect();
     /* A nested turn may take what this one counted. */
-    const size_t most = left;
     for (; left > 0 && ring_count(&loop->ready) > 0 && result == 0; left--) {
+        size_t position = loop->ready.head;
         struct runnable *runnable = ring_pop(&loop->ready);
         PyObject *owner = runnable->owner;
+        if (observed) {
+            observe_entry(loop, owner, position, began_ns);
+        }
         if (AC_UNLIKELY(loop->recorder != NULL)) {
             result = run_one_recorded(loop, runnable);
         }
@@ -564,12 +576,29 @@ run_entries(Loop *loop)
         if (loop->deferred.next != &loop->deferred) {
             result = run_deferred(loop, result);
         }
+        if (observed) {
+            int64_t now_ns = clock_now_ns();
+            observe_end(loop, owner, began_ns, now_ns);
+            began_ns = now_ns;
+        }
         Py_DECREF(owner);
         stress_collect();
     }
     loop->counters.callbacks += most - left;
     loop->running_entries = false;
     return result;
+}
+
+AC_COLD static int
+run_entries_observed(Loop *loop)
+{
+    return run_queue(loop, true);
+}
+
+static int
+run_entries(Loop *loop)
+{
+    return AC_UNLIKELY(loop->observed.wanted) ? run_entries_observed(loop) : run_queue(loop, false);
 }
 
 /* Whether this turn has to ask the kernel.  Gives *now_ns where it had to look at the clock for that. */
@@ -652,8 +681,12 @@ loop_run_once(Loop *loop, bool must_poll)
             return -1;
         }
     }
+    PyObject *outer_owner = AC_UNLIKELY(outer) ? observe_nested_borrow(loop) : NULL;
     int result = poll_and_run(loop, must_poll);
     loop->running_entries = outer;
+    if (AC_UNLIKELY(outer_owner != NULL)) {
+        observe_again(loop, outer_owner);
+    }
     return result;
 }
 
@@ -1031,6 +1064,7 @@ loop_close(Loop *loop)
     loop->closed = true;
     loop_count_debug(loop);
     drop_queues(loop);
+    observe_close(loop);
     if (loop->poller.backend != NULL) {
         close_watches(loop);
     }

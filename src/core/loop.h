@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/ring.h"
 #include "core/counters.h"
+#include "core/observe.h"
 #include "core/recorder.h"
 #include "core/runnable.h"
 #include "io/poller.h"
@@ -94,6 +95,7 @@ struct Loop {
     int64_t polled_ns;     /* when it was */
     uint64_t turn;         /* how many have begun */
     struct counters counters;
+    struct observation observed;
     uint64_t cancelled_in; /* 1 + the turn in which a timer was cancelled last */
     uint64_t fork_generation;
     uint64_t class_version;   /* 3.11: of its class when `fused` was decided, */

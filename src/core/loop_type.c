@@ -509,6 +509,9 @@ Loop_traverse(Loop *self, visitproc visit, void *arg)
     Py_VISIT(self->current_handle);
     Py_VISIT(self->slow_callback_duration);
     Py_VISIT(self->recorder);
+    for (Pulse *pulse = self->observed.pulses; pulse != NULL; pulse = pulse->next) {
+        Py_VISIT(pulse);
+    }
     return loop_traverse_queues(self, visit, arg);
 }
 
@@ -534,6 +537,7 @@ Loop_dealloc(Loop *self)
         self->state->running_loop = NULL;
     }
     Loop_clear(self);
+    (void)observe_measure(self, false);
     list_remove(&self->link);
     self->state->Loop_freelist.alive--;
     type->tp_free(self);

@@ -14,15 +14,20 @@ count_tasks(Loop *loop)
     return count;
 }
 
-/* The loop is there before and after what may be asked of it by any thread: all is read under the GIL. */
+static PyObject *
+refuse(PyObject *object)
+{
+    return PyErr_Format(PyExc_TypeError, "an event loop of asyncio_c is needed, not %.200s", Py_TYPE(object)->tp_name);
+}
+
+/* Any thread may ask. */
 static PyObject *
 counted(PyObject *module, PyObject *object)
 {
     struct state *state = state_of_module(module);
     Loop *loop = loop_cast(state, object);
     if (loop == NULL) {
-        return PyErr_Format(PyExc_TypeError, "an event loop of asyncio_c is needed, not %.200s",
-                            Py_TYPE(object)->tp_name);
+        return refuse(object);
     }
     const struct counters *counters = &loop->counters;
     int64_t now_ns = clock_now_ns();
@@ -41,11 +46,79 @@ counted(PyObject *module, PyObject *object)
                          (unsigned long long)counters->bytes_out);
 }
 
+/* (count, sum, max, ((lowest, highest, count), ...)) of the buckets with anything in them, in nanoseconds. */
+static PyObject *
+histogram_object(const struct histogram *histogram)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < HISTOGRAM_BUCKETS; i++) {
+        if (histogram->buckets[i] == 0) {
+            continue;
+        }
+        PyObject *bucket = Py_BuildValue("(LLK)", (long long)histogram_lowest(i), (long long)histogram_highest(i),
+                                         (unsigned long long)histogram->buckets[i]);
+        if (bucket == NULL || PyList_Append(list, bucket) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(bucket);
+    }
+    PyObject *buckets = list ? PyList_AsTuple(list) : NULL;
+    Py_XDECREF(list);
+    return buckets ? Py_BuildValue("(KLLN)", (unsigned long long)histogram->count, (long long)histogram->sum,
+                                   (long long)histogram->max, buckets)
+                   : NULL;
+}
+
+/* The histograms of the lag and the callbacks, copied first: making objects may run anything. */
+static PyObject *
+measured(PyObject *module, PyObject *object)
+{
+    Loop *loop = loop_cast(state_of_module(module), object);
+    if (loop == NULL || loop->observed.timings == NULL) {
+        Py_RETURN_NONE;
+    }
+    struct histogram *copies = PyMem_Malloc(2 * sizeof(*copies));
+    if (copies == NULL) {
+        return PyErr_NoMemory();
+    }
+    copies[0] = loop->observed.timings->lag;
+    copies[1] = loop->observed.timings->callbacks;
+    PyObject *lag = histogram_object(&copies[0]);
+    PyObject *callbacks = lag ? histogram_object(&copies[1]) : NULL;
+    PyObject *result = callbacks ? PyTuple_Pack(2, lag, callbacks) : NULL;
+    Py_XDECREF(lag);
+    Py_XDECREF(callbacks);
+    PyMem_Free(copies);
+    return result;
+}
+
+static PyObject *
+measure(PyObject *module, PyObject *args)
+{
+    PyObject *object;
+    int wanted;
+    if (!PyArg_ParseTuple(args, "Op", &object, &wanted)) {
+        return NULL;
+    }
+    Loop *loop = loop_cast(state_of_module(module), object);
+    if (loop == NULL || observe_measure(loop, wanted) < 0) {
+        return loop ? NULL : refuse(object);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(counted_doc, "_counted($module, loop, /)\n--\n\n"
                           "Return what a loop has counted, in the order of the fields of monitor.stats.Stats.");
 
+PyDoc_STRVAR(measured_doc, "_measured($module, loop, /)\n--\n\n"
+                           "Return the histograms of lag and callback times, or None where they are off.");
+PyDoc_STRVAR(measure_doc, "_measure($module, loop, enabled, /)\n--\n\n"
+                          "Switch the histograms of lag and callback times on or off.");
+
 static PyMethodDef functions[] = {
     { "_counted", counted, METH_O, counted_doc },
+    { "_measured", measured, METH_O, measured_doc },
+    { "_measure", measure, METH_VARARGS, measure_doc },
     { 0 },
 };
 

@@ -21,6 +21,7 @@
     X(TimerHandle, 1024)        \
     X(ForeignHandle, 64)        \
     X(Loop, 1)                  \
+    X(Pulse, 0)                 \
     X(FutureIter, 1024)         \
     X(Future, 1024)             \
     X(TaskStep, 64)             \

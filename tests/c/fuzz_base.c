@@ -5,6 +5,7 @@
    that they reach what has not been reached yet. */
 #include "base/event_ring.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/pointer_map.h"
 #include "base/ring.h"
 #include "base/tls_record.h"
@@ -265,16 +266,64 @@ fuzz_tls_record(long operations)
     }
 }
 
+/* The twin sorts the values themselves: the bucket of the one at any place is where the counts reach that place. */
+static int
+compare_values(const void *one, const void *other)
+{
+    int64_t a = *(const int64_t *)one, b = *(const int64_t *)other;
+    return (a > b) - (a < b);
+}
+
+static void
+fuzz_histogram(long operations)
+{
+    enum { MOST = 500 };
+    static int64_t values[MOST];
+    static struct histogram histogram;
+    for (long i = 0; i < operations / MOST && !exhausted(); i++) {
+        size_t count = 0;
+        int64_t sum = 0;
+        histogram = (struct histogram){ 0 };
+        while (count < MOST && !exhausted()) {
+            const int64_t edges[] = { 0, 1, 63, 64, 65, INT64_MAX, INT64_MAX - 1, (int64_t)1 << 62 };
+            int64_t value = draw(20) ? (int64_t)(draw(1 << 16) << draw(32)) + (int64_t)draw(3) : edges[draw(8)];
+            size_t bucket = histogram_bucket_of(value);
+            int64_t lowest = histogram_lowest(bucket), highest = histogram_highest(bucket);
+            require(bucket < HISTOGRAM_BUCKETS && lowest <= value && value <= highest, "histogram_bucket_of()");
+            require((highest - lowest) <= value / HISTOGRAM_PARTS, "how wide a bucket is");
+            require(bucket == 0 || histogram_highest(bucket - 1) + 1 == lowest, "a gap between buckets");
+            histogram_record(&histogram, value);
+            values[count++] = value;
+            sum = sum > INT64_MAX - value ? INT64_MAX : sum + value;
+        }
+        qsort(values, count, sizeof(*values), compare_values);
+        size_t bucket = 0;
+        uint64_t seen = histogram.buckets[0];
+        for (size_t n = 0; n < count; n++) {
+            while (seen <= n) {
+                seen += histogram.buckets[++bucket];
+            }
+            require(histogram_lowest(bucket) <= values[n] && values[n] <= histogram_highest(bucket), "a percentile");
+        }
+        require(histogram.count == count && histogram.sum == sum, "the sum");
+        require(count == 0 || histogram.max == values[count - 1], "the largest");
+    }
+    histogram = (struct histogram){ 0 };
+    histogram_record(&histogram, -5);
+    require(histogram.buckets[0] == 1 && histogram.sum == 0, "a negative value");
+}
+
 #ifdef LIBFUZZER
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    void (*const structures[])(long operations) = { fuzz_ring, fuzz_heap, fuzz_pointer_map, fuzz_tls_record, fuzz_event_ring };
+    void (*const structures[])(long operations) = { fuzz_ring,       fuzz_heap,       fuzz_pointer_map,
+                                                    fuzz_tls_record, fuzz_event_ring, fuzz_histogram };
     if (size > 0) {
         input = data + 1;
         input_left = size - 1;
-        structures[data[0] % 5](100000);
+        structures[data[0] % 6](100000);
     }
     return 0;
 }
@@ -292,6 +341,7 @@ main(int count, char **arguments)
     fuzz_pointer_map(operations);
     fuzz_tls_record(operations);
     fuzz_event_ring(operations);
+    fuzz_histogram(operations);
     return 0;
 }
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.differential import virtual_clock
 
+from . import support
 from .support import closing
 
 
@@ -91,7 +92,8 @@ def test_several_tasks(loop, ours):
 
 def test_a_new_loop_has_counted_nothing(loop):
     found = loop.stats()
-    assert dataclasses.astuple(found) == (0,) * len(dataclasses.fields(found))
+    assert dataclasses.astuple(found) == (0,) * 11 + (None, None)
+    assert found.longest_callback is None
     assert found.utilisation == 0.0
 
 
@@ -410,3 +412,188 @@ def test_seconds_of_single_turns(on_virtual_clock):
         loop.close()
         clock.stop()
     """)
+
+
+# ---- What loop.measure() switches on ----
+
+
+def test_callback_times_and_lag(on_virtual_clock):
+    on_virtual_clock("""
+        clock.start()
+        loop = asyncio_c.new_event_loop()
+        loop.measure()
+        for milliseconds in range(1, 101):
+            loop.call_later(1, spend, milliseconds)
+        loop.call_later(1000, loop.stop)
+        loop.run_forever()
+        found = loop.stats()
+        times, lag = found.callback_times, found.lag
+        assert times.count == found.callbacks == 101 and lag.count == 101
+        assert near(times.sum, 5.05) and near(times.max, 0.1) and near(found.longest_callback, 0.1)
+        for percent in range(1, 101):
+            exact = percent / 1000  # of the 101 the one that took nothing is the least
+            found_for = times.percentile(percent)
+            assert exact * 0.99 - 0.001 <= found_for <= exact * (1 + 1 / 32) + 1e-9, (percent, found_for)
+        # All are due at once: the n-th runs after those before it.
+        lags = sorted([n * (n + 1) / 2000 for n in range(100)] + [0.0])
+        assert near(lag.max, 4.95) and near(lag.sum, sum(lags))
+        for percent in (1, 10, 50, 90, 99, 100):
+            exact = lags[max(1, -(-101 * percent // 100)) - 1]
+            assert exact <= lag.percentile(percent) <= exact * (1 + 1 / 32) + 1e-9, percent
+        loop.close()
+        assert loop.stats().callback_times == times
+        clock.stop()
+    """)
+
+
+def test_a_difference_of_times(on_virtual_clock):
+    on_virtual_clock("""
+        async def main():
+            loop = asyncio.get_running_loop()
+            spend(5000)
+            await asyncio_c.sleep(0)
+            before = loop.stats()
+            loop.call_soon(spend, 100)
+            await asyncio_c.sleep(0)
+            found = loop.stats() - before
+            assert found.callback_times.count == 2
+            assert 0.1 <= found.longest_callback <= 0.1 * (1 + 1 / 32)
+            assert (found.callback_times + before.callback_times) - before.callback_times == found.callback_times
+
+        clock.start()
+        loop = asyncio_c.new_event_loop()
+        loop.measure()
+        loop.run_until_complete(main())
+        loop.close()
+        clock.stop()
+    """)
+
+
+def test_lag_of_sleeps_and_nested_runs(on_virtual_clock):
+    on_virtual_clock("""
+        async def late(seconds):
+            await asyncio_c.sleep(1)
+            spend(seconds * 1000)
+
+        async def main():
+            loop.call_later(2, spend, 0)
+            spend(3000)
+            loop.run_until_complete(asyncio_c.sleep(0))
+            await asyncio_c.gather(late(1), late(2))
+
+        clock.start()
+        asyncio_c.allow_nesting()
+        loop = asyncio_c.new_event_loop()
+        loop.measure()
+        loop.run_until_complete(main())
+        lag = loop.stats().lag
+        # One second late by the nested run; then one sleep is late by what follows the other.
+        assert lag.count == 3 and near(lag.sum, 1 + 0 + 0) and near(lag.max, 1), list(lag)
+        loop.close()
+        clock.stop()
+    """)
+
+
+def test_lag_by_a_clock_of_a_subclass(ours):
+    class Derived(ours.Loop):
+        now = 0.0
+
+        def time(self):
+            return self.now
+
+    def late():
+        loop.now += 5
+
+    with closing(Derived()) as loop:
+        loop.measure()
+        loop.call_later(0, late)
+        loop.call_later(2, loop.stop)
+        loop.run_forever()
+        lag = loop.stats().lag
+    assert lag.count == 2
+    assert 3 <= lag.max < 4
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_measuring_is_switched_on_and_off(ours, debug):
+    with closing(ours.new_event_loop()) as loop:
+        loop.set_debug(debug)
+
+        async def main():
+            found = [loop.stats().callback_times]
+            loop.measure()  # from the next turn on
+            await ours.sleep(0)
+            await ours.sleep(0)
+            found.append(loop.stats().callback_times.count)
+            loop.measure(True)
+            await ours.sleep(0)
+            found.append(loop.stats().callback_times.count)
+            loop.measure(False)
+            await ours.sleep(0)
+            found.append(loop.stats().callback_times)
+            return found
+
+        assert loop.run_until_complete(main()) == [None, 1, 2, None]
+
+
+def test_queues_that_are_changed_while_measured(ours):
+    """Timers whose entry somebody has moved in loop._ready are not measured, and nothing else is wrong."""
+    with closing(ours.new_event_loop()) as loop:
+        loop.measure()
+        ran = []
+        loop.call_later(0, lambda: (ran.append(0), loop._ready.rotate(1)))
+        for n in range(1, 5):
+            loop.call_later(0, ran.append, n)
+        loop.call_later(0, loop.stop)
+        loop.run_forever()
+        while len(ran) < 5:
+            support.run_once(loop)
+        assert loop.stats().lag.count <= 6
+        assert sorted(ran) == [0, 1, 2, 3, 4]
+
+
+def test_a_raising_callback_is_measured(ours):
+    with closing(ours.new_event_loop()) as loop:
+        loop.measure()
+        loop.set_exception_handler(lambda loop, context: None)
+
+        def interrupt():
+            raise KeyboardInterrupt
+
+        loop.call_soon(lambda: 1 / 0)
+        loop.call_soon(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert loop.stats().callback_times.count == 2
+
+
+def test_histograms():
+    from asyncio_c.monitor import Histogram
+
+    empty = Histogram()
+    assert (empty.count, empty.sum, empty.max, empty.percentile(50), list(empty)) == (0, 0.0, 0.0, 0.0, [])
+    assert repr(empty) == "<Histogram of nothing>"
+    one = Histogram(3, 6_000, 4_100, [(1_000, 1_031, 2), (4_096, 4_223, 1)])
+    assert list(one) == [(1e-06, 1.032e-06, 2), (4.096e-06, 4.224e-06, 1)]
+    assert [one.percentile(p) for p in (0, 66, 67, 100)] == [1.031e-06, 1.031e-06, 4.1e-06, 4.1e-06]
+    assert (one + empty, one - empty, one - one, empty + one) == (one, one, empty, one)
+    twice = one + one
+    assert (twice.count, twice.sum, twice.max) == (6, 1.2e-05, one.max)
+    assert twice - one == one
+    assert hash(twice - one) == hash(one)
+    for percent in (-1, 101):
+        with pytest.raises(ValueError, match="between 0 and 100"):
+            one.percentile(percent)
+    with pytest.raises(ValueError, match="earlier histogram"):
+        one - twice
+    with pytest.raises(TypeError):
+        one + 1
+    with pytest.raises(TypeError):
+        one - 1
+
+
+def test_only_loops_of_asyncio_c_are_measured(ours):
+    from asyncio_c import _core
+
+    with closing(asyncio.SelectorEventLoop()) as loop, pytest.raises(TypeError, match="asyncio_c is needed"):
+        _core._measure(loop, True)
