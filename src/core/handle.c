@@ -73,27 +73,10 @@ call_in_foreign_context(PyObject *context, PyObject *callback, PyObject *const *
     return result ? 0 : -1;
 }
 
-/* Calls what the caller keeps alive, in the handle's context, which the handle keeps.  `count` is that of the arguments before
-   anything could cancel the handle: making the context may collect garbage. */
-static int
-call_in_context(Handle *self, PyObject *callback, PyObject *const *args, int count, PyObject *args_tuple)
+/* The end of a call in a context that was entered, with what it has returned.  Returns 0 or -1. */
+static inline int
+leave_context_steal(PyObject *context, PyObject *result)
 {
-    PyObject *result = NULL, *context = lazy_context_borrow(&self->context, self->state);
-    if (AC_UNLIKELY(context != NULL && !PyContext_CheckExact(context))) {
-        return call_in_foreign_context(context, callback, args, count, args_tuple);
-    }
-    if (context == NULL || PyContext_Enter(context) < 0) {
-        return -1;
-    }
-    if (PyCFunction_CheckExact(callback) && PyCFunction_GET_FUNCTION(callback) == self->state->read_ready) {
-        result = self->state->read_ready(PyCFunction_GET_SELF(callback), NULL);
-    }
-    else if (AC_UNLIKELY(args_tuple != NULL)) {
-        result = PyObject_Call(callback, args_tuple, NULL);
-    }
-    else {
-        result = PyObject_Vectorcall(callback, args, (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    }
     if (AC_LIKELY(result != NULL)) {
         Py_DECREF(result); /* inside of the context, as when the callback's frame ends */
         return PyContext_Exit(context);
@@ -108,6 +91,50 @@ call_in_context(Handle *self, PyObject *callback, PyObject *const *args, int cou
     return -1;
 }
 
+/* Calls what the caller keeps alive, in the handle's context, which the handle keeps.  `count` is that of the arguments before
+   anything could cancel the handle: making the context may collect garbage. */
+static int
+call_in_context(Handle *self, PyObject *callback, PyObject *const *args, int count, PyObject *args_tuple)
+{
+    PyObject *result = NULL, *context = lazy_context_borrow(&self->context, self->state);
+    if (AC_UNLIKELY(context != NULL && !PyContext_CheckExact(context))) {
+        return call_in_foreign_context(context, callback, args, count, args_tuple);
+    }
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        return -1;
+    }
+    if (AC_UNLIKELY(args_tuple != NULL)) {
+        result = PyObject_Call(callback, args_tuple, NULL);
+    }
+    else {
+        result = PyObject_Vectorcall(callback, args, (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    }
+    return leave_context_steal(context, result);
+}
+
+/* Whether the callback is that of a stream's transport that has something to read. */
+static inline bool
+reads_stream(Handle *self, PyObject *callback)
+{
+    return PyCFunction_CheckExact(callback) && PyCFunction_GET_FUNCTION(callback) == self->state->read_ready
+           && self->nargs == 0;
+}
+
+/* Of what is called from one handle over and over again this comes most often: it is called as the C function that it is.  The
+   caller keeps the transport alive. */
+static int
+read_stream_in_context(Handle *self, PyObject *callback)
+{
+    PyObject *context = lazy_context_borrow(&self->context, self->state);
+    if (AC_UNLIKELY(context == NULL || !PyContext_CheckExact(context))) {
+        return call_in_context(self, callback, NULL, 0, NULL);
+    }
+    if (PyContext_Enter(context) < 0) {
+        return -1;
+    }
+    return leave_context_steal(context, self->state->read_ready(PyCFunction_GET_SELF(callback), NULL));
+}
+
 /* Runs a handle that others may hold: cancel() may come from inside, so what is used is held, the inline arguments
    as a copy. */
 static int
@@ -117,6 +144,7 @@ handle_call(Handle *self)
     if (callback == NULL) {
         return 0;
     }
+    bool reads = reads_stream(self, callback);
     PyObject *held[HANDLE_INLINE_ARGS + 1], *tuple = Py_XNewRef(self->args_tuple);
     PyObject **args = held + 1;
     int nargs = self->nargs, held_count = tuple ? 0 : nargs;
@@ -124,7 +152,7 @@ handle_call(Handle *self)
         args[i] = Py_NewRef(self->args[i]);
     }
     Py_INCREF(callback);
-    int result = call_in_context(self, callback, args, nargs, tuple);
+    int result = reads ? read_stream_in_context(self, callback) : call_in_context(self, callback, args, nargs, tuple);
     PyObject *exception = result < 0 ? compat_exception_take() : NULL;
     Py_DECREF(callback);
     for (int i = 0; i < held_count; i++) {

@@ -1,6 +1,7 @@
 """Stream transports, reading: data of all sizes, pausing, the end of the stream, and protocols that change."""
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -46,6 +47,31 @@ async def test_data_is_bytes_of_its_own(connect):
         await protocol.bytes(total)
     assert {type(data) for data in kept} == {bytes}
     assert kept == sent
+    transport.close()
+    await protocol.lost()
+
+
+@pytest.mark.whole_calls
+async def test_callback_of_reading_in_a_handle_that_somebody_keeps(loop, connect, reports):
+    """It is called as any other callback: with the arguments and in the context of the handle."""
+    variable = contextvars.ContextVar("variable", default="outside")
+    seen = []
+    transport, protocol, peer = await connect(
+        lambda: Recorder(data=lambda self, data: seen.append((variable.get(), data)))
+    )
+    await asyncio.sleep(0)  # reading begins in a callback of its own
+    transport.pause_reading()
+    peer.send(b"x")
+    context = contextvars.copy_context()
+    context.run(variable.set, "inside")
+    kept = [
+        loop.call_soon(transport._read_ready, 1),
+        loop.call_soon(transport._read_ready, context=context),
+        loop.call_soon(seen.append, variable),
+    ]
+    await asyncio.sleep(0)
+    assert seen == [("inside", b"x"), variable] and len(kept) == 3
+    assert type(reports.pop()["exception"]) is TypeError
     transport.close()
     await protocol.lost()
 
