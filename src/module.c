@@ -10,6 +10,7 @@
 #include "flow/flow.h"
 #include "io/calls.h"
 #include "io/file_identity.h"
+#include "monitor/births.h"
 #include "monitor/recorder.h"
 #include "monitor/stats.h"
 #include "net/net.h"
@@ -163,6 +164,7 @@ module_exec(PyObject *module)
         stream_protocol_register,
         stream_writer_register,
         stats_register,
+        births_register,
         recorder_register,
     };
     for (size_t i = 0; i < AC_ARRAY_SIZE(registers); i++) {

@@ -94,6 +94,7 @@ class _Server:
         # A program that closes all descriptors closes these, and may give their numbers to its own files.
         self.files = {fd: _core._file_identity(fd) for fd in self._descriptors()}
         self.thread = threading.Thread(target=self._run, name="asyncio_c monitor", daemon=True)
+        _core._note_births(True)
         try:
             self.thread.start()
         except BaseException:
@@ -120,6 +121,7 @@ class _Server:
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
+        _core._note_births(False)
         self.listener.detach()
         self.folder.fd = -1
         for fd, identity in self.files.items():

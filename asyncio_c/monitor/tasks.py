@@ -6,7 +6,8 @@ that is not done is a dictionary:
     id, name        by the first one it is told from others
     coroutine       the qualified name of its coroutine function
     state           "running", "ready" (in the queue of its loop) or "waiting"
-    age             seconds since it was made, or None where that is not known
+    age             seconds since it was made, or None where that is not known: of stock tasks, and of those made before
+                    anybody served
     stack           {"function", "file", "line"} of each coroutine that awaits the next one, the outermost first; of a task that
                     runs, what its thread is doing right now
     at              of these, the last one that is not asyncio's or ours, or None
@@ -165,7 +166,7 @@ class View:
             "name": task.get_name(),
             "coroutine": _name_of(coroutine),
             "state": state,
-            "age": None,
+            "age": _core._age(task),
             "stack": stack,
             "at": stack[at] if at >= 0 else None,
             "waits_for": _in_words(stack[at + 1 :], waiter) if state == "waiting" else None,

@@ -17,6 +17,10 @@
    about; task_type.c: the Python face. */
 #include "core/task_parts.h"
 
+#include "base/clock.h"
+
+#define BIRTH_TICK_NS (CLOCK_NS_PER_S / 100)
+
 /* ---- Making ---- */
 
 /* Whether the object can be driven as a coroutine; TypeError is set if not. */
@@ -33,6 +37,26 @@ check_coroutine(struct state *state, PyObject *object)
         PyErr_Format(PyExc_TypeError, "a coroutine was expected, got %R", object);
     }
     return truth > 0 ? 0 : -1;
+}
+
+/* Ticks of 10 ms of the clock; 0 is kept for what was not noted.  They begin again after 497 days. */
+static uint32_t
+birth_now(void)
+{
+    uint32_t ticks = (uint32_t)(clock_now_ns() / BIRTH_TICK_NS);
+    return ticks != 0 ? ticks : 1;
+}
+
+void
+task_note_births(struct state *state, bool noted)
+{
+    state->notes_births = noted;
+}
+
+int64_t
+task_age_ns(Task *self)
+{
+    return self->born != 0 ? (uint32_t)(birth_now() - self->born) * BIRTH_TICK_NS : -1;
 }
 
 int
@@ -126,6 +150,9 @@ task_init_coroutine(Task *self, PyObject *coroutine, PyObject *name, PyObject *c
         return -1;
     }
     Py_XSETREF(self->coroutine, Py_NewRef(coroutine));
+    if (AC_UNLIKELY(state->notes_births)) {
+        self->born = birth_now();
+    }
     self->number = state->next_task_number;
     if (name == NULL) {
         state->next_task_number++;

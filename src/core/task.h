@@ -7,6 +7,7 @@
 
 typedef struct {
     FUTURE_HEAD
+    uint32_t born;               /* when it was made, for task_age_ns(); here it takes no room */
     struct runnable runnable;    /* the next step */
     struct list_node link;       /* in state->tasks until it is done */
     PyObject *coroutine;         /* owned; NULL: __init__ was not called, or done before it was ever suspended */
@@ -24,6 +25,12 @@ typedef struct {
    `name` and `context` may be NULL.  New reference, or NULL with TypeError if `coroutine` is none. */
 Task *task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *name, PyObject *context,
                bool eager_start);
+
+/* From now on, or no more, new tasks note when they were made: for who looks from outside. */
+void task_note_births(struct state *state, bool noted);
+
+/* How long ago it was made, to 10 ms; -1: that was not noted. */
+int64_t task_age_ns(Task *self);
 
 /* What Task.cancel() does.  Returns 1, 0 if it was done, or -1. Runs Python. */
 int task_cancel(Task *self, PyObject *message);

@@ -393,6 +393,7 @@ struct state {
     uint64_t handle_version;    /* 3.11: of asyncio.TimerHandle, when it was last looked for replaced methods */
     uint64_t transport_version; /* 3.11: likewise, of the class of a stream's transport */
     uint64_t next_task_number;  /* for the names */
+    bool notes_births;          /* task_note_births() */
     uint64_t fork_generation;   /* how many forks made this process, as far as the loops need to know */
     /* Of asyncio_c.transports.StreamTransport, when its methods were ours: net/stream_transport.h. */
     unsigned stream_transport_version;

@@ -174,7 +174,9 @@ def test_tasks_of_a_process_that_blocks(tmp_path, capsys, monkeypatch):
     assert (status, err) == (0, "")
     assert out.splitlines()[1:3] == ["", "loop 1, Loop, runs in MainThread, 1 task"]
     line = programs.PRELUDE.splitlines().index("    os.read(0, 1)") + 1
-    assert out.splitlines()[4].split() == ["the", "task", "running", "-", f"program.py:{line}", "wait", "-"]
+    shown = out.splitlines()[4].split()
+    age = shown.pop(3)
+    assert shown == ["the", "task", "running", f"program.py:{line}", "wait", "-"] and age[0].isdigit()
     (task,) = answer["loops"][0]["tasks"]
     assert [entry["function"] for entry in task["stack"]] == ["main", "wait"]
 

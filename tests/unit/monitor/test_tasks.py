@@ -5,9 +5,11 @@ import contextlib
 import os
 import socket
 import threading
+import time
 
 import pytest
 
+from asyncio_c import _core, monitor
 from asyncio_c.monitor import client, ps
 
 from ..support import run_until_idle
@@ -61,6 +63,31 @@ def test_a_task_that_waits(ours, loop, served):
         at,
     ]
     assert [entry["function"] for entry in task["stack"][2:]] == ["sleep"]
+
+
+def test_age(ours, loop):
+    async def sleep():
+        await ours.sleep(3600)
+
+    loop.create_task(sleep(), name="made before anybody served")
+    with monitor.serve():
+        before = time.monotonic()
+        loop.create_task(sleep(), name="made")
+        after = time.monotonic()
+        asked = time.monotonic()
+        found = {name: task["age"] for name, task in tasks_of_loop(loop).items()}
+        answered = time.monotonic()
+    assert found.keys() == {"made before anybody served", "made"}
+    assert found["made before anybody served"] is None
+    # It is a multiple of 10 ms.
+    assert asked - after - 0.02 <= found["made"] <= answered - before + 0.02
+    loop.create_task(sleep(), name="made when nobody served any more")
+    with monitor.serve():
+        assert tasks_of_loop(loop)["made when nobody served any more"]["age"] is None
+
+
+def test_age_of_what_is_no_native_task():
+    assert _core._age(None) is None
 
 
 def test_a_task_that_is_ready(ours, loop, served):
