@@ -118,6 +118,18 @@ def test_prometheus_histogram(loop, monkeypatch):
     assert not any("callback_seconds" in name for name in found)
 
 
+def test_what_a_loop_measures(loop):
+    loop.measure()
+    loop.run_until_complete(asyncio_c.sleep(0.001))
+    found, stats = parsed(exposed()), loop.stats()
+    assert found["callback_seconds_count"] == stats.callback_times.count > 0
+    assert found["callback_seconds_sum"] == stats.callback_times.sum
+    assert found["callback_seconds_bucket", "+Inf"] == found["callback_seconds_bucket", "50.0"]
+    assert found["lag_seconds_count"] == 1
+    observed_times = observed(loop)["asyncio_c.loop.callback"]
+    assert observed_times[-1] == (stats.callback_times.max, {"loop": "1", "percentile": 100})
+
+
 def test_closed_loops_are_told_no_more(loop):
     loop.close()
     assert parsed(exposed()) == {}

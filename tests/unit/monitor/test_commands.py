@@ -291,6 +291,23 @@ asyncio.run(main())
     }
 
 
+def test_top_of_a_loop_that_measures(tmp_path, capsys):
+    code = """
+async def main():
+    asyncio.get_running_loop().measure()
+    await asyncio.sleep(0.001)
+    await wait_without_blocking()
+
+asyncio.run(main())
+"""
+    with programs.running(tmp_path / "program.py", code) as process:
+        answer = client.ask(process.pid, "counters")
+        (stats,) = (loop["stats"] for loop in answer["loops"])
+    assert sum(count for _, _, count in stats["lag"]) == 1
+    line = top.counters_line(stats, None, 1.0)
+    assert "  lag p99 " in line and "  callback p99 " in line
+
+
 def test_counters_are_per_second():
     before = {"turns": 10, "steps": 5, "callbacks": 0, "polls": 10, "bytes_in": 0, "bytes_out": 0, "seconds_waiting": 1.0, "seconds_working": 1.0, "timers": 1, "descriptors": 2}  # fmt: skip
     now = {"turns": 30, "steps": 20_005, "callbacks": 50, "polls": 10, "bytes_in": 6_000_000, "bytes_out": 3, "seconds_waiting": 1.5, "seconds_working": 2.5, "timers": 4, "descriptors": 5}  # fmt: skip
