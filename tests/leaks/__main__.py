@@ -22,6 +22,8 @@ ELSEWHERE = {
     "test_check_layers.py",
     "test_main.py",
     "test_autopatch.py",
+    "test_commands.py",
+    "test_serving.py",
     "test_interpreters.py",
 }
 GUARD_SECONDS = 900

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import pathlib
 import select
 import subprocess
 import sys
@@ -344,7 +343,7 @@ def test_an_answer_that_fails_is_one_sentence(served, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_gets_nothing(served, runtime_folder):
+def test_another_user_gets_nothing(served, runtime_folder, tmp_path_factory):
     """Not by the folder, and not by a way around it."""
     code = f"""
 import os, socket
@@ -359,10 +358,10 @@ except PermissionError:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "refused\n"
     (runtime_folder / "asyncio_c").chmod(0o777)
     (runtime_folder / "asyncio_c" / OWN).chmod(0o777)
-    for parent in [runtime_folder, *runtime_folder.parents]:
-        if parent == pathlib.Path("/tmp"):
-            break
-        parent.chmod(0o755)
+    own = tmp_path_factory.getbasetemp().parent
+    for folder in [runtime_folder, *runtime_folder.parents]:
+        if own in (folder, *folder.parents):
+            folder.chmod(0o755)
     code += """
 connection.settimeout(60)
 try:
