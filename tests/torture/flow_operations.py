@@ -5,6 +5,8 @@ import concurrent.futures
 import contextlib
 import sys
 
+from asyncio_c import _core
+
 from .operations import cancel_all, drive, operation, start, turns, turns_that_may_fail
 
 
@@ -242,3 +244,32 @@ def queue_that_is_shut_down(impl, loop):
     cancel_all(loop)
     turns(loop, 5)
     assert all(task is None or task.done() for task in tasks)
+
+
+@operation
+def recording(impl, loop):
+    """What lacks memory is left out of the recording, and changes nothing else."""
+    if not impl.native_loop:
+        yield
+        yield
+        return
+    ended = []
+
+    async def child():
+        await impl.sleep(0.001)
+
+    async def main():
+        task = loop.create_task(child())
+        await impl.sleep(0)
+        await task
+        ended.append(True)
+
+    recorder = _core.Recorder(8, lambda task: ("sleep", "sleep", ""))
+    recorder.start(loop)
+    yield
+    drive(loop, main(), strict=False)
+    yield
+    cancel_all(loop)
+    recorder.stop()
+    assert len(recorder.events()) <= 8
+    assert ended in ([], [True])

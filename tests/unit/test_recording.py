@@ -432,3 +432,95 @@ def test_events_in_order(ours):
     ]
     times = [event.time for event in recording.events]
     assert min(times) >= 0 and max(times) <= recording.duration
+
+
+# ---- what could go wrong ----
+
+
+def test_recordings_that_begin_and_end_in_one_step(ours):
+    async def main():
+        with asyncio_c.record() as first:
+            pass
+        with asyncio_c.record() as second:
+            await ours.sleep(0.001)
+        return first, second
+
+    first, second = ours.run(main())
+    assert shape(first.tasks[0]) == ["running"]
+    assert shape(second.tasks[0]) == ["running", ("waiting", "sleep(0.001)"), "ready", "running"]
+
+
+def test_a_description_that_ends_the_recording(native):
+    def describe_and_stop(task):
+        recorder.stop()
+        return ("a", "b", "c")
+
+    recorder = _core.Recorder(3, describe_and_stop)
+    recorder.start(None)
+    native.run(native.sleep(0.001))
+    assert len(recorder.events()) == 3
+
+
+def test_a_description_that_stops_the_loop(native):
+    def describe_and_stop(task):
+        loop.stop()
+        gc.collect()
+        raise ValueError
+
+    recorder = _core.Recorder(10, describe_and_stop)
+    with support.closing(native.new_event_loop()) as loop:
+        recorder.start(loop)
+        task = loop.create_task(native.sleep(3600))
+        loop.run_forever()
+        recorder.stop()
+        task.cancel()
+        support.run_once(loop, 2)
+
+
+def test_debug_mode(ours):
+    async def main():
+        await ours.sleep(0.001)
+
+    with asyncio_c.record() as recording:
+        with asyncio.Runner(debug=True, loop_factory=ours.new_event_loop) as runner:
+            runner.run(main())
+    states = ["ready", "running", ("waiting", "sleep(0.001)"), "ready", "running"]
+    assert shape(recording.tasks[0]) == states
+
+
+def test_a_loop_that_runs_in_another_thread(ours):
+    async def tick():
+        while True:
+            turns.append(None)
+            await ours.sleep(0)
+
+    turns = []
+    with support.closing(ours.new_event_loop()) as loop:
+        future = asyncio.run_coroutine_threadsafe(tick(), loop)
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        with asyncio_c.record(loop) as recording:
+            before = len(turns)
+            while len(turns) < before + 5:
+                threading.Event().wait(0)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        future.cancel()
+        support.run_once(loop, 3)
+    task = next(task for task in recording.tasks if task.function == "tick")
+    assert task.steps >= 3
+
+
+def test_names_that_are_no_plain_strings(native):
+    class Name(str):
+        pass
+
+    class Nameless(native.Task):
+        def get_name(self):
+            raise ZeroDivisionError
+
+    async def main():
+        await Nameless(native.sleep(0), loop=asyncio.get_running_loop(), name=Name("x"))
+
+    recording = record_run(native, main)
+    assert type(recording.task("x").name) is str
