@@ -24,6 +24,7 @@ ELSEWHERE = {
     "test_autopatch.py",
     "test_commands.py",
     "test_serving.py",
+    "test_timeline.py",
     "test_interpreters.py",
 }
 GUARD_SECONDS = 900
