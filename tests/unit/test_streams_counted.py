@@ -85,8 +85,9 @@ def test_many_chunks_are_copied_once(library):
     """And small ones once more, when they come, to be kept together, but for the first."""
     numbers = counted(library, "reader.readexactly(total)", CASES, patched=True)
     for (size, count), (_, copied) in zip(CASES, numbers):
-        least = size * count + (size * (count - 1) if size < 1024 else 0)
-        assert least <= copied <= least + 64 * count + 20_000
+        # An optimised build may copy small ones by instructions of its own, which nobody counts.
+        again = size * (count - 1) if size < 1024 else 0
+        assert size * count <= copied <= size * count + again + 64 * count + 20_000
 
 
 def test_a_chunk_that_is_read_whole_is_not_copied(library):
