@@ -342,7 +342,10 @@ timeout_exit(Timeout *self, PyObject *type, PyObject *error)
     self->timeout_state = TIMEOUT_EXPIRED;
     PyObject *task = Py_NewRef(self->task ? self->task : Py_None);
     PyObject *left = PyObject_CallMethodNoArgs(task, self->state->str_uncancel);
-    int ours = left ? PyObject_RichCompareBool(left, self->cancelling ? self->cancelling : Py_None, Py_LE) : -1;
+    /* The __aenter__() of Python 3.11.2 and before, where it is asyncio's that has entered, counts nothing. */
+    PyObject *before = self->cancelling ? Py_NewRef(self->cancelling) : PyLong_FromLong(0);
+    int ours = left && before ? PyObject_RichCompareBool(left, before, Py_LE) : -1;
+    Py_XDECREF(before);
     Py_XDECREF(left);
     Py_DECREF(task);
     if (ours <= 0 || type == Py_None) {

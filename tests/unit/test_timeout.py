@@ -8,6 +8,8 @@ import weakref
 
 import pytest
 
+import asyncio_c
+
 from . import support
 
 
@@ -355,3 +357,16 @@ def test_closed_while_it_waits(impl, loop):
     task.cancel()
     support.run_until_idle(loop)
     gc.collect()
+
+
+def test_entered_by_who_counts_no_requests_to_cancel():
+    """As asyncio's __aenter__() up to Python 3.11.2, which Debian 12 has, where it is asyncio's that enters."""
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio_c.timeout(0) as scope:
+                del scope._cancelling
+                await asyncio.Event().wait()
+        return asyncio.current_task().cancelling()
+
+    assert asyncio_c.run(main()) == 0
