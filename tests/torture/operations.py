@@ -767,3 +767,40 @@ def task_methods(impl, loop):
     task.cancel()
     turns(loop, 3)
     assert task.cancelled()
+
+
+@operation
+def stats(impl, loop):
+    if not impl.native_loop:
+        yield
+        return
+    loop.stats()  # imports
+    yield
+    loop.measure()
+    for _ in range(20):
+        loop.call_later(0, nothing)
+    turns(loop, 2)
+    loop.stats()
+    loop.measure(False)
+
+
+@operation
+def pulse(impl, loop):
+    """What a watch knows of its loop: the thread is left out, which hangs in Python's own modules when it lacks memory."""
+    if not impl.native_loop:
+        yield
+        return
+    from asyncio_c import _core
+
+    looked = []
+    pulse = _core._Pulse(loop, 0.0, nothing, lambda owner, number, seconds: looked.append(owner))
+    loop.call_soon(lambda: looked.append(pulse.look(0, True)))
+    yield
+    turns(loop, 1)
+    loop.call_soon(nothing)
+    turns(loop, 1)
+    _core._Pulse(loop, 1.0, nothing, nothing).close()
+    yield
+    turns(loop, 2)
+    pulse.close()
+    assert pulse.closed
