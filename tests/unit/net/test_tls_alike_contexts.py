@@ -205,15 +205,20 @@ async def messages(t):
 
 @scenario
 async def messages_whose_callback_raises(t):
-    def fail(*args):
-        raise ZeroDivisionError("the callback's")
-
+    """Once: of two exceptions in one call CPython keeps the second, and never lets go of the first."""
     for moment in ("handshake", "read", "unwrap"):
         t.note(moment)
+        watching = []
+
+        def fail_once(*args, watching=watching):
+            if watching:
+                watching.clear()
+                raise ZeroDivisionError("the callback's")
+
         of_server = new_server_context()
-        watching = [] if moment != "handshake" else [True]
-        of_server._msg_callback = lambda *args, watching=watching: watching and fail()
-        if watching:
+        of_server._msg_callback = fail_once
+        if moment == "handshake":
+            watching.append(True)
             other, opening = t.begin(of_server=of_server)
             with t.noted("the peer's handshake"):
                 await other.handshake()
@@ -237,8 +242,7 @@ async def many_tickets(t):
             server_side=False, of_server=new_server_context(num_tickets=count)
         )
         await other.say(b"hello")
-        session = transport.get_extra_info("ssl_object").session
-        t.note(count, session.has_ticket)
+        t.note(count)
         await talk(t, transport, other)
 
 

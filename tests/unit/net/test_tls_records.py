@@ -96,7 +96,7 @@ async def test_buffered_protocol(by_hand, size):
         return memoryview(bytearray(size))
 
     transport, protocol, tls = await by_hand(lambda: BufferedRecorder(get_buffer=buffer))
-    data = peers.payload(200 if size == 1 else 100_000)
+    data = peers.payload(min(200 * size, 100_000))
     sending = asyncio.ensure_future(tls.peer.send_all(tls.sealed(data)))
     assert peers.digest(await protocol.bytes(len(data))) == peers.digest(data)
     await sending
