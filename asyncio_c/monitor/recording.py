@@ -48,7 +48,7 @@ class Span:
     state: Literal["running", "waiting", "ready"]
     start: float
     end: float
-    kind: str = ""  # of what it waited for: see waits.Wait
+    kind: str = ""  # of what it waited for: see waits.describe()
     what: str = ""
     where: str = ""  # "file:line"
     woken_by: str = ""  # a name, or "a timer", "a descriptor", "a thread"

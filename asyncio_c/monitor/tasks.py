@@ -11,7 +11,8 @@ that is not done is a dictionary:
     stack           {"function", "file", "line"} of each coroutine that awaits the next one, the outermost first; of a task that
                     runs, what its thread is doing right now
     at              of these, the last one that is not asyncio's or ours, or None
-    waits_for       in words, or None
+    waits_for       in the words that a timeline has for it (waits.py), or None
+    kind            of that: "sleep", "queue", "lock" and so on, or None
     awaits          the ids of the tasks it waits for
 
 Coroutines in C have neither frame nor line; they are named.
@@ -22,7 +23,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import os
 import random
 import sys
 import threading
@@ -31,16 +31,12 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import asyncio_c
 from asyncio_c import _core, _registry
 
-_OWN_FOLDERS = tuple(os.path.dirname(str(module.__file__)) + os.sep for module in (asyncio, asyncio_c))
+from . import waits
 
 _PROMPTLY = 0.00002  # seconds
 _AFTER_AT_MOST = 0.01
-
-# Objects between a coroutine and what it awaits, of types that do not tell it. As coroutines in C, they tell the garbage collector.
-_LINKS = {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
 
 
 def loops() -> dict[int, Any]:
@@ -106,7 +102,7 @@ def _run_by(frame: types.FrameType | None) -> dict[str, Any] | None:
         frame = frame.f_back
     if frame is None or not stack:
         return None
-    at = next((entry for entry in stack if not _is_own(entry["file"])), stack[0])
+    at = next((entry for entry in stack if not waits.is_own(entry["file"])), stack[0])
     return {"coroutine": stack[-1]["function"], "at": at}
 
 
@@ -115,7 +111,7 @@ def count(tasks: Iterable[Any]) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     for task in tasks:
         coroutine = task.get_coro()
-        states = counts.setdefault(_name_of(coroutine), {"running": 0, "ready": 0, "waiting": 0})
+        states = counts.setdefault(waits.name_of(coroutine), {"running": 0, "ready": 0, "waiting": 0})
         states[_state_of(coroutine, _waiter_of(task))] += 1
     return counts
 
@@ -157,19 +153,20 @@ class View:
         coroutine = task.get_coro()
         waiter = _waiter_of(task)
         state = _state_of(coroutine, waiter)
-        stack = _running_stack(task, coroutine) if state == "running" else list(_suspended_stack(coroutine))
-        at = max(
-            (i for i, entry in enumerate(stack) if entry["file"] and not _is_own(entry["file"])), default=-1
-        )
+        chain = waits.chain(coroutine)
+        stack = _running_stack(task, coroutine) if state == "running" else _suspended_stack(chain)
+        kind, words = waits.describe_chain(chain, waiter) if state == "waiting" else (None, None)
+        theirs = (entry for entry in reversed(stack) if entry["file"] and not waits.is_own(entry["file"]))
         return {
             "id": id(task),
             "name": task.get_name(),
-            "coroutine": _name_of(coroutine),
+            "coroutine": waits.name_of(coroutine),
             "state": state,
             "age": _core._age(task),
             "stack": stack,
-            "at": stack[at] if at >= 0 else None,
-            "waits_for": _in_words(stack[at + 1 :], waiter) if state == "waiting" else None,
+            "at": next(theirs, None),
+            "waits_for": words,
+            "kind": kind,
             "awaits": self._awaits.get(id(task), []),
         }
 
@@ -222,10 +219,6 @@ def _content(cell: types.CellType) -> Any:
 # ---- Stacks ----
 
 
-def _name_of(coroutine: Any) -> str:
-    return str(getattr(coroutine, "__qualname__", None) or type(coroutine).__name__)
-
-
 def _is_running(coroutine: Any) -> bool:
     return any(getattr(coroutine, name, None) is True for name in ("cr_running", "gi_running"))
 
@@ -234,72 +227,25 @@ def _entry(function: str, file: str | None = None, line: int | None = None) -> d
     return {"function": function, "file": file, "line": line}
 
 
-def _is_own(file: str) -> bool:
-    """Return whether a file is asyncio's or ours."""
-    return file.startswith(_OWN_FOLDERS)
-
-
-def _frame_of(awaitable: Any) -> types.FrameType | None:
-    """Return the frame of what is written in Python."""
-    for name in ("cr_frame", "gi_frame", "ag_frame"):
-        frame = getattr(awaitable, name, None)
+def _suspended_stack(chain: list[Any]) -> list[dict[str, Any]]:
+    stack = []
+    for awaitable in chain:
+        frame = waits.frame_of(awaitable)
         if frame is not None:
-            return None if frame.f_code.co_filename == "<asyncio_c>" else frame
-    return None
-
-
-def _next_of(awaitable: Any) -> Any:
-    """Return what a coroutine, generator, or object between the two awaits."""
-    for name in ("cr_await", "gi_yieldfrom", "ag_await"):
-        if hasattr(awaitable, name):
-            return getattr(awaitable, name)
-    if _is_native(awaitable) or type(awaitable).__name__ in _LINKS:
-        return next((item for item in gc.get_referents(awaitable) if _has_begun(item)), None)
-    return None
-
-
-def _is_native(awaitable: Any) -> bool:
-    return type(awaitable).__module__ == "asyncio_c._core" and hasattr(awaitable, "cr_suspended")
-
-
-def _has_begun(item: Any) -> bool:
-    """Return whether something is a coroutine or generator that was started, and has not ended."""
-    return any(getattr(item, name, None) is True for name in ("cr_suspended", "gi_suspended", "ag_running"))
-
-
-def _suspended_stack(coroutine: Any) -> Iterator[dict[str, Any]]:
-    seen: set[int] = set()
-    while coroutine is not None and id(coroutine) not in seen and not asyncio.isfuture(coroutine):
-        seen.add(id(coroutine))
-        frame = _frame_of(coroutine)
-        if frame is not None:
-            yield _entry(_name_of(coroutine), frame.f_code.co_filename, frame.f_lineno)
-        elif _is_native(coroutine):
-            yield _entry(_name_of(coroutine))
-        coroutine = _next_of(coroutine)
+            stack.append(_entry(waits.name_of(awaitable), frame.f_code.co_filename, frame.f_lineno))
+        elif waits.is_native(awaitable):
+            stack.append(_entry(waits.name_of(awaitable)))
+    return stack
 
 
 def _running_stack(task: Any, coroutine: Any) -> list[dict[str, Any]]:
     """Return the stack of the thread that runs a task, from its coroutine on."""
     frame = sys._current_frames().get(thread_id_of(task.get_loop()))
-    outermost = _frame_of(coroutine)
+    outermost = waits.frame_of(coroutine)
     stack: list[dict[str, Any]] = []
     while frame is not None:
         stack.append(_entry(frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno))
         if frame is outermost:
             return stack[::-1]
         frame = frame.f_back
-    return list(_suspended_stack(coroutine))  # it has stopped running meanwhile
-
-
-def _in_words(inner: list[dict[str, Any]], waiter: Any) -> str:
-    """Say what a task waits for: by the function of asyncio it has called, and by the future."""
-    function = next((entry["function"] for entry in inner), None)
-    if function is not None:
-        return str(function)
-    if hasattr(waiter, "get_coro"):
-        return f"task {waiter.get_name()}"
-    children = getattr(waiter, "_children", None)
-    if children is not None:
-        return f"gather of {len(children)}"
-    return "gather" if type(waiter).__name__ == "_GatheringFuture" else "future"
+    return _suspended_stack(waits.chain(coroutine))  # it has stopped running meanwhile

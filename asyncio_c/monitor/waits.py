@@ -1,11 +1,16 @@
-"""What a suspended task waits for: described once, when its step ends, by what it awaits and the frames on the way there."""
+"""What a suspended task waits for, by what it awaits and the frames on the way there: in the same words for a timeline and for ps.
+
+The recorder asks when a step has ended, in the loop's own thread; ps from another thread, where a coroutine may go on in between.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
-from asyncio import base_futures
-from typing import Any, NamedTuple
+import types
+from collections.abc import Iterable
+from typing import Any
 
 from .. import _core
 
@@ -14,13 +19,16 @@ _OWN_FOLDERS = (
     os.path.dirname(os.path.dirname(__file__)) + os.sep,
 )
 
+# Objects between a coroutine and what it awaits, of types that do not tell it. As coroutines in C, they tell the garbage collector.
+_LINKS = {"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"}
+
+_MISSING = object()
+
 # What a function of asyncio waits for, by its qualname or the beginning of it.
 _KINDS = {
     "sleep": "sleep",
-    "gather": "gather",
     "wait": "tasks",
     "wait_for": "tasks",
-    "shield": "task",
     "to_thread": "thread",
     "TaskGroup.": "tasks",
     "as_completed": "tasks",
@@ -57,83 +65,148 @@ _KINDS = {
 # The `async with` of locks and semaphores, which says less than the acquire() within.
 _BLOCK = "_ContextManagerMixin."
 
+# How a future written in Python is awaited, which says less than the future.
+_FUTURE = "Future.__await__"
 
-class Wait(NamedTuple):
-    """What a task waits for."""
 
-    kind: str  # sleep, task, tasks, gather, queue, lock, event, stream, socket, thread, process, future, turn, ...
-    text: str  # for people
-    where: str  # "file:line" of the innermost frame of the program; "" if there is none
+# ---- What awaits what ----
+
+
+def name_of(awaitable: Any) -> str:
+    return str(getattr(awaitable, "__qualname__", None) or type(awaitable).__name__)
+
+
+def is_own(file: str) -> bool:
+    """Return whether a file is asyncio's or ours."""
+    return file.startswith(_OWN_FOLDERS)
+
+
+def is_native(awaitable: Any) -> bool:
+    """Return whether it is a coroutine of ours, which has neither a line nor a code of its own."""
+    return type(awaitable).__module__ == "asyncio_c._core" and hasattr(awaitable, "cr_suspended")
+
+
+def frame_of(awaitable: Any) -> types.FrameType | None:
+    """Return the frame of what is written in Python."""
+    if not is_native(awaitable):
+        for name in ("cr_frame", "gi_frame", "ag_frame"):
+            frame = getattr(awaitable, name, None)
+            if frame is not None:
+                return frame  # type: ignore[no-any-return]
+    return None
+
+
+def chain(coroutine: Any) -> list[Any]:
+    """Return what awaits the next one, the outermost first: coroutines, generators, and objects between them."""
+    found: list[Any] = []
+    seen: set[int] = set()
+    awaitable = coroutine
+    while awaitable is not None and id(awaitable) not in seen:
+        seen.add(id(awaitable))
+        found.append(awaitable)
+        awaitable = _next_of(awaitable)
+    return found
+
+
+def _next_of(awaitable: Any) -> Any:
+    for name in ("cr_await", "gi_yieldfrom", "ag_await"):
+        found = getattr(awaitable, name, _MISSING)
+        if found is not _MISSING:
+            return found
+    if is_native(awaitable):
+        # Behind what it holds and its type it names what it awaits. What it holds may be a coroutine, too: an item of a queue.
+        last = gc.get_referents(awaitable)[-1]
+        return None if isinstance(last, type) else last
+    if type(awaitable).__name__ in _LINKS:
+        return next((item for item in gc.get_referents(awaitable) if _has_begun(item)), None)
+    return None
+
+
+def _has_begun(item: Any) -> bool:
+    """Return whether something is a coroutine or generator that was started, and has not ended."""
+    return any(getattr(item, name, None) is True for name in ("cr_suspended", "gi_suspended", "ag_running"))
+
+
+# ---- In words ----
 
 
 def describe(task: Any) -> tuple[str, str, str]:
-    """Return what a task waits for that has just been suspended, as the fields of Wait.
+    """Return what a task waits for that has just been suspended: its kind, a text for people, and where.
 
-    All of them are strings: the recording keeps nothing of the program alive.
+    The kind is sleep, task, tasks, gather, queue, lock, event, stream, socket, connection, server, thread, process, future or turn;
+    where is the "file:line" of the innermost frame of the program, "" if there is none. All of them are strings: the recording
+    keeps nothing of the program alive.
     """
-    awaited, where = _walk(task.get_coro())
+    awaited, frame = _look(chain(task.get_coro()))
+    where = "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return (*_in_words(awaited, task._fut_waiter), where)
+
+
+def describe_chain(awaitables: Iterable[Any], waiter: Any) -> tuple[str, str]:
+    """Return kind and text of what a task waits for, by the chain of its coroutine and the future at its end."""
+    return _in_words(_look(awaitables)[0], waiter)
+
+
+def _look(awaitables: Iterable[Any]) -> tuple[Any, types.FrameType | None]:
+    """Return the outermost function of asyncio that the program awaits, and the frame in which it does so."""
+    awaited, inmost = None, None
+    for awaitable in awaitables:
+        frame = frame_of(awaitable)
+        if frame is not None and not is_own(frame.f_code.co_filename):
+            awaited, inmost = None, frame
+        elif awaited is None or awaited.__qualname__.startswith(_BLOCK):
+            function = getattr(awaitable, "__qualname__", None)
+            if isinstance(function, str) and function not in ("", _FUTURE):
+                awaited = awaitable
+    return awaited, inmost
+
+
+def _in_words(awaited: Any, waiter: Any) -> tuple[str, str]:
     function = getattr(awaited, "__qualname__", "")
-    waiter = task._fut_waiter
     if function == "sleep":
         delay = _delay(awaited)
-        return ("sleep", "sleep(0)" if waiter is None else f"sleep({delay:g})" if delay else "sleep", where)
+        return ("sleep", "sleep(0)" if waiter is None else f"sleep({delay:g})" if delay else "sleep")
     if waiter is None:
-        return ("turn", "its turn", where)
+        return ("turn", "its turn")
     what = _describe_future(waiter)
     if not function or what[0] == "gather":
-        return (*what, where)
+        return what
     if function.startswith(_BLOCK):
-        return ("lock", "a lock", where)
+        function = _acquired_by(awaited)
+        if function is None:
+            return ("lock", "a lock")
     # A method of the loop is known by its name, whatever class of it has it.
     owner, _, name = function.rpartition(".")
     text = name if "EventLoop" in owner or owner == "Loop" else function
     kind = next((kind for start, kind in _KINDS.items() if text.startswith(start)), what[0])
     if owner:
         text = text.removesuffix(".__aenter__").removesuffix(".__aexit__").removesuffix(".__anext__")
-    return (kind, f"{text}({what[1]})" if what[0] == "task" else text, where)
-
-
-def _walk(coroutine: Any) -> tuple[Any, str]:
-    """Follow what awaits what: the outermost function of asyncio that the program awaits, and where it does so."""
-    awaited, where = None, ""
-    while coroutine is not None:
-        code = _attribute(coroutine, "code")
-        if code is not None and not code.co_filename.startswith(_OWN_FOLDERS):
-            frame = _attribute(coroutine, "frame")
-            line = frame.f_lineno if frame is not None else code.co_firstlineno
-            awaited, where = None, f"{code.co_filename}:{line}"
-        elif isinstance(qualname := getattr(coroutine, "__qualname__", None), str):
-            if awaited is None or awaited.__qualname__.startswith(_BLOCK):
-                awaited = coroutine if qualname else awaited
-        coroutine = _attribute(coroutine, "await")
-    return awaited, where
-
-
-def _attribute(awaitable: Any, name: str) -> Any:
-    """Return cr_code, gi_code or ag_code, and likewise."""
-    for prefix in ("cr_", "ag_"):
-        found = getattr(awaitable, prefix + name, None)
-        if found is not None:
-            return found
-    return getattr(awaitable, "gi_yieldfrom" if name == "await" else "gi_" + name, None)
+    return (kind, f"{text}({what[1]})" if what[0] == "task" else text)
 
 
 def _delay(coroutine: Any) -> float | None:
     """Return the delay of what sleep() returns: ours, or asyncio's coroutine."""
     seconds = _core.Recorder.sleep_seconds(coroutine)
-    frame = _attribute(coroutine, "frame")
+    frame = frame_of(coroutine)
     if seconds is None and frame is not None:
         seconds = frame.f_locals.get("delay")
     return seconds if isinstance(seconds, int | float) else None
 
 
+def _acquired_by(block: Any) -> str | None:
+    """Return the acquire() that an `async with` of ours stands for: of a Condition, that of its lock."""
+    owner = gc.get_referents(block)[0]
+    function = getattr(getattr(owner, "acquire", None), "__qualname__", None)
+    return function if isinstance(function, str) else None
+
+
 def _describe_future(future: Any) -> tuple[str, str]:
-    if isinstance(future, asyncio.Task):
+    if hasattr(future, "get_coro"):
         return ("task", f"task {future.get_name()}")
     children = getattr(future, "_children", None)
     if isinstance(children, list):
         return ("gather", f"gather of {len(children)}")
-    if base_futures.isfuture(future) and _is_chained(future):
+    if asyncio.isfuture(future) and _is_chained(future):
         return ("thread", "a thread")
     return ("future", "a future")
 

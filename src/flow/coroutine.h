@@ -48,6 +48,7 @@ struct Coroutine {
 
 /* Sets the fields of a zeroed object. */
 void coroutine_init(Coroutine *self, struct state *state, const struct coroutine_body *body);
+/* The last part of a tp_traverse: asyncio_c/monitor/waits.py takes what is visited last for what the coroutine awaits. */
 int coroutine_traverse(Coroutine *self, visitproc visit, void *arg);
 void coroutine_clear(Coroutine *self);
 /* The first part of a tp_dealloc.  Returns false if the object was resurrected. */

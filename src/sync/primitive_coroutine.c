@@ -149,7 +149,7 @@ primitive_exit(PrimitiveCoroutine *self, PyObject **result)
 static int
 PrimitiveCoroutine_traverse(PrimitiveCoroutine *self, visitproc visit, void *arg)
 {
-    Py_VISIT(self->owner);
+    Py_VISIT(self->owner); /* first: asyncio_c/monitor/waits.py asks it what `async with` acquires */
     Py_VISIT(self->item);
     Py_VISIT(self->error);
     Py_VISIT(self->cancelled);

@@ -236,7 +236,7 @@ def test_lock_in_a_block(ours):
 
     recording = record_run(ours, main)
     wait = waited(recording, "waits")[0]
-    assert wait.kind == "lock" and wait.waker == recording.tasks[0].number
+    assert (wait.kind, wait.what, wait.waker) == ("lock", "Lock.acquire", recording.tasks[0].number)
 
 
 # ---- which loops ----

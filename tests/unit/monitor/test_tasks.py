@@ -1,6 +1,7 @@
 """What the monitor says of tasks: who waits where, for what, and for whom."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import socket
@@ -9,10 +10,11 @@ import time
 
 import pytest
 
+import asyncio_c
 from asyncio_c import _core, monitor
 from asyncio_c.monitor import client, ps
 
-from ..support import run_until_idle
+from ..support import PY312, run_until_idle
 from . import programs
 
 
@@ -56,7 +58,11 @@ def test_a_task_that_waits(ours, loop, served):
     run_until_idle(loop)
     task = tasks_of_loop(loop)["one"]
     at = {"function": inner.__qualname__, "file": __file__, "line": line_of(inner, 1)}
-    assert (task["state"], task["coroutine"], task["waits_for"]) == ("waiting", outer.__qualname__, "sleep")
+    assert (task["state"], task["coroutine"], task["waits_for"]) == (
+        "waiting",
+        outer.__qualname__,
+        "sleep(3600)",
+    )
     assert task["at"] == at
     assert task["stack"][:2] == [
         {"function": outer.__qualname__, "file": __file__, "line": line_of(outer, 1)},
@@ -104,68 +110,102 @@ def test_a_task_that_is_ready(ours, loop, served):
     assert tasks["has not begun"]["at"]["line"] == line_of(spin, 0)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("future", "future"),
-        ("task", "task other"),
-        ("sleep", "sleep"),
-        ("event", "Event.wait"),
-        ("lock", "Lock.acquire"),
-        ("queue", "Queue.get"),
-        ("gather", "gather of 2"),
-        ("wait", "wait"),
-        ("wait_for", "wait_for"),
-        ("generator", "sleep"),
-        ("sock_recv", "sock_recv"),
-    ],
-)
-def test_what_it_waits_for(ours, loop, served, name, expected):
+async def enter(block):
+    async with block:
+        pass
+
+
+async def enter_twice(block):
+    async with block:
+        await enter(block)
+
+
+async def acquire_twice(lock):
+    await lock.acquire()
+    await lock.acquire()
+
+
+async def iterate(ours):
     async def generate():
         await ours.sleep(3600)
         yield
 
-    async def wait():
-        if name == "future":
-            await loop.create_future()
-        elif name == "task":
-            await loop.create_task(ours.sleep(3600), name="other")
-        elif name == "sleep":
-            await ours.sleep(3600)
-        elif name == "event":
-            await ours.Event().wait()
-        elif name == "lock":
-            lock = ours.Lock()
-            await lock.acquire()
-            await lock.acquire()
-        elif name == "queue":
-            await ours.Queue().get()
-        elif name == "gather":
-            await ours.gather(ours.sleep(3600), ours.sleep(3600))
-        elif name == "wait":
-            await ours.wait([loop.create_task(ours.sleep(3600), name="other")])
-        elif name == "wait_for":
-            await ours.wait_for(loop.create_future(), 3600)
-        elif name == "generator":
-            async for _ in generate():
-                pass
-        else:
-            await loop.sock_recv(receiver, 1)
+    async for _ in generate():
+        pass
 
+
+async def put_what_has_begun(ours, loop):
+    async def wait():
+        await loop.create_future()
+
+    coroutine = wait()
+    coroutine.send(None)
+    queue = ours.Queue(1)
+    queue.put_nowait(coroutine)
+    await queue.put(coroutine)
+
+
+async def wait_in_a_group(ours):
+    async with ours.TaskGroup() as group:
+        group.create_task(ours.sleep(3600), name="other")
+
+
+async def receive(loop):
     receiver, sender = socket.socketpair()
     with receiver, sender:
         receiver.setblocking(False)
+        await loop.sock_recv(receiver, 1)
+
+
+WAITS = {
+    "future": ("future", "a future", lambda ours, loop: loop.create_future()),
+    "stock future": ("future", "a future", lambda ours, loop: asyncio.futures._PyFuture(loop=loop)),
+    "task": ("task", "task other", lambda ours, loop: loop.create_task(ours.sleep(3600), name="other")),
+    "sleep": ("sleep", "sleep(3600)", lambda ours, loop: ours.sleep(3600)),
+    "event": ("event", "Event.wait", lambda ours, loop: ours.Event().wait()),
+    "lock": ("lock", "Lock.acquire", lambda ours, loop: acquire_twice(ours.Lock())),
+    "block of a lock": ("lock", "Lock.acquire", lambda ours, loop: enter_twice(ours.Lock())),
+    "block of a semaphore": ("lock", "Semaphore.acquire", lambda ours, loop: enter(ours.Semaphore(0))),
+    "block of a condition": ("lock", "Lock.acquire", lambda ours, loop: enter_twice(ours.Condition())),
+    "block of a barrier": ("event", "Barrier", lambda ours, loop: enter(ours.Barrier(2))),
+    "group": ("tasks", "TaskGroup", lambda ours, loop: wait_in_a_group(ours)),
+    "queue": ("queue", "Queue.get", lambda ours, loop: ours.Queue().get()),
+    "queue of coroutines": ("queue", "Queue.put", put_what_has_begun),
+    "gather": ("gather", "gather of 2", lambda ours, loop: ours.gather(ours.sleep(3600), ours.sleep(3600))),
+    "wait": ("tasks", "wait", lambda ours, loop: ours.wait([loop.create_task(ours.sleep(3600))])),
+    "wait_for": ("tasks", "wait_for", lambda ours, loop: ours.wait_for(loop.create_future(), 3600)),
+    "generator": ("sleep", "sleep(3600)", lambda ours, loop: iterate(ours)),
+    "sock_recv": ("socket", "sock_recv", lambda ours, loop: receive(loop)),
+    "thread": (
+        "thread",
+        "a thread",
+        lambda ours, loop: asyncio.wrap_future(concurrent.futures.Future(), loop=loop),
+    ),
+    # Up to Python 3.11, the coroutine is another task's.
+    "wait_for a coroutine": (
+        *(("sleep", "sleep(3600)") if PY312 else ("tasks", "wait_for")),
+        lambda ours, loop: ours.wait_for(iterate(ours), 3600),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_what_it_waits_for(ours, loop, served, case):
+    """A timeline and ps say the same."""
+    kind, words, wait_for_it = WAITS[case]
+
+    async def wait():
+        await wait_for_it(ours, loop)
+
+    with asyncio_c.record(loop) as recording:
         loop.create_task(wait(), name="waits")
         run_until_idle(loop)
-        task = tasks_of_loop(loop)["waits"]
-        assert (task["state"], task["waits_for"].removeprefix("BaseSelectorEventLoop.")) == (
-            "waiting",
-            expected,
-        )
-        assert task["at"]["file"] == __file__
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        run_until_idle(loop)
+    task = tasks_of_loop(loop)["waits"]
+    assert (task["state"], task["kind"], task["waits_for"]) == ("waiting", kind, words)
+    assert task["at"]["file"] == __file__
+    span = recording.task("waits").spans[-1]
+    assert (span.state, span.kind, span.what) == ("waiting", kind, words)
+    assert span.where == f"{__file__}:{task['at']['line']}"
 
 
 def test_coroutine_of_another_kind(ours, loop, served):
