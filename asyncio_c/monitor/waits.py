@@ -6,6 +6,7 @@ The recorder asks when a step has ended, in the loop's own thread; ps from anoth
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import types
@@ -175,13 +176,20 @@ def _in_words(awaited: Any, waiter: Any) -> tuple[str, str]:
         function = _acquired_by(awaited)
         if function is None:
             return ("lock", "a lock")
+    kind, text = _describe_function(function)
+    return (kind or what[0], f"{text}({what[1]})" if what[0] == "task" else text)
+
+
+@functools.lru_cache(256)
+def _describe_function(function: str) -> tuple[str, str]:
+    """Return kind and text of what a function waits for, by its qualname; the kind is "" where that does not tell it."""
     # A method of the loop is known by its name, whatever class of it has it.
     owner, _, name = function.rpartition(".")
     text = name if "EventLoop" in owner or owner == "Loop" else function
-    kind = next((kind for start, kind in _KINDS.items() if text.startswith(start)), what[0])
+    kind = next((kind for start, kind in _KINDS.items() if text.startswith(start)), "")
     if owner:
         text = text.removesuffix(".__aenter__").removesuffix(".__aexit__").removesuffix(".__anext__")
-    return (kind, f"{text}({what[1]})" if what[0] == "task" else text)
+    return (kind, text)
 
 
 def _delay(coroutine: Any) -> float | None:
