@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
+import shutil
 
 import pytest
+
+from tests.differential import virtual_clock
 
 from . import support
 
@@ -66,6 +69,14 @@ def virtual(impl):
     with support.closing(loop):
         yield loop, clock
         clock.stop()
+
+
+@pytest.fixture(scope="session")
+def clock_library(tmp_path_factory):
+    """What is loaded before a process in which time passes only when a loop waits: see tests/differential/virtual_clock.py."""
+    if shutil.which(virtual_clock.compiler()[0]) is None:
+        pytest.skip("the virtual clock needs the C compiler")
+    return virtual_clock.build(tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture(autouse=True)

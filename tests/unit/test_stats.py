@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import os
 import selectors
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,13 +16,6 @@ from tests.differential import virtual_clock
 
 from . import support
 from .support import closing
-
-
-@pytest.fixture(scope="module")
-def clock_library(tmp_path_factory):
-    if shutil.which(virtual_clock.compiler()[0]) is None:
-        pytest.skip("the virtual clock needs the C compiler")
-    return virtual_clock.build(tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture
