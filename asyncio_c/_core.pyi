@@ -249,12 +249,12 @@ class TLSTransport:
 class _Pulse:
     def __new__(
         cls,
-        loop: Loop,
         limit: float,
         wake: Callable[[], object],
         tell: Callable[[Any, int, float], object],
         /,
     ) -> _Pulse: ...
+    def open(self, loop: Loop, /) -> None: ...
     def look(self, known: int, park: bool, /) -> tuple[int, float, int, Any] | None: ...
     def close(self) -> None: ...
     @property

@@ -82,6 +82,13 @@ def log(target: logging.Logger, report: Report) -> None:
 
 def _described(owner: Any) -> tuple[str | None, str]:
     """Return the name of the task that an entry of the queue is, or None, and the coroutine or callback."""
+    try:
+        return _name_and_source(owner)
+    except Exception:  # of get_name() or __repr__() of somebody's making
+        return None, type(owner).__name__
+
+
+def _name_and_source(owner: Any) -> tuple[str | None, str]:
     callback = getattr(owner, "_callback", None)
     # In debug mode, and on loops whose call_soon() is overridden, a task's step is a callback with the task as its self.
     task = owner if isinstance(owner, (_core.Task, tasks.Task)) else getattr(callback, "__self__", None)
@@ -131,7 +138,8 @@ class Watch:
         self._reported: Report | None = None  # how that was reported
         self._ended: collections.deque[tuple[float, tuple[str | None, str] | None]] = collections.deque()
         self._over = False
-        self._pulse = _core._Pulse(loop, threshold, self._wake, self._tell)
+        self._pulse = _core._Pulse(threshold, self._wake, self._tell)
+        self._pulse.open(loop)  # from now on its thread, which may not be this one, calls
         _watches.add(self)
 
     def close(self) -> None:
@@ -196,7 +204,7 @@ class Watch:
 
     def _while_it_is_young(self, seconds: float) -> float:
         """Return for how long what has run for so many seconds need not be looked at."""
-        return max(self._threshold / 2, (self._threshold - seconds) * 1.02)
+        return min(max(self._threshold / 2, (self._threshold - seconds) * 1.02), threading.TIMEOUT_MAX)
 
     def _look(self, park: bool) -> float:
         """Report what blocks, if it is time to, and return for how many seconds there is nothing to see; -1: until woken."""

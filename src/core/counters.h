@@ -1,7 +1,7 @@
 /* What a loop counts of itself, always.  Layer: core.
 
    Each costs an addition where it happens, and none of them a look at the clock for each entry: that is for who asks
-   (core/pulse.h).  The clock is read before a poll that may wait, after which the loop reads it anyway, and twice in a run. */
+   (core/observe.h).  The clock is read before a poll that may wait, after which the loop reads it anyway, and twice in a run. */
 #ifndef AC_CORE_COUNTERS_H
 #define AC_CORE_COUNTERS_H
 

@@ -404,7 +404,7 @@ queue_timers_of_clock(Loop *loop)
     const struct heap_entry *first;
     while ((first = heap_first(&loop->timers)) != NULL && !(timer_when(loop, first) >= end)) {
         if (loop->observed.timings != NULL) {
-            observe_timer(loop, clock_now_ns() - (int64_t)((now - timer_when(loop, first)) * CLOCK_NS_PER_S));
+            observe_timer(loop, clock_now_ns() - clock_ns_not_before(fmax(now - timer_when(loop, first), 0)));
         }
         if (queue_timer(loop, loop_timer_of(loop, first)) < 0) {
             return -1;

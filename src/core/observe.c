@@ -44,6 +44,8 @@ observe_timer(Loop *loop, int64_t deadline_ns)
         timings->due = due;
         timings->due_capacity = capacity;
     }
+    /* A century and a half is the longest lag, so that it can be computed. */
+    deadline_ns = deadline_ns > INT64_MIN / 2 ? deadline_ns : INT64_MIN / 2;
     timings->due[timings->due_count++] = (struct due){ loop->ready.tail, deadline_ns };
 }
 
@@ -67,10 +69,14 @@ time_lag(struct timings *timings, size_t position, int64_t now_ns)
 
 /* ---- Pulses ---- */
 
-/* Calls and forgets what went wrong: what an observer does is nothing to the loop. */
+/* Calls and forgets what went wrong: what an observer does is nothing to the loop.  `callable` is NULL where the garbage collector
+   has cleared the Pulse, and the loop comes after it. */
 static void
 call_observer(PyObject *callable, PyObject *const *args, size_t count)
 {
+    if (callable == NULL) {
+        return;
+    }
     PyObject *exception = PyErr_Occurred() ? compat_exception_take() : NULL;
     Py_INCREF(callable);
     PyObject *result = PyObject_Vectorcall(callable, args, count, NULL);
@@ -84,22 +90,32 @@ call_observer(PyObject *callable, PyObject *const *args, size_t count)
     }
 }
 
-/* Something runs: who is parked has something to look at.  Returns whether anybody was. */
+/* The first Pulse whose thread has to be woken for the entry, and was not.  New reference or NULL. */
+static Pulse *
+pulse_to_wake(Loop *loop)
+{
+    Pulse *pulse = loop->observed.pulses;
+    while (pulse != NULL
+           && (pulse->woken == loop->observed.entry
+               || !(pulse->parked || pulse->fork_generation != loop->state->fork_generation))) {
+        pulse = pulse->next;
+    }
+    return (Pulse *)Py_XNewRef((PyObject *)pulse);
+}
+
+/* Something runs: who is parked has something to look at.  Who is woken may close any.  Returns whether anybody was. */
 static bool
 wake_pulses(Loop *loop)
 {
     bool woken = false;
-    Pulse *pulse = (Pulse *)Py_XNewRef((PyObject *)loop->observed.pulses);
-    while (pulse != NULL) {
-        if (pulse->parked || pulse->fork_generation != loop->state->fork_generation) {
-            pulse->parked = false;
-            pulse->fork_generation = loop->state->fork_generation;
-            loop->observed.waking = woken = true;
-            call_observer(pulse->wake, NULL, 0);
-        }
-        Pulse *next = (Pulse *)Py_XNewRef((PyObject *)pulse->next);
+    Pulse *pulse;
+    while ((pulse = pulse_to_wake(loop)) != NULL) {
+        pulse->parked = false;
+        pulse->fork_generation = loop->state->fork_generation;
+        pulse->woken = loop->observed.entry;
+        loop->observed.waking = woken = true;
+        call_observer(pulse->wake, NULL, 0);
         Py_DECREF(pulse);
-        pulse = next;
     }
     loop->observed.waking = false;
     return woken;
@@ -129,6 +145,35 @@ observe_entry(Loop *loop, PyObject *owner, size_t position, int64_t now_ns)
     }
 }
 
+/* The first Pulse that has not heard of the end of the entry.  New reference or NULL.  What hears of it may close any. */
+static Pulse *
+pulse_to_tell(struct observation *observed, uint64_t entry)
+{
+    Pulse *pulse = observed->pulses;
+    while (pulse != NULL && pulse->told == entry) {
+        pulse = pulse->next;
+    }
+    return (Pulse *)Py_XNewRef((PyObject *)pulse);
+}
+
+static void
+tell_pulse(Pulse *pulse, PyObject *owner, uint64_t entry, int64_t taken_ns)
+{
+    PyObject *exception = PyErr_Occurred() ? compat_exception_take() : NULL;
+    PyObject *number = PyLong_FromUnsignedLongLong(entry);
+    PyObject *seconds = PyFloat_FromDouble(clock_seconds(taken_ns));
+    if (number != NULL && seconds != NULL) {
+        PyObject *args[] = { owner, number, seconds };
+        call_observer(pulse->tell, args, AC_ARRAY_SIZE(args));
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(seconds);
+    PyErr_Clear(); /* no memory */
+    if (exception != NULL) {
+        compat_exception_restore_steal(exception);
+    }
+}
+
 /* The loop is no longer held up by the entry that runs. */
 static void
 tell_pulses(Loop *loop, PyObject *owner, int64_t now_ns)
@@ -137,18 +182,13 @@ tell_pulses(Loop *loop, PyObject *owner, int64_t now_ns)
     uint64_t entry = observed->entry;
     int64_t taken_ns = now_ns - observed->entry_since_ns;
     observed->entry_owner = NULL;
-    Pulse *pulse = (Pulse *)Py_XNewRef((PyObject *)observed->pulses);
-    while (pulse != NULL) {
-        PyObject *args[] = { owner, NULL, NULL };
-        if (taken_ns > pulse->limit_ns && (args[1] = PyLong_FromUnsignedLongLong(entry)) != NULL
-            && (args[2] = PyFloat_FromDouble(clock_seconds(taken_ns))) != NULL) {
-            call_observer(pulse->tell, args, 3);
+    Pulse *pulse;
+    while ((pulse = pulse_to_tell(observed, entry)) != NULL) {
+        pulse->told = entry;
+        if (taken_ns > pulse->limit_ns) {
+            tell_pulse(pulse, owner, entry, taken_ns);
         }
-        Py_XDECREF(args[1]);
-        Py_XDECREF(args[2]);
-        Pulse *next = (Pulse *)Py_XNewRef((PyObject *)pulse->next);
         Py_DECREF(pulse);
-        pulse = next;
     }
 }
 
@@ -198,12 +238,25 @@ observe_close(Loop *loop)
 static PyObject *
 Pulse_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-    struct state *state = state_of_type(type);
-    PyObject *object, *wake, *tell;
+    PyObject *wake, *tell;
     double limit;
-    if (!PyArg_ParseTuple(args, "OdOO", &object, &limit, &wake, &tell)) {
+    if (!PyArg_ParseTuple(args, "dOO", &limit, &wake, &tell)) {
         return NULL;
     }
+    Pulse *self = (Pulse *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->wake = Py_NewRef(wake);
+    self->tell = Py_NewRef(tell);
+    self->limit_ns = clock_ns_not_before(limit);
+    return (PyObject *)self;
+}
+
+static PyObject *
+Pulse_open(Pulse *self, PyObject *object)
+{
+    struct state *state = state_of_type(Py_TYPE(self));
     Loop *loop = loop_cast(state, object);
     if (loop == NULL) {
         return PyErr_Format(PyExc_TypeError, "an event loop of asyncio_c is needed, not %.200s",
@@ -212,20 +265,18 @@ Pulse_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
     if (loop_check_closed(loop) < 0) {
         return NULL;
     }
-    Pulse *self = (Pulse *)type->tp_alloc(type, 0);
-    if (self == NULL) {
+    if (self->loop != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "it is open already");
         return NULL;
     }
     self->loop = loop;
-    self->wake = Py_NewRef(wake);
-    self->tell = Py_NewRef(tell);
-    self->limit_ns = clock_ns_not_before(limit);
     self->parked = true;
     self->fork_generation = state->fork_generation;
+    self->woken = self->told = 0;
     self->next = loop->observed.pulses;
     loop->observed.pulses = (Pulse *)Py_NewRef((PyObject *)self);
     decide(loop);
-    return (PyObject *)self;
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -297,11 +348,14 @@ Pulse_dealloc(Pulse *self)
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(Pulse_doc,
-             "_Pulse(loop, limit, wake, tell, /)\n--\n\n"
-             "What a thread may know of the callback or task step that runs in a loop.\n\n"
-             "wake() is called at the beginning of a turn if the last look() found that nothing runs, and when\n"
-             "the loop is closed; tell(owner, number, seconds) at the end of what took more than limit seconds.");
+PyDoc_STRVAR(
+    Pulse_doc,
+    "_Pulse(limit, wake, tell, /)\n--\n\n"
+    "What a thread may know of the callback or task step that runs in a loop.\n\n"
+    "From open() on, wake() is called at the beginning of a turn if the last look() found that nothing runs, and when\n"
+    "the loop is closed; tell(owner, number, seconds) at the end of what took more than limit seconds.");
+PyDoc_STRVAR(open_doc, "open($self, loop, /)\n--\n\nHave a loop tell it what runs.\n\n"
+                       "Raises TypeError for a loop of others, RuntimeError for a closed one, or if it is open.");
 PyDoc_STRVAR(look_doc, "look($self, known, park, /)\n--\n\n"
                        "Return the number of what runs, its seconds so far, its thread, and the task, handle or other\n"
                        "object that it is; or None if nothing runs or it is the known one, and then, if park is true,\n"
@@ -309,13 +363,15 @@ PyDoc_STRVAR(look_doc, "look($self, known, park, /)\n--\n\n"
 PyDoc_STRVAR(pulse_close_doc, "close($self, /)\n--\n\nHave the loop forget it.");
 
 static PyMethodDef Pulse_methods[] = {
+    { "open", (PyCFunction)Pulse_open, METH_O, open_doc },
     { "look", (PyCFunction)Pulse_look, METH_VARARGS, look_doc },
     { "close", (PyCFunction)Pulse_close, METH_NOARGS, pulse_close_doc },
     { 0 },
 };
 
 static PyGetSetDef Pulse_getset[] = {
-    { "closed", (getter)Pulse_get_closed, NULL, "Whether the loop has forgotten it, or was closed.", NULL },
+    { "closed", (getter)Pulse_get_closed, NULL,
+      "Whether no loop has it: it is not open yet or no more, or the loop was closed.", NULL },
     { 0 },
 };
 

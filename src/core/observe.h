@@ -39,11 +39,12 @@ typedef struct Pulse {
     PyObject_HEAD
     Loop *loop;         /* borrowed: which has it among its pulses; or NULL */
     struct Pulse *next; /* owned by that loop */
-    PyObject *wake;     /* owned: wake() starts or wakes the thread */
-    PyObject *tell;     /* owned: tell(owner, number, seconds) hears of an entry that took longer than the limit */
+    PyObject *wake;     /* owned or, when cleared, NULL: wake() starts or wakes the thread */
+    PyObject *tell;     /* likewise: tell(owner, number, seconds) hears of an entry that took longer than the limit */
     int64_t limit_ns;
     bool parked; /* the thread wants to be woken by the next turn */
     uint64_t fork_generation;
+    uint64_t woken, told; /* the entries for which it was called last */
 } Pulse;
 
 struct observation {

@@ -793,13 +793,16 @@ def pulse(impl, loop):
     from asyncio_c import _core
 
     looked = []
-    pulse = _core._Pulse(loop, 0.0, nothing, lambda owner, number, seconds: looked.append(owner))
+    pulse = _core._Pulse(0.0, nothing, lambda owner, number, seconds: looked.append(owner))
+    pulse.open(loop)
     loop.call_soon(lambda: looked.append(pulse.look(0, True)))
     yield
     turns(loop, 1)
     loop.call_soon(nothing)
     turns(loop, 1)
-    _core._Pulse(loop, 1.0, nothing, nothing).close()
+    other = _core._Pulse(1.0, nothing, nothing)
+    other.open(loop)
+    other.close()
     yield
     turns(loop, 2)
     pulse.close()

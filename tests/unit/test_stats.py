@@ -502,8 +502,22 @@ def test_lag_by_a_clock_of_a_subclass(ours):
         loop.call_later(2, loop.stop)
         loop.run_forever()
         lag = loop.stats().lag
-    assert lag.count == 2
-    assert 3 <= lag.max < 4
+        assert lag.count == 2
+        assert 3 <= lag.max < 4
+
+
+@pytest.mark.parametrize("when", [-1e300, float("-inf")])
+def test_lag_of_what_was_due_before_all_time(ours, when):
+    class Derived(ours.Loop):
+        def time(self):
+            return 1.0
+
+    for loop_class in (ours.Loop, Derived):
+        with closing(loop_class()) as loop:
+            loop.measure()
+            loop.call_at(when, loop.stop)
+            loop.run_forever()
+            assert loop.stats().lag.max > 10**9
 
 
 @pytest.mark.parametrize("debug", [False, True])

@@ -11,12 +11,15 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
+import types
 import warnings
 import weakref
 
 import pytest
 
 import asyncio_c
+from asyncio_c import _core
 from asyncio_c.monitor import watchdog
 
 from . import support
@@ -327,6 +330,100 @@ def test_a_loop_that_is_dropped_ends_the_thread(ours, reports):
     watch._thread.join(PATIENCE)
     assert not watch._thread.is_alive()
     assert gone() is None
+
+
+def test_a_loop_that_the_collector_finds_together_with_its_watch(ours):
+    """Which of them is cleared first is the collector's choice."""
+
+    class NotClosed(ours.Loop):
+        def __del__(self):  # asyncio's would close it
+            pass
+
+    for watch_first in (True, False):
+        loop = NotClosed()
+        if watch_first:
+            asyncio_c.watch(loop)
+        loop.itself = loop
+        if not watch_first:
+            asyncio_c.watch(loop)
+        gone = weakref.ref(loop)
+        del loop
+        gc.collect()
+        assert gone() is None
+
+
+def test_who_is_told_when_another_watch_is_closed_meanwhile(native):
+    """As it may be by another thread while the interpreter runs the first one's functions."""
+    pulses, heard = [], []
+
+    def observe(number, what):
+        heard.append((number, what))
+        pulses[number].close()
+
+    with closing(native.new_event_loop()) as loop:
+        for what in ("wake", "tell"):
+            for number in range(3):
+
+                def wake(number=number, what=what):
+                    if what == "wake":
+                        observe(number, what)
+
+                def tell(owner, entry, seconds, number=number, what=what):
+                    observe(number, what)
+
+                pulses.append(_core._Pulse(0.0, wake, tell))
+                pulses[-1].open(loop)
+            run(loop, time.monotonic)
+            assert sorted(heard) == [(number, what) for number in range(3)]
+            pulses.clear()
+            heard.clear()
+
+
+def test_a_loop_that_runs_before_the_watch_is_made(loop, reports, monkeypatch):
+    """From another thread, a loop that runs may wake the watch as soon as it knows of it."""
+
+    class Prompt:
+        def __init__(self, limit, wake, tell):
+            self.pulse = _core._Pulse(limit, wake, tell)
+
+        def __getattr__(self, name):
+            return getattr(self.pulse, name)
+
+        def open(self, loop):
+            self.pulse.open(loop)
+            run(loop, reports.blocked)
+
+    monkeypatch.setattr(watchdog, "_core", types.SimpleNamespace(_Pulse=Prompt, Task=_core.Task))
+    with asyncio_c.watch(loop, SOON, reports):
+        reports.wait(ended=True)
+    assert [report.ended for report in reports.of("blocked")] == [False, True]
+
+
+def test_tasks_that_cannot_be_described(ours, watched, reports):
+    loop, _ = watched
+
+    class Nameless(ours.Task):
+        def get_name(self):
+            raise ZeroDivisionError
+
+    async def main():
+        reports.blocked()
+
+    for _ in range(2):
+        loop.run_until_complete(Nameless(main(), loop=loop))
+        reports.wait(ended=True)
+    # asyncio's own is a callback with a task.
+    told = [report for report in reports.all if report.callback in ("Nameless", "Handle")]
+    assert [(report.task, report.ended) for report in told] == [(None, False), (None, True)] * 2
+
+
+def test_a_threshold_that_is_never_exceeded(loop, reports):
+    with asyncio_c.watch(loop, float("inf"), reports) as watch:
+        run(loop, lambda: None)
+        assert watch._while_it_is_young(0) <= threading.TIMEOUT_MAX
+        watch.close()
+        watch._thread.join(PATIENCE)
+    assert not watch._thread.is_alive() and reports.all == []
 
 
 def test_what_is_refused(loop, reports):
