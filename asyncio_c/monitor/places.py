@@ -101,7 +101,10 @@ class Folder:
         except BlockingIOError:
             connection.close()
             raise TimeoutError(f"process {pid} is busy") from None
-        except (ConnectionRefusedError, FileNotFoundError):
+        except FileNotFoundError:  # what is there by now is another one's
+            connection.close()
+            return None
+        except ConnectionRefusedError:
             connection.close()
             self.remove(name)
             return None

@@ -8,6 +8,7 @@ it is what had queued the callback: a timer, a descriptor, a thread, or another 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import time
@@ -333,7 +334,8 @@ class record:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None, size: int = DEFAULT_SIZE) -> None:
-        self._recorder = _core.Recorder(size, describe)
+        self._make_recorder = functools.partial(_core.Recorder, size, describe)
+        self._recorder = self._make_recorder()
         self._loop = loop
         self._start_ns = 0
 
@@ -341,14 +343,23 @@ class record:
         loop = self._loop if self._loop is not None else asyncio._get_running_loop()
         self._recorder.start(loop)
         self._start_ns = time.monotonic_ns()
-        if loop is not None:
-            current = asyncio.current_task(loop) if loop.is_running() else None
-            for task in sorted(asyncio.all_tasks(loop), key=lambda task: task is not current):
-                self._recorder.found(loop, task, task is current)
+        try:
+            if loop is not None:
+                self._find_tasks(loop)
+        except BaseException:
+            self._recorder.stop()
+            raise
         self._recording = Recording()
         return self._recording
 
+    def _find_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Note what is there already, the task that runs first."""
+        current = asyncio.current_task(loop) if loop.is_running() else None
+        for task in sorted(asyncio.all_tasks(loop), key=lambda task: task is not current):
+            self._recorder.found(loop, task, task is current)
+
     def __exit__(self, *_: object) -> None:
-        end_ns = self._recorder.stop()
-        recorder = self._recorder
+        # It may be entered again.
+        recorder, self._recorder = self._recorder, self._make_recorder()
+        end_ns = recorder.stop()
         self._recording._fill(recorder.events(), self._start_ns, end_ns, recorder.dropped)

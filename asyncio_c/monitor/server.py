@@ -26,6 +26,7 @@ from . import answers, places, protocol
 
 MAX_CLIENTS = 8
 PATIENCE = 2.0  # seconds that a client has for its question, and again for taking the answer
+PAUSE = 0.2  # seconds in which nobody is let in after that has failed: where descriptors are lacking, they will for a while
 
 
 class _Client:
@@ -91,6 +92,7 @@ class _Server:
         self.listener.setblocking(False)
         self.bell, self.ringer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.clients: dict[int, _Client] = {}
+        self.closed_until = 0.0  # nobody is let in
         # A program that closes all descriptors closes these, and may give their numbers to its own files.
         self.files = {fd: _core._file_identity(fd) for fd in self._descriptors()}
         self.thread = threading.Thread(target=self._run, name="asyncio_c monitor", daemon=True)
@@ -149,7 +151,7 @@ class _Server:
         """Wait for something and do it; whether to go on."""
         poller = select.poll()
         poller.register(self.bell, select.POLLIN)
-        if len(self.clients) < MAX_CLIENTS:
+        if len(self.clients) < MAX_CLIENTS and time.monotonic() >= self.closed_until:
             poller.register(self.listener, select.POLLIN)
         for fd, client in self.clients.items():
             poller.register(fd, select.POLLIN if client.answer is None else select.POLLOUT)
@@ -164,15 +166,17 @@ class _Server:
             if not goes_on:
                 del self.clients[fd]
                 client.connection.close()
-        if self.listener.fileno() in happened:
-            self._try(self._accept)
+        if self.listener.fileno() in happened and not self._try(self._accept):
+            self.closed_until = time.monotonic() + PAUSE
         return True
 
     def _milliseconds_left(self) -> int | None:
-        if not self.clients:
-            return None
-        left = min(client.deadline for client in self.clients.values()) - time.monotonic()
-        return max(0, int(left * 1000) + 1)
+        """Return for how long there is nothing to do by itself; None: for ever."""
+        now = time.monotonic()
+        deadlines = [client.deadline for client in self.clients.values()]
+        if now < self.closed_until:
+            deadlines.append(self.closed_until)
+        return max(0, int((min(deadlines) - now) * 1000) + 1) if deadlines else None
 
     @staticmethod
     def _try(step: Callable[[], bool]) -> bool:
@@ -217,10 +221,9 @@ class Serving:
             if server is None or server is not _server:
                 return
             server.users -= 1
-            if server.users > 0:
-                return
-            _server = None
-        server.close()
+            if server.users == 0:
+                _server = None
+                server.close()  # before another one may have the same place
 
     def __enter__(self) -> Serving:
         return self

@@ -32,6 +32,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from asyncio_c import _core, _registry
+from asyncio_c.monitor import prompt
 
 from . import waits
 
@@ -85,13 +86,9 @@ def running(loops: dict[int, Any]) -> dict[int, dict[str, Any] | None]:
     the interpreter when the loop waits, or after 5 ms, and see nothing that is quicker. So it asks to have it at once, after a
     while of any length, for it has just got it.
     """
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(_PROMPTLY)
-    try:
+    with prompt.switching(_PROMPTLY):
         time.sleep(random.random() * _AFTER_AT_MOST)
         frames = sys._current_frames()
-    finally:
-        sys.setswitchinterval(interval)
     return {number: _run_by(frames.get(thread_id_of(loop))) for number, loop in loops.items()}
 
 

@@ -299,6 +299,32 @@ def test_recorded_once_at_a_time(native):
             pass
 
 
+def test_one_after_the_other_by_the_same_object(ours):
+    async def main():
+        await ours.sleep(0)
+
+    recorder, recordings = asyncio_c.record(), []
+    for _ in range(2):
+        with recorder as recording:
+            ours.run(main())
+        recordings.append(recording)
+    assert [len(recording.tasks) for recording in recordings] == [len(recordings[0].tasks)] * 2
+    assert all(event.time >= 0 for recording in recordings for event in recording.events)
+
+
+def test_one_that_fails_to_begin_does_not_go_on(ours, monkeypatch):
+    def interrupted(loop):
+        raise KeyboardInterrupt
+
+    with support.closing(ours.new_event_loop()) as loop:
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "all_tasks", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                asyncio_c.record(loop).__enter__()
+        with asyncio_c.record(loop):
+            pass
+
+
 def test_wrong_arguments(stock):
     with support.closing(stock.new_event_loop()) as loop:
         with pytest.raises(TypeError, match="a loop of asyncio_c was expected"):

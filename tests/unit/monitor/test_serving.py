@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -14,8 +16,9 @@ import pytest
 
 import asyncio_c
 from asyncio_c import monitor
-from asyncio_c.monitor import client, places, protocol, server
+from asyncio_c.monitor import client, places, prompt, protocol, server
 
+from .. import support
 from . import programs
 
 IDLE = "asyncio.run(wait_without_blocking())\n"
@@ -257,6 +260,112 @@ wait()
 """
     with programs.running(tmp_path / "program.py", code, variables={}) as process:
         assert client.ask(process.pid, "process")["pid"] == process.pid
+
+
+# ---- Two at the same time ----
+
+
+def test_serving_again_while_another_thread_ends_it(monkeypatch):
+    """The one that ends removes its own socket, and not that of the next one."""
+    original, again = server._Server.close, []
+
+    def close(self):
+        thread = threading.Thread(target=lambda: again.append(monitor.serve()))
+        thread.start()
+        support.wait_until_blocked_or_ended(thread)
+        original(self)
+        threads.append(thread)
+
+    threads = []
+    with monkeypatch.context() as patch:
+        patch.setattr(server._Server, "close", close)
+        monitor.serve().close()
+    threads[0].join()
+    with again[0]:
+        assert ask()["pid"] == os.getpid()
+
+
+def test_a_process_that_begins_to_serve_while_it_is_looked_for(monkeypatch, sockets):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(places.open_own_folder())
+
+        class Socket(socket.socket):
+            def connect(self, address):
+                try:
+                    super().connect(address)
+                finally:
+                    stack.enter_context(monitor.serve())
+
+        with monkeypatch.context() as patch:
+            patch.setattr(places.socket, "socket", Socket)
+            assert folder.connect(os.getpid(), 60) is None
+        assert sockets() == [OWN] and ask()["pid"] == os.getpid()
+
+
+def test_without_descriptors_it_waits(connection, monkeypatch):
+    """Instead of being told of the same client again and again."""
+    ask()  # so that the connection was let in before
+    attempts, failed = [], threading.Event()
+
+    def accept(self):
+        attempts.append(self)
+        failed.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server._Server, "_accept", accept)
+        patch.setattr(server, "PAUSE", 3600)
+        with places.open_own_folder() as folder, folder.connect(os.getpid(), 60):
+            assert failed.wait(60)
+            connection.sendall(protocol.encode({"version": 1, "ask": "process"}))
+            assert answer_on(connection)["pid"] == os.getpid()  # it turns
+        assert len(attempts) == 1
+
+
+def test_without_descriptors_it_goes_on_later(served, monkeypatch):
+    accept, failed = server._Server._accept, []
+
+    def accept_second(self):
+        if not failed:
+            failed.append(self)
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(self)
+
+    monkeypatch.setattr(server._Server, "_accept", accept_second)
+    monkeypatch.setattr(server, "PAUSE", 0.001)
+    assert ask()["pid"] == os.getpid() and failed
+
+
+# ---- The interval at which threads are switched ----
+
+
+def test_interval_of_the_program_comes_back():
+    before = sys.getswitchinterval()
+    with prompt.switching(before / 10):
+        assert sys.getswitchinterval() == pytest.approx(before / 10)
+    assert sys.getswitchinterval() == before
+    with prompt.switching(before * 10):
+        assert sys.getswitchinterval() == before
+
+
+def test_interval_that_the_program_sets_meanwhile_stays():
+    before = sys.getswitchinterval()
+    try:
+        with prompt.switching(before / 10):
+            sys.setswitchinterval(before * 2)
+        assert sys.getswitchinterval() == pytest.approx(before * 2)
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_interval_in_a_forked_child():
+    before = sys.getswitchinterval()
+    with prompt.switching(before / 10):
+        child = os.fork()
+        if child == 0:
+            os._exit(sys.getswitchinterval() != before)
+        assert os.waitpid(child, 0)[1] == 0
+        assert sys.getswitchinterval() == pytest.approx(before / 10)
 
 
 # ---- Clients that mean no good ----
