@@ -317,3 +317,27 @@ def test_other_processes_do_not_see_native_tasks(impl):
         return [entry.task_name for thread in found for entry in thread.awaited_by]
 
     assert ("a task to be found" in impl.run(main())) != impl.native_loop
+
+
+@pytest.mark.skipif(not support.PY314, reason="python -m asyncio ps came with Python 3.14")
+def test_other_processes_do_not_see_the_native_task_that_runs(impl):
+    """Where it is they read from the thread, and take whatever lies there for a task of asyncio's."""
+    remote = pytest.importorskip("_remote_debugging", reason="this build cannot look into other processes")
+
+    def names_found():
+        try:
+            unwinder = remote.RemoteUnwinder(os.getpid())
+            unwinder.get_all_awaited_by()
+        except (OSError, RuntimeError) as error:
+            pytest.skip(f"processes cannot be looked into here: {error}")
+        try:
+            found = unwinder.get_async_stack_trace()
+        except Exception:  # what comes of reading something else
+            return []
+        return [entry.task_name for thread in found for entry in thread.awaited_by]
+
+    async def main():
+        asyncio.current_task().set_name("the task that runs")
+        return names_found()
+
+    assert ("the task that runs" in impl.run(main())) != impl.native_loop
