@@ -450,12 +450,27 @@ recorder_begins(Recorder *base, Loop *loop, struct runnable *runnable)
     PyErr_Clear();
 }
 
-/* "Type: message".  Runs Python. */
+/* Drops what is set, unless a signal's handler has raised it: whether that is so. */
+static bool
+is_interrupted(void)
+{
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return true;
+    }
+    PyErr_Clear();
+    return false;
+}
+
+/* "Type: message", or NULL; an exception is set then if a signal's handler has raised it.  Runs Python. */
 static PyObject *
 exception_text(PyObject *exception)
 {
+    PyObject *message = PyObject_Str(exception);
+    if (message == NULL && is_interrupted()) {
+        return NULL;
+    }
+    message = plain_string_steal(message, "");
     PyObject *type = plain_string_steal(PyObject_GetAttrString((PyObject *)Py_TYPE(exception), "__qualname__"), "?");
-    PyObject *message = plain_string_steal(PyObject_Str(exception), "");
     PyObject *text = NULL;
     if (type != NULL && message != NULL) {
         text = PyUnicode_GetLength(message) > 0 ? PyUnicode_FromFormat("%U: %.200U", type, message) : Py_NewRef(type);
@@ -466,22 +481,26 @@ exception_text(PyObject *exception)
     return text;
 }
 
-static bool
+/* 0 or 1, or -1 with what a signal's handler has raised.  Runs Python. */
+static int
 is_true(PyObject *task, PyObject *method)
 {
     PyObject *answer = PyObject_CallMethodNoArgs(task, method);
-    bool truth = answer == Py_True;
+    if (answer == NULL && is_interrupted()) {
+        return -1;
+    }
     Py_XDECREF(answer);
-    PyErr_Clear();
-    return truth;
+    return answer == Py_True;
 }
 
-/* How a task that is done has ended, and the exception's text.  Runs Python. */
+/* How a task that is done has ended, and the exception's text.  With an exception set if a signal's handler has raised it.
+   Runs Python. */
 static enum outcome
 task_outcome(struct state *state, PyObject *task, PyObject **what)
 {
-    if (is_true(task, state->str_cancelled)) {
-        return OUTCOME_CANCELLED;
+    int cancelled = is_true(task, state->str_cancelled);
+    if (cancelled != 0) {
+        return cancelled > 0 ? OUTCOME_CANCELLED : OUTCOME_RESULT;
     }
     PyObject *exception = PyObject_GetAttrString(task, "_exception"); /* which does not count as having retrieved it */
     PyErr_Clear();
@@ -493,37 +512,45 @@ task_outcome(struct state *state, PyObject *task, PyObject **what)
     return failed ? OUTCOME_EXCEPTION : OUTCOME_RESULT;
 }
 
+/* What a task waits for, or NULL; an exception is set then if a signal's handler has raised it.  Runs Python. */
+static PyObject *
+describe_wait(RecorderObject *self, PyObject *task)
+{
+    PyObject *describe = Py_NewRef(self->describe ? self->describe : Py_None);
+    PyObject *what = describe != Py_None ? PyObject_CallOneArg(describe, task) : Py_NewRef(Py_None);
+    Py_DECREF(describe);
+    if (what == NULL) {
+        (void)is_interrupted();
+    }
+    return what;
+}
+
 /* The step of a task has ended: what is it doing now?  0, or -1 with what a signal's handler has raised. */
 static int
 note_step_ended(RecorderObject *self, Loop *loop, PyObject *task, PyObject *identity)
 {
-    uint64_t number = identity_number(identity);
     PyObject *what = NULL;
     enum outcome outcome = OUTCOME_WAITS;
     int64_t end_ns = clock_now_ns();
-    int result = 0;
-    if (is_true(task, self->state->str_done)) {
+    int done = is_true(task, self->state->str_done);
+    if (done > 0) {
         outcome = task_outcome(self->state, task, &what);
+    }
+    else if (done == 0) {
+        what = describe_wait(self, task);
+    }
+    PyObject *interrupt = PyErr_Occurred() ? compat_exception_take() : NULL;
+    if (done > 0) {
         task_forget(self, task);
     }
-    else {
-        what = self->describe ? PyObject_CallOneArg(self->describe, task) : Py_NewRef(Py_None);
-        if (what == NULL && !PyErr_ExceptionMatches(PyExc_Exception)) {
-            result = -1;
-        }
-        else if (what == NULL) {
-            PyErr_Clear();
-        }
-    }
-    PyObject *exception = result < 0 ? compat_exception_take() : NULL;
-    note_steal(self, loop, KIND_ENDS, outcome, number, identity, what);
+    note_steal(self, loop, KIND_ENDS, outcome, identity_number(identity), identity, what);
     if (self->ring.count > 0) {
         event_ring_at(&self->ring, self->ring.count - 1)->time_ns = end_ns; /* finding out has taken time */
     }
-    if (exception != NULL) {
-        compat_exception_restore_steal(exception);
+    if (interrupt != NULL) {
+        compat_exception_restore_steal(interrupt);
     }
-    return result;
+    return interrupt != NULL ? -1 : 0;
 }
 
 static int

@@ -410,6 +410,48 @@ def test_an_interrupt_in_a_description_is_not_lost(native):
         support.run_once(loop, 2)
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+
+class Interrupted(asyncio.tasks._PyTask):
+    """A signal comes while its Python runs."""
+
+    method = ""
+
+    def done(self):
+        self.interrupt("done")
+        return super().done()
+
+    def cancelled(self):
+        self.interrupt("cancelled")
+        return super().cancelled()
+
+    def interrupt(self, method):
+        if self._state == "FINISHED" and self.method == method:
+            self.method = ""
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("what", ["__str__", "done", "cancelled"])
+def test_an_interrupt_at_the_end_of_a_task_is_not_lost(native, what):
+    async def fail():
+        raise Unspeakable if what == "__str__" else ValueError
+
+    with support.closing(native.new_event_loop()) as loop:
+        if what == "__str__":
+            task = loop.create_task(fail())
+        else:
+            task = Interrupted(fail(), loop=loop)
+            task.method = what
+        with asyncio_c.record(loop) as recording:
+            with pytest.raises(KeyboardInterrupt):
+                support.run_once(loop)
+        assert isinstance(task.exception(), (Unspeakable, ValueError))
+        assert [task.steps for task in recording.tasks] == [1]
+
+
 def test_eager_tasks(native):
     if not support.PY312:
         pytest.skip("eager tasks come with Python 3.12")
