@@ -200,7 +200,7 @@ class _Server:
 
 # ---- One for the process ----
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal's handler may close what is being closed
 _server: _Server | None = None
 _is_asked = False  # by ASYNCIO_C_MONITOR, which is for ever
 _is_registered = False
@@ -271,7 +271,7 @@ def serve_as_asked(value: str) -> None:
 
 def _forget_parents() -> None:
     global _server, _is_asked, _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     forgotten, _server, _is_asked = _server, None, False
     if forgotten is not None:
         forgotten.forget()

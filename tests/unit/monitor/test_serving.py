@@ -285,6 +285,21 @@ def test_serving_again_while_another_thread_ends_it(monkeypatch):
         assert ask()["pid"] == os.getpid()
 
 
+def test_closed_again_by_a_signal_in_the_middle_of_that(monkeypatch, sockets):
+    original = server._Server.close
+
+    def close(self):
+        serving.close()
+        original(self)
+
+    monkeypatch.setattr(server._Server, "close", close)
+    serving = monitor.serve()
+    thread = threading.Thread(target=serving.close, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive() and sockets() == []
+
+
 def test_a_process_that_begins_to_serve_while_it_is_looked_for(monkeypatch, sockets):
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(places.open_own_folder())
