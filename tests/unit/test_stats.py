@@ -140,11 +140,11 @@ def test_waiting_by_a_selector(ours):
         found = loop.stats()
         assert (found.descriptors, found.polls) == (1, 0)
         loop.remove_reader(reading)
-        loop.run_until_complete(ours.sleep(0.001))
+        while not loop.stats().seconds_waiting:  # where the machine is busy it is late, and has not to wait
+            loop.run_until_complete(ours.sleep(0.001))
         found = loop.stats()
         assert found.descriptors == 0
         assert found.polls >= 2
-        assert found.seconds_waiting > 0
         os.close(reading)
         os.close(writing)
 

@@ -428,7 +428,7 @@ def test_disconnected_before_the_answer(connection):
 
 @pytest.fixture
 def short_patience(monkeypatch):
-    monkeypatch.setattr(server, "PATIENCE", 0.1)
+    monkeypatch.setattr(server, "PATIENCE", 0.5)
 
 
 def test_one_that_stalls_is_dropped_and_keeps_nobody_waiting(short_patience, connection):
