@@ -272,7 +272,7 @@ Pulse_open(Pulse *self, PyObject *object)
     self->loop = loop;
     self->parked = true;
     self->fork_generation = state->fork_generation;
-    self->woken = self->told = 0;
+    self->woken = self->told = loop->observed.entry; /* what runs has begun before */
     self->next = loop->observed.pulses;
     loop->observed.pulses = (Pulse *)Py_NewRef((PyObject *)self);
     decide(loop);

@@ -375,6 +375,26 @@ def test_who_is_told_when_another_watch_is_closed_meanwhile(native):
             heard.clear()
 
 
+def test_one_that_is_opened_again_hears_of_what_begins_from_then_on(native):
+    heard = []
+
+    def tell(owner, entry, seconds):
+        heard.append(entry)
+        pulse.close()
+        pulse.open(loop)
+
+    pulse = _core._Pulse(0.0, lambda: None, tell)
+    with closing(native.new_event_loop()) as loop:
+        pulse.open(loop)
+        run(loop, time.monotonic)
+        run(loop, time.monotonic)
+        assert len(heard) == len(set(heard)) == 2
+        pulse.close()
+        with pytest.raises(RuntimeError, match="open already"):
+            pulse.open(loop) or pulse.open(loop)
+        pulse.close()
+
+
 def test_a_loop_that_runs_before_the_watch_is_made(loop, reports, monkeypatch):
     """From another thread, a loop that runs may wake the watch as soon as it knows of it."""
 
