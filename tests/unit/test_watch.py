@@ -40,7 +40,8 @@ class Reports:
 
     def __call__(self, report):
         self.all.append(report)
-        if "_run_until_complete_cb" not in report.callback:  # which nobody waits for, and may be slow on a busy machine
+        # Nobody waits for that one, which may be slow on a busy machine.
+        if "_run_until_complete_cb" not in report.callback:
             self.told[report.ended].release()
 
     def of(self, *names):
