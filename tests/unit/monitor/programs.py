@@ -12,8 +12,7 @@ PRELUDE = """\
 import asyncio, os, sys
 
 def wait():
-    print("ready", flush=True)
-    os.read(0, 1)
+    print("ready", flush=True), os.read(0, 1)  # one line, wherever it is seen
 
 async def wait_without_blocking():
     loop = asyncio.get_running_loop()
@@ -22,12 +21,13 @@ async def wait_without_blocking():
     # All that is ready has run before.
     for _ in range(10):
         await asyncio.sleep(0)
-    print("ready", flush=True)
+    loop.call_soon(lambda: print("ready", flush=True))  # when this has begun to wait
     await gone_on
     loop.remove_reader(0)
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
 """
+BLOCKED_LINE = next(i for i, text in enumerate(PRELUDE.splitlines(), 1) if "os.read(0, 1)" in text)
 
 
 def environment(**variables):
