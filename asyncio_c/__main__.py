@@ -74,7 +74,7 @@ def read_options(options: list[str]) -> argparse.Namespace:
         nargs="?",
         const="",
         metavar="FILE",
-        help="show on stderr what the tasks did when the program has ended, or write it to a file: .svg, .html, .txt, or .json for Perfetto",
+        help="show on stderr what the tasks did when the program has ended; with =FILE write it to a file: .svg, .html, .txt, or .json for Perfetto",
     )
     parser.add_argument("--version", action="version", version=f"asyncio_c {asyncio_c.__version__}")
     return parser.parse_args(options)
@@ -220,6 +220,8 @@ def main(arguments: list[str]) -> None:
     if own.timeline is not None:
         from asyncio_c.monitor import command_line
 
+        if kind == "script" and not own.timeline:
+            command_line.check_program(program)
         command_line.record_until_exit(own.timeline)
     run(kind, program, rest)
 

@@ -12,6 +12,20 @@ from . import timeline_trace as timeline_trace
 from .recording import Recording, check_suffix, record
 
 
+def check_program(path: str) -> None:
+    """Exit with 2 if what is taken for the script is the file that was meant to be written: --timeline x.svg for --timeline=x.svg."""
+    try:
+        check_suffix(path)
+    except ValueError:
+        return
+    if not os.path.exists(path):
+        print(
+            f"python -m asyncio_c: no program {path!r}; to write the timeline to it: --timeline={path}",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+
+
 def record_until_exit(path: str) -> None:
     """Record every loop until the interpreter ends; then write the timeline to a file, or to stderr where `path` is "".
 

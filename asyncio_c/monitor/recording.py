@@ -52,12 +52,19 @@ class Span:
     kind: str = ""  # of what it waited for: see waits.describe()
     what: str = ""
     where: str = ""  # "file:line"
+    function: str = ""  # what the task's coroutine awaits, and waits there; "" if it waits itself
     woken_by: str = ""  # a name, or "a timer", "a descriptor", "a thread"
     waker: int | None = None  # the number of the task that woke it
 
     @property
     def duration(self) -> float:
         return self.end - self.start
+
+    @property
+    def label(self) -> str:
+        """What it waited for and, of another function than the task's own, in which one."""
+        function = self.function.rpartition("<locals>.")[2]
+        return f"{self.what} in {function}" if function else self.what
 
 
 @dataclass(slots=True)
@@ -246,11 +253,11 @@ class Recording:
 
     def _end_step(self, task: TaskRecord, time: float, outcome: int, what: Any) -> None:
         if outcome == _WAITS:
-            kind, text, where = what or ("future", "?", "")
+            kind, text, where, function = what or ("future", "?", "", "")
             state: Literal["ready", "waiting"] = (
                 "ready" if kind == "turn" or text == "sleep(0)" else "waiting"
             )
-            self._change(task, time, Span(state, time, time, kind, text, where))
+            self._change(task, time, Span(state, time, time, kind, text, where, function))
             return
         self._change(task, time, None)
         task.ended = time

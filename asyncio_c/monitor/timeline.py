@@ -33,7 +33,7 @@ class Group:
             outcome: sum(task.outcome == outcome for task in self.tasks)
             for outcome in ("result", "exception", "cancelled", "pending")
         }
-        words = {"result": "done", "exception": "failed", "cancelled": "cancelled", "pending": "pending"}
+        words = {"result": "done", "exception": "failed", "cancelled": "cancelled", "pending": "not done"}
         return ", ".join(f"{count:,} {words[outcome]}" for outcome, count in counts.items() if count)
 
 
@@ -139,7 +139,7 @@ def title(recording: Recording) -> str:
         for word, number in (
             ("failed", sum(task.outcome == "exception" for task in tasks)),
             ("cancelled", sum(task.outcome == "cancelled" for task in tasks)),
-            ("pending", sum(task.outcome == "pending" for task in tasks)),
+            ("not done", sum(task.outcome == "pending" for task in tasks)),
         )
         if number
     ]
@@ -168,7 +168,7 @@ def sentence(task: TaskRecord) -> str:
     for span in task.spans:
         if span.state == "waiting":
             by = f", woken by {span.woken_by}" if span.woken_by and span.woken_by not in span.what else ""
-            waits.setdefault(span.what + by, []).append(span.duration)
+            waits.setdefault(span.label + by, []).append(span.duration)
     for what, durations in sorted(waits.items(), key=lambda item: -sum(item[1]))[:3]:
         times = f" ({len(durations)} times)" if len(durations) > 1 else ""
         words.append(f"waited {seconds(sum(durations))} for {what}{times}")

@@ -229,7 +229,7 @@ class _Drawing:
 
     def span(self, task: TaskRecord, span: Span, top: float) -> Iterator[str]:
         start, end = self.x(span.start), self.x(span.end)
-        if span.state == "running" or end - start >= 0.3:
+        if span.state == "running" or end - start >= 1:  # what is thinner has no colour to be explained
             self.states.add(span.state)
         if span.state == "running":
             width = max(end - start, _SHORTEST)
@@ -249,7 +249,7 @@ class _Drawing:
             words
             for words in (
                 task.label,
-                f"waited {timeline.seconds(span.duration)} for {span.what}",
+                f"waited {timeline.seconds(span.duration)} for {span.label}",
                 f"woken by {span.woken_by}" if span.woken_by else "",
                 timeline.place(span.where),
             )
@@ -257,10 +257,11 @@ class _Drawing:
         )
         yield self.block(start, top, end - start, _BAND, family, hover, 2)
         room = int((end - start - 10) / _LETTER)
-        if room >= len(span.what):
+        words = span.label if room >= len(span.label) else span.what
+        if room >= len(words):
             yield (
                 f'<text x="{(start + end) / 2:.1f}" y="{top + _BAND / 2 + 4:g}" text-anchor="middle" '
-                f'pointer-events="none" style="fill: var(--{family}-text)">{_text(span.what)}</text>'
+                f'pointer-events="none" style="fill: var(--{family}-text)">{_text(words)}</text>'
             )
 
     @staticmethod

@@ -72,6 +72,7 @@ class _Drawing:
     def __init__(self, recording: Recording, width: int, colour: bool, characters: _Characters) -> None:
         self.recording, self.width, self.colour, self.characters = recording, width, colour, characters
         self.view: View = timeline.choose(recording, _ROWS)
+        self.drawn: set[tuple[str, str]] = set()  # the styles and characters of the rows
         labels = [self.label(row) for row in self.view.rows]
         self.label_width = min(max(map(len, labels), default=0), width // 3)
         self.columns = width - self.label_width - 3
@@ -141,6 +142,7 @@ class _Drawing:
             if span.state == "waiting":
                 self.write_label(cells, styles, span)
         self.write_outcome(cells, styles, task)
+        self.drawn.update(zip(styles, cells, strict=True))
         return self.join(cells, styles)
 
     def columns_of(self, span: Span) -> range:
@@ -149,14 +151,14 @@ class _Drawing:
         return range(first, last + 1)
 
     def write_label(self, cells: list[str], styles: list[str], span: Span) -> None:
-        """Write what it waits for, and who woke it, where there is room for both or for the first."""
+        """Write what it waits for, with in which function and who woke it where there is room for them."""
         free = [index for index in self.columns_of(span) if styles[index] == "waiting"]
         by = (
             f" {self.characters.by} {span.woken_by}"
             if span.waker is not None and span.woken_by not in span.what
             else ""
         )
-        for text in (span.what + by, span.what):
+        for text in (span.label + by, span.label, span.what + by, span.what):
             start = free[0] + (len(free) - len(text)) // 2 if free else 0
             if text and len(text) + 4 <= len(free) and free[-1] - free[0] == len(free) - 1:
                 for index, character in enumerate(f" {text} ", start - 1):
@@ -198,16 +200,20 @@ class _Drawing:
         ]
 
     def legend(self) -> str:
+        """Return what the characters mean, of those that are in the rows."""
         characters, outcomes = self.characters, self.characters.outcomes
         parts = [
             ("running", characters.running, "runs"),
-            ("running", characters.short, "a short step"),
+            ("running", characters.short, "runs briefly"),
             ("waiting", characters.waiting, "waits"),
             ("ready", characters.ready, "ready, not its turn yet"),
             ("result", outcomes["result"], "done"),
             ("exception", outcomes["exception"], "failed"),
             ("cancelled", outcomes["cancelled"], "cancelled"),
             ("pending", outcomes["pending"], "not done"),
+        ]
+        parts = [
+            (style, character, words) for style, character, words in parts if (style, character) in self.drawn
         ]
         if any(isinstance(row, Group) for row in self.view.rows):
             parts.append(("group", characters.levels[1:], "how many of the group live"))

@@ -67,6 +67,7 @@ def _task_events(task: TaskRecord, track: int, end: float) -> list[dict[str, Any
         name = span.what if span.state == "waiting" else "ready"
         woken = {"woken by": span.woken_by} if span.woken_by else {}
         where = {"at": span.where} if span.where else {}
+        where |= {"in": span.function} if span.function else {}
         events.append(_event("b", name, span.start, track, **same, args={**where, **woken}))
         events.append(_event("e", name, span.end, track, **same))
     events.append(_event("e", task.label, end if task.ended is None else task.ended, track, **same))

@@ -131,16 +131,20 @@ def _has_begun(item: Any) -> bool:
 # ---- In words ----
 
 
-def describe(task: Any) -> tuple[str, str, str]:
-    """Return what a task waits for that has just been suspended: its kind, a text for people, and where.
+def describe(task: Any) -> tuple[str, str, str, str]:
+    """Return what a task waits for that has just been suspended: its kind, a text for people, where, and in which function.
 
     The kind is sleep, task, tasks, gather, queue, lock, event, stream, socket, connection, server, thread, process, future or turn;
-    where is the "file:line" of the innermost frame of the program, "" if there is none. All of them are strings: the recording
-    keeps nothing of the program alive.
+    where is the "file:line" of the innermost frame of the program, "" if there is none; the function is the qualname of its code, ""
+    if it is that of the task's own coroutine. All of them are strings: the recording keeps nothing of the program alive.
     """
-    awaited, frame = _look(chain(task.get_coro()))
-    where = "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    return (*_in_words(awaited, task._fut_waiter), where)
+    coroutine = task.get_coro()
+    awaited, frame = _look(chain(coroutine))
+    where = function = ""
+    if frame is not None:
+        where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        function = "" if frame is frame_of(coroutine) else frame.f_code.co_qualname
+    return (*_in_words(awaited, task._fut_waiter), where, function)
 
 
 def describe_chain(awaitables: Iterable[Any], waiter: Any) -> tuple[str, str]:

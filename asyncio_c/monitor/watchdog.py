@@ -249,6 +249,8 @@ def watch(
 ) -> Watch:
     """Have a thread report whatever blocks a loop, while it does, and at its end how long it took.
 
+    That begins with the next callback or step of a task: where a task calls this, what it does up to its next await is not watched.
+
     asyncio has this in debug mode only, and only at the end.
 
     Parameters: loop is one of asyncio_c, the running one by default. threshold is how many seconds a callback or a step of a

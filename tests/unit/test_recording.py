@@ -189,6 +189,32 @@ def test_what_is_waited_for(case, ours):
     assert wait.where == f"{__file__}:{waits.__code__.co_firstlineno + 1}"
 
 
+def test_in_which_function_it_waits(ours):
+    """Not the task's own coroutine, and none of asyncio."""
+    reached = None
+
+    async def inner():
+        await ours.sleep(0.001)
+
+    async def own():
+        await ours.sleep(0.001)
+        await inner()
+        reached.set()
+        await ours.Event().wait()
+
+    async def main():
+        nonlocal reached
+        reached = ours.Event()
+        task = asyncio.get_running_loop().create_task(own())
+        await reached.wait()
+        task.cancel()
+        await ours.wait([task])
+
+    waits = waited(record_run(ours, main), "own")
+    assert [wait.function for wait in waits] == ["", inner.__qualname__, ""]
+    assert [wait.label for wait in waits] == ["sleep(0.001)", "sleep(0.001) in inner", "Event.wait"]
+
+
 @pytest.mark.parametrize("class_name", ["_CTask", "_PyTask"])
 def test_tasks_of_asyncio(class_name, stock):
     """They are recorded, too: a step is a handle of which the callback is bound to the task."""

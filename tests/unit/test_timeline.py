@@ -36,8 +36,8 @@ class Events:
     def add(self, ms, kind, detail, who, what=None):
         self.events.append((int(ms * MS), kind, detail, 1, who[0], who, what))
 
-    def task(self, who, made, steps, outcome=RESULT, error=None):
-        """A task with steps `(begin, end, what it waits for then)`; the last one ends it."""
+    def task(self, who, made, steps, outcome=RESULT, error=None, function=""):
+        """A task with steps `(begin, end, what it waits for then)`, in a function; the last one ends it."""
         self.add(made, MADE, 0, who)
         self.add(made, QUEUED, 0, who)
         for index, (begin, end, what) in enumerate(steps):
@@ -50,7 +50,7 @@ class Events:
                 ENDS,
                 outcome if is_last else WAITS,
                 who,
-                error if is_last else ("sleep", what, "program.py:2"),
+                error if is_last else ("sleep", what, "program.py:2", function),
             )
 
     def recording(self, end, dropped=0):
@@ -118,6 +118,33 @@ def test_how_it_ended(outcome, error, mark, words):
     events.task(identity(1), 0, [(0, 1000, "")], outcome, error)
     text = events.recording(1000).text()
     assert bars(text)[0].endswith(mark) and words in text
+
+
+def test_a_wait_says_in_which_function_where_there_is_room():
+    events = Events()
+    steps = [(0, 1, "sleep(1)"), (700, 701, "sleep(2)"), (900, 901, "sleep(3)"), (1000, 1000, "")]
+    events.task(identity(1), 0, steps, function="main.<locals>.brew_coffee")
+    recording = events.recording(1000)
+    text = recording.text(80)
+    assert (
+        "─ sleep(1) in brew_coffee ─" in bars(text)[0]
+        and " in brew" not in bars(text)[0].partition("sleep(2)")[2]
+    )
+    assert "waited 699 ms for sleep(1) in brew_coffee, woken by a timer" in text
+    svg = recording.svg()
+    assert ">sleep(1) in brew_coffee</text>" in svg and ">sleep(3)</text>" in svg
+    waits = [event for event in check_trace(recording.chrome_trace()) if event["name"] == "sleep(1)"]
+    assert waits[0]["args"]["in"] == "main.<locals>.brew_coffee"
+
+
+def test_the_legend_has_what_is_drawn():
+    text = one_after_the_other().text(100)
+    assert text.splitlines()[5] == "┃ runs briefly  ─ waits  ✓ done"
+    events = Events()
+    events.task(identity(1), 0, [(0, 500, "")], EXCEPTION, "ValueError")
+    events.task(identity(2), 0, [(500, 1000, "")], CANCELLED)
+    legend = events.recording(1000).text(100, ascii=True).splitlines()[6]
+    assert legend == "# runs  . ready, not its turn yet  ! failed  x cancelled"
 
 
 def test_plain_characters():
@@ -235,6 +262,14 @@ def test_svg_of_many_tasks_is_small():
 
 def test_svg_of_nothing():
     assert ElementTree.fromstring(Recording().svg()).tag == SVG + "svg"
+
+
+@pytest.mark.parametrize(("ready", "explained"), [(0.7, False), (5, True)], ids=["a hairline", "a bar"])
+def test_svg_explains_what_can_be_seen(ready, explained):
+    events = Events()
+    events.task(identity(1), 0, [(ready, 1000, "")])
+    svg = events.recording(1000).svg()
+    assert svg.count("was ready") == 1 and ("not its turn yet" in svg) is explained
 
 
 def test_svg_says_what_is_missing():
@@ -441,6 +476,17 @@ def test_timeline_of_an_interrupted_program(tmp_path):
     assert re.search("was cancelled by (a signal|Task-1)", errors)
 
 
+def test_a_file_to_be_written_is_no_program(tmp_path):
+    done = command(tmp_path, "pass", "--timeline", "out.svg")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "python -m asyncio_c: no program 'out.svg'; to write the timeline to it: --timeline=out.svg\n"
+    )
+    (tmp_path / "out.txt").write_text("print('a program')")
+    done = run("-m", "asyncio_c", "--timeline", "out.txt", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout == "a program\n"
+
+
 def test_timeline_without_a_loop(tmp_path):
     done = run("-m", "asyncio_c", "--timeline", "-c", "pass", folder=tmp_path)
     assert done.returncode == 0 and "No task ran" in done.stderr
@@ -548,7 +594,8 @@ def lesson(clock_library):
 
 
 def test_lesson_one_after_the_other(lesson):
-    assert lesson("in_turn") == ["Task-1 breakfast ┃─ sleep(0.3) ─┃─ sleep(0.2) ─┃✓"]
+    bar = "Task-1 breakfast ┃─ sleep(0.3) in brew_coffee ─┃─ sleep(0.2) in toast_bread ─┃✓"
+    assert lesson("in_turn") == [bar]
 
 
 def test_lesson_two_tasks(lesson):
