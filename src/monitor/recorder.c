@@ -126,12 +126,24 @@ is_native_task(struct state *state, PyObject *object)
     return state_type_check(object, state->Task_type);
 }
 
-/* A method of the class of C itself, where there is one, lest an override in Python runs. */
+/* What an object of a class of Python has itself, whatever its class makes of that.  New reference or NULL. */
+static PyObject *
+own_attribute(PyObject *object, const char *name)
+{
+    PyObject *dict = PyObject_GenericGetDict(object, NULL);
+    PyObject *key = dict ? PyUnicode_FromString(name) : NULL;
+    PyObject *value = key ? Py_XNewRef(PyDict_GetItemWithError(dict, key)) : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(dict);
+    return value;
+}
+
+/* A method of the class of C itself, where there is one, and the attribute else, lest an override in Python runs. */
 static PyObject *
 ask_task(struct state *state, PyObject *task, const char *method, const char *attribute)
 {
     if (PyObject_TypeCheck(task, (PyTypeObject *)state->asyncio_PyTask)) {
-        return PyObject_GetAttrString(task, attribute);
+        return own_attribute(task, attribute);
     }
     PyObject *class = is_native_task(state, task) ? (PyObject *)state->Task_type : state->asyncio_Task;
     return PyObject_CallMethod(class, method, "O", task);
@@ -254,11 +266,14 @@ task_forget(RecorderObject *self, PyObject *task)
     Py_XDECREF(key);
 }
 
+/* Whether it calls a task's step: ours, or asyncio's, for which Python 3.11 has a static type. */
 static bool
-ends_with(const char *string, const char *end)
+is_task_step(struct state *state, PyObject *callback)
 {
-    size_t length = strlen(string), end_length = strlen(end);
-    return length >= end_length && strcmp(string + length - end_length, end) == 0;
+    PyTypeObject *type = Py_TYPE(callback);
+    return state_type_check(callback, state->TaskStep_type)
+           || strcmp(type->tp_name, "_asyncio.TaskStepMethWrapper") == 0
+           || (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) && strcmp(type->tp_name, "TaskStepMethWrapper") == 0);
 }
 
 /* The task whose step the callback is.  New reference, or NULL without an exception. */
@@ -280,7 +295,7 @@ task_of_callback(struct state *state, PyObject *callback)
             task = Py_NewRef(PyMethod_GET_SELF(callback));
         }
     }
-    else if (ends_with(Py_TYPE(callback)->tp_name, "TaskStepMethWrapper")) {
+    else if (is_task_step(state, callback)) {
         task = PyObject_GetAttrString(callback, "__self__");
     }
     PyErr_Clear();
@@ -512,6 +527,25 @@ task_outcome(struct state *state, PyObject *task, PyObject **what)
     return failed ? OUTCOME_EXCEPTION : OUTCOME_RESULT;
 }
 
+/* A tuple of plain strings, lest anything runs when the ring lets go of it; None for anything else.  NULL with an exception set if there
+   is no memory. */
+static PyObject *
+plain_description_steal(PyObject *what)
+{
+    Py_ssize_t size = PyTuple_Check(what) ? PyTuple_GET_SIZE(what) : 0;
+    PyObject *plain = size > 0 ? PyTuple_New(size) : Py_NewRef(Py_None);
+    for (Py_ssize_t i = 0; i < size && plain != NULL; i++) {
+        PyObject *string = plain_string_steal(Py_NewRef(PyTuple_GET_ITEM(what, i)), "");
+        if (string == NULL) {
+            Py_CLEAR(plain);
+            break;
+        }
+        PyTuple_SET_ITEM(plain, i, string);
+    }
+    Py_DECREF(what);
+    return plain;
+}
+
 /* What a task waits for, or NULL; an exception is set then if a signal's handler has raised it.  Runs Python. */
 static PyObject *
 describe_wait(RecorderObject *self, PyObject *task)
@@ -519,6 +553,7 @@ describe_wait(RecorderObject *self, PyObject *task)
     PyObject *describe = Py_NewRef(self->describe ? self->describe : Py_None);
     PyObject *what = describe != Py_None ? PyObject_CallOneArg(describe, task) : Py_NewRef(Py_None);
     Py_DECREF(describe);
+    what = what ? plain_description_steal(what) : NULL;
     if (what == NULL) {
         (void)is_interrupted();
     }

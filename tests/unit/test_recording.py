@@ -407,6 +407,27 @@ def test_names_that_come_later(ours):
     assert record_run(ours, main).tasks[0].name == "later"
 
 
+def test_descriptions_are_kept_as_plain_strings(native):
+    """Whatever lets go of them runs nothing."""
+
+    class String(str):
+        pass
+
+    descriptions = [(String("kind"), String("what"), 7), [String("x")], String("y"), ()]
+
+    async def main():
+        for _ in range(4):
+            await native.sleep(0)
+
+    recorder = _core.Recorder(1000, lambda task: descriptions.pop(0) if descriptions else None)
+    recorder.start(None)
+    native.run(main())
+    recorder.stop()
+    ends = [event[6] for event in recorder.events() if event[1] == 3 and event[2] == 1]
+    assert ends[:4] == [("kind", "what", ""), None, None, None]
+    assert all(type(part) is str for part in ends[0])
+
+
 def test_a_failing_description_is_left_out(native):
     def describe_badly(task):
         raise ValueError
@@ -476,6 +497,34 @@ def test_an_interrupt_at_the_end_of_a_task_is_not_lost(native, what):
                 support.run_once(loop)
         assert isinstance(task.exception(), (Unspeakable, ValueError))
         assert [task.steps for task in recording.tasks] == [1]
+
+
+class Nosy(asyncio.tasks._PyTask):
+    """Its name, which is Python, ends the recording that asks for it."""
+
+    recorders = []  # noqa: RUF012
+
+    @property
+    def _name(self):
+        while self.recorders:
+            self.recorders.pop().stop()
+        return "nosy"
+
+    @_name.setter
+    def _name(self, value):
+        pass
+
+
+def test_a_name_that_ends_the_recording_is_not_asked_for(native):
+    Nosy.recorders.append(_core.Recorder(10, describe))
+    with support.closing(native.new_event_loop()) as loop:
+        Nosy.recorders[0].start(loop)
+        task = Nosy(asyncio.tasks.sleep(0), loop=loop)
+        task.cancel()
+        support.run_once(loop, 2)
+        (recorder,) = Nosy.recorders
+        assert task.get_name() == "nosy" and Nosy.recorders == []
+    assert {event[5][1] for event in recorder.events() if event[1] == 0} == {"?"}
 
 
 def test_eager_tasks(native):
