@@ -101,9 +101,25 @@ def test_descriptor(leak):
         os.close(fd)
 
 
-@pytest.mark.parametrize("of_asyncio", [True, False], ids=["shared", "leak"])
+@pytest.mark.parametrize("of_asyncio", [64, 0, 32], ids=["shared", "leak", "leak_more"])
 @pytest.mark.parametrize("impl", ["asyncio", "asyncio_c"])
 def test_twin(impl, of_asyncio):
-    """One leaks with stock asyncio, too, and is forgiven."""
-    if of_asyncio or impl == "asyncio_c":
-        _libc.malloc(64)
+    """One leaks as much with stock asyncio, and is forgiven."""
+    size = 64 if impl == "asyncio_c" else of_asyncio
+    if size:
+        _libc.malloc(size)
+
+
+@pytest.fixture(scope="module")
+def of_all_tests():
+    pass
+
+
+@pytest.fixture
+def of_one_test(of_all_tests):
+    pass
+
+
+@pytest.mark.parametrize("number", [pytest.param(1, id="flat")])
+def test_fixture(of_one_test, number):
+    """What pytest keeps of each use is nobody's leak."""

@@ -2,7 +2,7 @@
 
 A test is repeated until two repetitions in a row cost nothing: the first ones fill caches and freelists. It leaks if something
 has grown in each of the last repetitions of many; growth that stops, or goes back and forth, is nobody's leak. A test that
-leaks on stock asyncio, too, is named at the end, and passes.
+leaks as much on stock asyncio is named at the end, and passes.
 
     refs     all references of the process, sys.gettotalrefcount(): debug interpreters only
     blocks   the interpreter's memory blocks, sys.getallocatedblocks()
@@ -14,6 +14,7 @@ import array
 import contextvars
 import ctypes
 import gc
+import itertools
 import os
 import pathlib
 import sys
@@ -93,16 +94,32 @@ class Measurement:
         return self.count > FLAT and not any(any(self.deltas(name)[-FLAT:]) for name in MEASURES)
 
     def leaks(self):
-        """Return a line for each measure that has grown in all of the last repetitions."""
-        lines = []
-        for name in MEASURES:
-            deltas = self.deltas(name)
-            if len(deltas) >= GROWING and all(delta > 0 for delta in deltas[-GROWING:]):
-                lines.append(f"{name} grow with each repetition: {deltas}")
-        return lines
+        """Return `{name: what each repetition left}` of the measures that have grown in all of the last repetitions."""
+        deltas = {name: self.deltas(name) for name in MEASURES}
+        return {
+            name: column
+            for name, column in deltas.items()
+            if len(column) >= GROWING and all(delta > 0 for delta in column[-GROWING:])
+        }
+
+
+class FailsAgain(Exception):
+    """A test passes once, and not when it is repeated."""
+
+
+def _finalizers(item):
+    """Return `(finalizers, their number)` of each fixture that a test shares with others.
+
+    Whenever a fixture of the test uses such one, pytest adds a finalizer to it, and forgets none before the last test.
+    """
+    definitions = itertools.chain.from_iterable(item._fixtureinfo.name2fixturedefs.values())
+    shared = [definition._finalizers for definition in definitions if definition.scope != "function"]
+    return [(finalizers, len(finalizers)) for finalizers in shared]
 
 
 def _leaks_of(item):
+    """Repeat a test; return what `Measurement.leaks` does."""
+    finalizers = _finalizers(item)
     measurement = Measurement()
     measurement.take()
     while measurement.count <= REPETITIONS and not measurement.is_flat():
@@ -112,8 +129,10 @@ def _leaks_of(item):
         item._report_sections.clear()  # what was printed and logged
         del context
         if not all(report.passed for report in reports):
-            return ["fails when it is repeated:", *(str(r.longrepr) for r in reports if r.failed)]
+            raise FailsAgain("\n".join(str(report.longrepr) for report in reports if report.failed))
         del reports
+        for added, count in finalizers:
+            del added[count:]
         measurement.take()
     return measurement.leaks()
 
@@ -156,13 +175,29 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_shared(item, leaks):
-    """Whether the twin on stock asyncio leaks of the same kinds: then it is the interpreter that does, or the test."""
+    """Whether the twin on stock asyncio leaks as much: then it is the interpreter that does, or the test."""
     twin = item.config.stash[TWINS].get(_case(item))
-    return twin is not None and {_kind(line) for line in leaks} <= {_kind(line) for line in _leaks_of(twin)}
+    if twin is None:
+        return False
+    on_asyncio = _leaks_of(twin)
+    return all(
+        name in on_asyncio and min(column[-GROWING:]) <= max(on_asyncio[name][-GROWING:])
+        for name, column in leaks.items()
+    )
 
 
-def _kind(line):
-    return line.split()[0]
+def _verdict(item):
+    """Repeat a test that has passed; return what is wrong with it, as a text, or None."""
+    try:
+        leaks = _leaks_of(item)
+        if not leaks:
+            return None
+        if not _is_shared(item, leaks):
+            return "\n".join(f"{name} grow with each repetition: {column}" for name, column in leaks.items())
+    except FailsAgain as failure:
+        return f"fails when it is repeated:\n{failure}"
+    item.config.stash[SHARED].append(item.nodeid)
+    return None
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -176,12 +211,10 @@ def pytest_runtest_protocol(item, nextitem):
     # With the item's parent as the next "item", what belongs to the item is torn down, and nothing else.
     reports = runtestprotocol(item, nextitem=item.parent, log=False)
     if all(report.passed for report in reports):
-        leaks = _leaks_of(item)
-        if leaks and _is_shared(item, leaks):
-            item.config.stash[SHARED].append(item.nodeid)
-        elif leaks:
+        verdict = _verdict(item)
+        if verdict is not None:
             call = next(report for report in reports if report.when == "call")
-            call.outcome, call.longrepr = "failed", "\n".join(leaks)
+            call.outcome, call.longrepr = "failed", verdict
     item.session._setupstate.teardown_exact(nextitem)
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)

@@ -88,7 +88,7 @@ def context_of(**methods):
     return new_server_context(Context)
 
 
-# Cached, rather than fixtures of a module: pytest keeps something of each use of such one, which tests/leaks would see.
+# Cached: most tests need none of their own.
 @functools.cache
 def server_context():
     return new_server_context()
