@@ -2,7 +2,7 @@
 
 A test is repeated until two repetitions in a row cost nothing: the first ones fill caches and freelists. It leaks if something
 has grown in each of the last repetitions of many; growth that stops, or goes back and forth, is nobody's leak. A test that
-leaks as much on stock asyncio is named at the end, and passes.
+leaks about as much on stock asyncio is named at the end, and passes.
 
     refs     all references of the process, sys.gettotalrefcount(): debug interpreters only
     blocks   the interpreter's memory blocks, sys.getallocatedblocks()
@@ -23,9 +23,10 @@ import tempfile
 import pytest
 from _pytest.runner import runtestprotocol
 
-REPETITIONS = 14
+REPETITIONS = 24
 GROWING = 6  # so many repetitions in a row, the last ones
 FLAT = 2
+ALIKE = 1.25  # what a cycle keeps alive is not of one size in both
 
 TWINS = pytest.StashKey()  # {what a test has in common with its twin: the twin, on stock asyncio}
 SHARED = pytest.StashKey()  # the ids of the tests that leak no more than their twins
@@ -118,7 +119,7 @@ def _finalizers(item):
 
 
 def _leaks_of(item):
-    """Repeat a test; return what `Measurement.leaks` does."""
+    """Repeat a test; return what `Measurement.leaks` does, or raise FailsAgain."""
     finalizers = _finalizers(item)
     measurement = Measurement()
     measurement.take()
@@ -175,13 +176,16 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_shared(item, leaks):
-    """Whether the twin on stock asyncio leaks as much: then it is the interpreter that does, or the test."""
+    """Whether the twin on stock asyncio leaks about as much: then it is the interpreter that does, or the test."""
     twin = item.config.stash[TWINS].get(_case(item))
     if twin is None:
         return False
-    on_asyncio = _leaks_of(twin)
+    try:
+        on_asyncio = _leaks_of(twin)
+    except FailsAgain:  # or it is skipped
+        return False
     return all(
-        name in on_asyncio and min(column[-GROWING:]) <= max(on_asyncio[name][-GROWING:])
+        name in on_asyncio and min(column[-GROWING:]) <= max(on_asyncio[name][-GROWING:]) * ALIKE
         for name, column in leaks.items()
     )
 
@@ -190,14 +194,14 @@ def _verdict(item):
     """Repeat a test that has passed; return what is wrong with it, as a text, or None."""
     try:
         leaks = _leaks_of(item)
-        if not leaks:
-            return None
-        if not _is_shared(item, leaks):
-            return "\n".join(f"{name} grow with each repetition: {column}" for name, column in leaks.items())
     except FailsAgain as failure:
         return f"fails when it is repeated:\n{failure}"
-    item.config.stash[SHARED].append(item.nodeid)
-    return None
+    if not leaks:
+        return None
+    if _is_shared(item, leaks):
+        item.config.stash[SHARED].append(item.nodeid)
+        return None
+    return "\n".join(f"{name} grow with each repetition: {column}" for name, column in leaks.items())
 
 
 def pytest_terminal_summary(terminalreporter, config):

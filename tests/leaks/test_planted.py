@@ -33,7 +33,7 @@ def outcomes():
 CASES = [
     *(f"test_{what}[{how}]" for what in ("task", "connection", "cancelled_timer", "failed_connect") for how in ("leak", "flat", NEEDS_REFS)),
     *(f"test_{what}[{how}]" for what in ("own_memory", "descriptor") for how in ("leak", "flat")),
-    *(f"test_twin[asyncio_c-{how}]" for how in ("leak", "leak_more", "shared")),
+    *(f"test_twin[asyncio_c-{how}]" for how in ("leak", "leak_more", "leak_alone", "shared")),
     "test_fixture[flat]",
 ]  # fmt: skip
 
