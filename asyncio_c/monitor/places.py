@@ -71,6 +71,7 @@ class Folder:
         """Return a socket that listens for who wants to look at a process, which nobody else can connect to.
 
         It gets its name when all that is done; so who finds one to which nobody listens knows that the process has ended.
+        Raises FileExistsError if the name is taken: by another interpreter of the process.
         """
         name, new_name = socket_name(pid), f"new-{socket_name(pid)}"
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -79,10 +80,17 @@ class Folder:
             listener.bind(self.address(new_name))
             os.chmod(self.address(new_name), 0o600)
             listener.listen(16)
-            os.rename(new_name, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            os.link(new_name, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except FileExistsError:
+            listener.close()
+            raise FileExistsError(
+                f"another interpreter of process {pid} serves: a process has one monitor"
+            ) from None
         except BaseException:
             listener.close()
             raise
+        finally:
+            self.remove(new_name)
         return listener
 
     def connect(self, pid: int, timeout: float) -> socket.socket | None:

@@ -236,7 +236,8 @@ def serve() -> Serving:
     """Let `python -m asyncio_c ps PID` and `top PID` look at this process, until what is returned is closed.
 
     It costs a thread that sleeps until it is asked. Several calls share it. Nobody but this user and root gets an answer.
-    Raises OSError, and PermissionError if the folder of the sockets is a link, another user's, or open to others.
+    Raises OSError: FileExistsError if another interpreter of this process serves, PermissionError if the folder of the sockets is
+    a link, another user's, or open to others.
     """
     global _server, _is_registered
     with _lock:
@@ -265,6 +266,8 @@ def serve_as_asked(value: str) -> None:
         return
     try:
         serve()
+    except FileExistsError:  # the process can be looked at
+        pass
     except (OSError, RuntimeError) as error:  # the latter where no thread can be had any more, at the end
         warnings.warn(f"ASYNCIO_C_MONITOR: {error}", RuntimeWarning, stacklevel=3)
 

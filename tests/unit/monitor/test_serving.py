@@ -59,6 +59,13 @@ def test_several_calls_are_one_until_all_are_closed(sockets):
         assert ask()["pid"] == os.getpid()
 
 
+def test_another_interpreter_of_the_process_is_refused_and_takes_nothing_away(served, sockets):
+    before = sockets()
+    with pytest.raises(FileExistsError, match="another interpreter of process"):
+        server._Server()  # of one's own, as in an interpreter that has a module of its own
+    assert sockets() == before == [f"asyncio_c-{os.getpid()}.sock"]
+
+
 def test_descriptors_are_closed(served):
     served.close()
     before = os.listdir("/proc/self/fd")
