@@ -72,10 +72,11 @@ def _answer_process(question: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _answer_tasks(question: dict[str, Any]) -> Iterator[bytes]:
-    """Yield the process, and of each of its loops the tasks, as far as they are within the limit."""
+    """Yield the process, and of each of its loops the tasks, as far as they are within the limit; those of closed ones last."""
     left = question["limit"]
     yield json.dumps(process())[:-1].encode() + b', "loops": ['
-    for index, (number, loop) in enumerate(tasks.loops().items()):
+    loops = sorted(tasks.loops().items(), key=lambda item: item[1].is_closed())
+    for index, (number, loop) in enumerate(loops):
         found = tasks.of_loop(loop)
         shown = found[:left]
         left -= len(shown)

@@ -187,11 +187,16 @@ def test_limit(capsys, ours, served):
     async def sleep():
         await ours.sleep(0)
 
+    # Those of a closed loop, which are not shown, take no place.
+    with contextlib.closing(ours.new_event_loop()) as closed:
+        left = closed.create_task(sleep())
+        left._log_destroy_pending = False
     with contextlib.closing(ours.new_event_loop()) as loop:
         for _ in range(5):
             loop.create_task(sleep())
         status, out, err = run(capsys, "ps", os.getpid(), "--limit", 2)
         loop.run_until_complete(ours.sleep(0))
+    left.get_coro().close()
     assert "5 tasks" in out and "… and 3 tasks more; --limit shows more" in out
     assert out.count("ready") == 2
 
