@@ -24,8 +24,8 @@ from .tls_traces import (
     ToldBuffered,
     check_alike,
     fail,
-    names_of_scenarios,
     scenario,
+    scenarios_of,
 )
 
 
@@ -893,6 +893,7 @@ needs_openssl = pytest.mark.skipif(
 
 
 @scenario
+@needs_openssl
 async def new_keys(t):
     """TLS 1.3's KeyUpdate, with and without a request of the same."""
     for server_side in (True, False):
@@ -909,6 +910,7 @@ async def new_keys(t):
 
 
 @scenario
+@needs_openssl
 async def negotiated_again(t):
     """TLS 1.2's renegotiation, which only a server may ask for."""
     old = ssl.TLSVersion.TLSv1_2
@@ -945,12 +947,6 @@ async def negotiated_again(t):
 
 
 @pytest.mark.whole_calls
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=needs_openssl if name in ("new_keys", "negotiated_again") else ())
-        for name in names_of_scenarios(__name__)
-    ],
-)
+@pytest.mark.parametrize("name", scenarios_of(__name__))
 def test_scenario(monkeypatch, name):
     check_alike(monkeypatch, name)

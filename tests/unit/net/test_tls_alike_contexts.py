@@ -13,8 +13,8 @@ from .peers import new_client_context, new_server_context
 from .tls_traces import (
     Told,
     check_alike,
-    names_of_scenarios,
     scenario,
+    scenarios_of,
 )
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -95,7 +95,13 @@ def knows(identity):
     return KEY if identity == IDENTITY else b""
 
 
+needs_psk = pytest.mark.skipif(
+    not getattr(ssl, "HAS_PSK", False), reason="contexts have keys since Python 3.13"
+)
+
+
 @scenario
+@needs_psk
 async def pre_shared_keys(t):
     for version in VERSIONS:
         for server_side in (True, False):
@@ -111,6 +117,7 @@ async def pre_shared_keys(t):
 
 
 @scenario
+@needs_psk
 async def keys_that_are_not_shared(t):
     def fail(asked):
         raise ZeroDivisionError
@@ -289,18 +296,7 @@ async def asked_for_a_certificate_afterwards(t):
 # ---- Comparing ----
 
 
-needs_psk = pytest.mark.skipif(
-    not getattr(ssl, "HAS_PSK", False), reason="contexts have keys since Python 3.13"
-)
-
-
 @pytest.mark.whole_calls
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=needs_psk if name in ("pre_shared_keys", "keys_that_are_not_shared") else ())
-        for name in names_of_scenarios(__name__)
-    ],
-)
+@pytest.mark.parametrize("name", scenarios_of(__name__))
 def test_scenario(monkeypatch, name):
     check_alike(monkeypatch, name)

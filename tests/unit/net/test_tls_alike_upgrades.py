@@ -13,8 +13,8 @@ from .tls_traces import (
     Other,
     Told,
     check_alike,
-    names_of_scenarios,
     scenario,
+    scenarios_of,
 )
 
 
@@ -281,6 +281,6 @@ async def streams_with_much(t):
 
 
 @pytest.mark.whole_calls
-@pytest.mark.parametrize("name", names_of_scenarios(__name__))
+@pytest.mark.parametrize("name", scenarios_of(__name__))
 def test_scenario(monkeypatch, name):
     check_alike(monkeypatch, name)

@@ -8,6 +8,8 @@ import socket
 import ssl
 import warnings
 
+import pytest
+
 from .. import support
 from . import peers
 from .peers import new_client_context, new_server_context
@@ -306,8 +308,13 @@ def run(new_event_loop, function):
     return trace.lines
 
 
-def names_of_scenarios(module):
-    return [name for name, function in SCENARIOS.items() if function.__module__ == module]
+def scenarios_of(module):
+    """The scenarios of a module, by name, for parametrize(), each with the marks that its function has."""
+    return [
+        pytest.param(name, marks=getattr(function, "pytestmark", ()))
+        for name, function in SCENARIOS.items()
+        if function.__module__ == module
+    ]
 
 
 def check_alike(monkeypatch, name):
