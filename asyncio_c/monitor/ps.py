@@ -193,14 +193,19 @@ def _number(text: str) -> int:
 _number.__name__ = "number"
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m asyncio_c ps",
-        description="Show the tasks of a process as a tree: below each task are those it waits for. Without PID: the "
-        "processes that can be looked at, which are those started with ASYNCIO_C_MONITOR=1 and those that called "
-        "asyncio_c.monitor.serve().",
-    )
+def command_parser(name: str, description: str, **more: Any) -> argparse.ArgumentParser:
+    """Return the parser of a command that looks at a process, or at none."""
+    parser = argparse.ArgumentParser(prog=f"python -m asyncio_c {name}", description=description, **more)
     parser.add_argument("pid", metavar="PID", type=_number, nargs="?")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    parser = command_parser(
+        "ps",
+        "Show the tasks of a process as a tree: below each task are those it waits for. Without PID: the processes that can be "
+        "looked at, which are those started with ASYNCIO_C_MONITOR=1 and those that called asyncio_c.monitor.serve().",
+    )
     parser.add_argument("--json", action="store_true", help="print what the process answers, as JSON")
     parser.add_argument(
         "--limit", metavar="N", type=_number, default=1000, help="show at most N tasks (1000)"

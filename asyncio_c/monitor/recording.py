@@ -30,6 +30,11 @@ _NONE, _WAITS, _RESULT, _EXCEPTION, _CANCELLED = range(5)
 _OUTCOMES = ("", "waits", "result", "exception", "cancelled")
 
 
+def _innermost(qualname: str) -> str:
+    """Return a qualname without the functions around it."""
+    return qualname.rpartition("<locals>.")[2]
+
+
 class Event(NamedTuple):
     """One event, as it was recorded."""
 
@@ -63,7 +68,7 @@ class Span:
     @property
     def label(self) -> str:
         """What it waited for and, of another function than the task's own, in which one."""
-        function = self.function.rpartition("<locals>.")[2]
+        function = _innermost(self.function)
         return f"{self.what} in {function}" if function else self.what
 
 
@@ -95,7 +100,7 @@ class TaskRecord:
     @property
     def function(self) -> str:
         """The coroutine's qualname, from the innermost function on."""
-        return self.coroutine.rpartition("<locals>.")[2]
+        return _innermost(self.coroutine)
 
     def total(self, state: str) -> float:
         """Return the seconds spent running, waiting or ready."""

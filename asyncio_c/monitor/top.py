@@ -5,7 +5,6 @@ How busy a coroutine is, is told by samples: between two pictures the process is
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import os
@@ -285,13 +284,12 @@ _seconds.__name__ = "number of seconds"
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m asyncio_c top",
-        description="Show what the loops of a process do, and its busiest coroutines, until q is pressed. Without PID: the "
-        "processes that can be looked at. pip install 'asyncio_c[top]' brings colours.",
+    parser = ps.command_parser(
+        "top",
+        "Show what the loops of a process do, and its busiest coroutines, until q is pressed. Without PID: the processes that can "
+        "be looked at. pip install 'asyncio_c[top]' brings colours.",
         epilog=KEYS,
     )
-    parser.add_argument("pid", metavar="PID", type=ps._number, nargs="?")
     parser.add_argument("--once", action="store_true", help="print one picture as plain text, and exit")
     parser.add_argument(
         "--interval", metavar="SECONDS", type=_seconds, default=1.0, help="between two pictures (1)"

@@ -200,9 +200,7 @@ state_clear(struct state *state)
     Py_CLEAR(state->stock_stream_codes);
     Py_CLEAR(state->stock_process_codes);
     Py_CLEAR(state->process_feeder);
-    PyObject *recorder = (PyObject *)state->recorder;
-    state->recorder = NULL;
-    Py_XDECREF(recorder);
+    Py_CLEAR(state->recorder);
 }
 
 void
