@@ -181,7 +181,8 @@ def describe(target: Target, headers: pathlib.Path) -> dict[str, object]:
         "CC": compiler,
         "CXX": compiler,
         # Python's headers define what those of the C library have defined, which is an offence in clang's eyes alone.
-        # zig keeps frame pointers unless told otherwise, which costs the core one instruction in twenty-five.
+        # zig keeps frame pointers unless told otherwise. With them and calls by the PLT sleep(0) took 2,157 instructions, without
+        # both 2,099, by gcc 2,064; what each of the two costs was not measured.
         "CFLAGS": "-O3 -DNDEBUG -fomit-frame-pointer -Wno-macro-redefined",
         "OPT": "",
         "CCSHARED": "-fPIC",
