@@ -327,7 +327,8 @@ loop_poll(Loop *loop)
             loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
         }
     }
-    if (count != 0 || timeout_ns != 0) {
+    /* A timer that is due already is a wake-up, too, although nothing was waited for. */
+    if (count != 0 || timeout_ns != 0 || ring_count(&loop->ready) == 0) {
         loop_poll_promptly(loop);
     }
     if (AC_UNLIKELY(loop->undecided) && loop_decide_fused(loop) < 0) {

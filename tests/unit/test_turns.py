@@ -826,6 +826,11 @@ async def a_sleep(trace):
     await trace.impl.sleep(0.001)
 
 
+async def a_sleep_that_is_over_at_once(trace):
+    await busy(trace.impl)
+    await trace.impl.sleep(1e-9)
+
+
 def turns_until_data(impl, loop, before=None):
     """Send by a plain socket, of which the loop does not know, after what `before` does; several times."""
     trace = Trace(impl)
@@ -851,7 +856,7 @@ def turns_until_data(impl, loop, before=None):
     return trace.notes
 
 
-@pytest.mark.parametrize("before", [an_event, a_sleep, None])
+@pytest.mark.parametrize("before", [an_event, a_sleep, a_sleep_that_is_over_at_once, None])
 def test_looks_in_each_turn_again(ours, stock, before):
     """After an event, a sleep, and in a new run."""
     expected = turns_until_data(stock, stock.new_event_loop(), before)
