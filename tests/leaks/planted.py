@@ -101,11 +101,13 @@ def test_descriptor(leak):
         os.close(fd)
 
 
-@pytest.mark.parametrize("of_asyncio", [64, 0, 32, None], ids=["shared", "leak", "leak_more", "leak_alone"])
+@pytest.mark.parametrize(
+    "of_asyncio", [8192, 0, 4096, None], ids=["shared", "leak", "leak_more", "leak_alone"]
+)
 @pytest.mark.parametrize("impl", ["asyncio", "asyncio_c"])
 def test_twin(impl, of_asyncio):
     """One leaks as much with stock asyncio, and is forgiven."""
-    size = 64 if impl == "asyncio_c" else of_asyncio
+    size = 8192 if impl == "asyncio_c" else of_asyncio
     if size is None:
         pytest.skip("what cannot be compared is no excuse")
     if size:
