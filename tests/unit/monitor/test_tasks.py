@@ -198,9 +198,9 @@ def test_what_it_waits_for(ours, loop, served, case):
         await wait_for_it(ours, loop)
 
     with asyncio_c.record(loop) as recording:
-        loop.create_task(wait(), name="waits")
+        waits = loop.create_task(wait(), name="waits")  # held: nothing else refers to some of these, so gc may take them
         run_until_idle(loop)
-    task = tasks_of_loop(loop)["waits"]
+    task = tasks_of_loop(loop)[waits.get_name()]
     assert (task["state"], task["kind"], task["waits_for"]) == ("waiting", kind, words)
     assert task["at"]["file"] == __file__
     span = recording.task("waits").spans[-1]
