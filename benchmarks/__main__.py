@@ -1,4 +1,5 @@
-"""The command line: `python -m benchmarks core` and `net` measure, `show` prints a saved result again, `summary` draws several."""
+"""The command line: `python -m benchmarks core` and `net` measure, `show` prints a saved result again, `summary` draws several,
+`standings` makes tables of them."""
 
 from __future__ import annotations
 
@@ -11,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import chart, core, measure, report  # noqa: F401 (core fills OPERATIONS)
+from . import chart, core, document, measure, report, standings  # noqa: F401 (core fills OPERATIONS)
 from .child import SampleFailed
 from .net import cases as net_cases
 from .net import report as net_report
 from .net import run as net_run
 from .registry import OPERATIONS
-from .targets import CORE_TARGETS, NET_TARGETS
+from .targets import CORE_TARGETS, NET_TARGETS, installed
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,32 @@ def main(argv: list[str] | None = None) -> int:
     )
     summary.add_argument("results", type=Path, nargs="+", metavar="RESULT.json")
     summary.add_argument("--svg", type=Path, required=True, metavar="PATH", help="where to draw them")
+    names = ",".join(chart.SUMMARY_TARGETS)
+    summary.add_argument(
+        "--targets", default=names, metavar="A,B", help=f"default: {names}; all that have a result: all"
+    )
+    table = commands.add_parser(
+        "standings", help="print all targets of results beside each other, as Markdown"
+    )
+    table.add_argument("results", type=Path, nargs="+", metavar="RESULT.json", help="of core, net and idle")
+    table.add_argument(
+        "--write", type=Path, metavar="FILE.md", help="put them into a document, at `standings`"
+    )
 
     arguments = parser.parse_args(argv)
     if arguments.command == "summary":
         results = [json.loads(path.read_text()) for path in arguments.results]
-        arguments.svg.write_text(chart.draw_summary(results))
+        targets = None if arguments.targets == "all" else tuple(arguments.targets.split(","))
+        arguments.svg.write_text(chart.draw_summary(results, targets))
+        return 0
+    if arguments.command == "standings":
+        try:
+            tables = standings.standings([json.loads(path.read_text()) for path in arguments.results])
+            if arguments.write:
+                document.replace(arguments.write, "standings", tables)
+        except ValueError as error:
+            parser.error(str(error))
+        print(tables, end="")
         return 0
     if arguments.command == "show":
         result = json.loads(arguments.result.read_text())
@@ -135,8 +157,8 @@ def add_suite(parser: argparse.ArgumentParser, suite: Suite) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="3 short samples: to see that it works, not to compare"
     )
-    names = ",".join(suite.targets)
-    parser.add_argument("--targets", default=names, metavar="A,B", help=f"of {names}")
+    text = f"of {','.join(suite.targets)}; default: all of them, but of other loops only what is installed"
+    parser.add_argument("--targets", default=",".join(installed(suite.targets)), metavar="A,B", help=text)
     outputs(parser)
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the result with all samples")
 

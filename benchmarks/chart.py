@@ -7,16 +7,23 @@ CPython that no plotting library has a wheel for yet.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 from .registry import MEMORY, NATIVE, OTHER
-from .report import groups, mean_over, mean_ratio, ratio
+from .report import groups, mean_over, mean_ratio, ratio, usable_targets
 
 BASELINE = "asyncio"
 COLOURS = {
     "uvloop": "#a3acb9",
     "aiofastnet": "#c9b18b",
+    "rloop": "#e07b54",
+    "rsloop": "#b5473c",
+    "zuvloop": "#9ccc65",
+    "zloop": "#3f8f5f",
+    "talyn": "#b58bd1",
+    "blazio": "#e0b84c",
+    "loopmini": "#8a6d5a",
     "loop-only": "#7cb5ec",
     "patched": "#1f5fbf",
     "floor": "#3e4a59",
@@ -55,18 +62,29 @@ SUMMARY = (
 Row = tuple[str, dict[str, float], str]  # the name, the speed-up by target, the class of the text
 
 
+class Heading(NamedTuple):
+    """The title and the legend of a chart, and where what is below them begins."""
+
+    parts: list[str]
+    bottom: int
+
+
 def draw(result: dict[str, Any]) -> str:
     """Return the chart of `result` as the text of an SVG file.
 
     Targets are compared with asyncio; without it, or without another target, the chart says that it is empty.
     """
     targets = [name for name in COLOURS if "error" not in result["targets"].get(name, {"error": ""})]
-    return chart(chart_rows(result, targets), heading(result, targets))
+    return chart(chart_rows(result, targets), heading([result], targets))
 
 
-def draw_summary(results: list[dict[str, Any]]) -> str:
-    """Return a chart of geometric means over SUMMARY, of results of the core on several Pythons, as the text of an SVG file."""
-    targets = [target for target in SUMMARY_TARGETS if target in results[0]["targets"]]
+def draw_summary(results: list[dict[str, Any]], chosen_targets: tuple[str, ...] | None = None) -> str:
+    """Return a chart of geometric means over SUMMARY, of results of the core on several Pythons, as the text of an SVG file.
+
+    It is of `chosen_targets`, or of all, where any of the results has them.
+    """
+    there = {name for result in results for name in usable_targets(result)}
+    targets = [name for name in COLOURS if name in there and name in (chosen_targets or COLOURS)]
     versions = [".".join(result["python"].split(".")[:2]) for result in results]
     rows: list[Row] = []
     for title, chosen in SUMMARY:
@@ -79,21 +97,21 @@ def draw_summary(results: list[dict[str, Any]]) -> str:
             if ratios:
                 rows.append((f"{title}, {version}", ratios, ""))
     about = f"Means. {results[0]['implementation']} {' and '.join(versions)}"
-    return chart([("", rows)], heading(results[0], targets, about))
+    return chart([("", rows)], heading(results, targets, about))
 
 
-def chart(charted: list[tuple[str, list[Row]]], parts_of_heading: list[str]) -> str:
+def chart(charted: list[tuple[str, list[Row]]], head: Heading) -> str:
     """Return a document of these groups of rows, on one axis."""
     values = [value for _, rows in charted for _, ratios, _ in rows for value in ratios.values()]
     if not values:
-        return document(120, [*parts_of_heading, text(24, 84, "Nothing to compare with asyncio.", "note")])
+        return document(120, [*head.parts, text(24, 84, "Nothing to compare with asyncio.", "note")])
     low, high = axis(values)
 
     def x(value: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * math.log(value / low) / math.log(high / low)
 
     parts: list[str] = []
-    top = 116
+    top = head.bottom
     y = top + 8.0
     for title, rows in charted:
         if title:
@@ -114,7 +132,7 @@ def chart(charted: list[tuple[str, list[Row]]], parts_of_heading: list[str]) -> 
         )
         for where in (top - 8, bottom + 18):
             grid.append(text(x(value), where, f"{value:g}x", "tick", "middle"))
-    return document(bottom + 34, parts_of_heading + grid + parts)
+    return document(bottom + 34, head.parts + grid + parts)
 
 
 def chart_rows(result: dict[str, Any], targets: list[str]) -> list[tuple[str, list[Row]]]:
@@ -165,10 +183,10 @@ def ticks(low: float, high: float) -> list[float]:
     return [value for value in steps if low <= value <= high]
 
 
-def heading(result: dict[str, Any], targets: list[str], first: str = "") -> list[str]:
-    about = result["targets"]
+def heading(results: list[dict[str, Any]], targets: list[str], first: str = "") -> Heading:
+    result = results[0]
     versions = [first or f"{result['implementation']} {result['python']}"]
-    versions += [f"uvloop {about['uvloop']['version']}"] if "uvloop" in targets else []
+    versions += [f"uvloop {result['targets']['uvloop']['version']}"] if "uvloop" in targets else []
     versions += [
         result["system"].split()[0],
         f"{result['cpu_model']}, {result['cpu_count']} CPUs",
@@ -180,12 +198,16 @@ def heading(result: dict[str, Any], targets: list[str], first: str = "") -> list
             24, 55, "Longer is faster; logarithmic scale; 1x is asyncio. " + ", ".join(versions) + ".", "note"
         ),
     ]
-    x = 24.0
+    x, y = 24.0, 70
     for target in targets:
-        parts.append(f'<rect x="{x}" y="70" width="12" height="12" fill="{COLOURS[target]}"/>')
-        parts.append(text(x + 18, 80.5, about[target]["title"]))
-        x += 46 + 7 * len(about[target]["title"])
-    return parts
+        title = next(about["targets"][target]["title"] for about in results if target in about["targets"])
+        width = 46 + 7 * len(title)
+        if x + width > WIDTH:
+            x, y = 24.0, y + 20
+        parts.append(f'<rect x="{x}" y="{y}" width="12" height="12" fill="{COLOURS[target]}"/>')
+        parts.append(text(x + 18, y + 10.5, title))
+        x += width
+    return Heading(parts, y + 46)
 
 
 def text(x: float, y: float, content: str, style: str = "", anchor: str = "start") -> str:

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+# Other event loops on PyPI: the module, and what in it makes a loop.
+PEERS = {
+    "rloop": "new_event_loop",
+    "rsloop": "new_event_loop",
+    "zuvloop": "new_event_loop",
+    "zloop": "new_event_loop",
+    "talyn": "Loop",
+    "blazio": "new_event_loop",
+    "loopmini": "new_event_loop",
+}
 TITLES = {
     "asyncio": "asyncio",
     "uvloop": "uvloop",
     "aiofastnet": "uvloop with aiofastnet",
+    **{name: name for name in PEERS},
     "loop-only": "asyncio_c, loop only",
     "patched": "asyncio_c, patched",
     "floor": "a server in C",
 }
-CORE_TARGETS = ("asyncio", "uvloop", "loop-only", "patched")
+CORE_TARGETS = ("asyncio", "uvloop", *PEERS, "loop-only", "patched")
 NET_TARGETS = tuple(TITLES)
+
+
+def installed(targets: Iterable[str]) -> list[str]:
+    """Return these targets without the peers that are not installed."""
+    return [name for name in targets if name not in PEERS or importlib.util.find_spec(name) is not None]
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,9 @@ def load(name: str) -> Target:
 
         version = f"{aiofastnet.__version__}, uvloop {uvloop.__version__}"
         return by_factory(name, version, aiofastnet.loop_factory(uvloop.new_event_loop))
+    if name in PEERS:
+        factory = getattr(importlib.import_module(name), PEERS[name])
+        return by_factory(name, importlib.metadata.version(name), factory)
     if name == "loop-only":
         import asyncio_c
 
@@ -61,8 +83,9 @@ def load(name: str) -> Target:
 
 def belongs(target: str, loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether the class of `loop`, or one that it derives from, is of the package that `target` measures."""
-    package = {"asyncio": "asyncio", "uvloop": "uvloop", "aiofastnet": "uvloop"}.get(target, "asyncio_c")
-    bases = type(loop).__mro__ if package == "asyncio_c" else type(loop).__mro__[:1]
+    package = {"aiofastnet": "uvloop", "loop-only": "asyncio_c", "patched": "asyncio_c"}.get(target, target)
+    # Loops of others derive from asyncio's, so that it has to be the class itself that is asyncio's.
+    bases = type(loop).__mro__[:1] if package == "asyncio" else type(loop).__mro__
     return any(base.__module__.partition(".")[0] == package for base in bases)
 
 

@@ -24,8 +24,10 @@ import tempfile
 from pythons import find_interpreter
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))
+from benchmarks import document  # noqa: E402
+
 DOCUMENT = ROOT / "docs" / "compatibility.md"
-BEGIN, END = "<!-- conformance: begin -->\n", "<!-- conformance: end -->\n"
 VERSIONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 OUTCOMES = ["passed", "not applicable", "known difference", "skipped", "failed", "crashed"]
 ON_OUR_LOOP = "passed on our loop"  # tests that made one; those that are bound make no other
@@ -129,14 +131,6 @@ def report(results: dict[str, dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(text: str) -> None:
-    """Put the tables into the document."""
-    document = DOCUMENT.read_text()
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOCUMENT.write_text(before + BEGIN + text + END + after)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -165,7 +159,7 @@ def main() -> int:
     text = report(results)
     print(f"\n{text}")
     if arguments.write:
-        write(text)
+        document.replace(DOCUMENT, "conformance", text)
     if bad:
         print("failed, or not there:", *bad)
     return 1 if bad else 0

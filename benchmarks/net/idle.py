@@ -7,18 +7,21 @@ silent. Each figure has a process of its own.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from .. import measure
 from ..child import SampleFailed
-from ..targets import NET_TARGETS, TITLES
+from ..targets import NET_TARGETS, TITLES, installed
 from .cases import KIB, KINDS, Case
 from .programs import Programs
-from .run import Generator, Server
+from .run import Generator, Server, about_target
 
 KIND_NAMES = ("protocol", "tls")
 FILES_BESIDE = 100  # descriptors that are no connections
@@ -29,7 +32,7 @@ def resident_bytes(pid: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def measure(target: str, kind_name: str, connections: int, programs: Programs) -> float:
+def sample(target: str, kind_name: str, connections: int, programs: Programs) -> float:
     """Return bytes for each of the connections. Raises SampleFailed."""
     case = Case(KINDS[kind_name], KIB, connections)
     warm = Case(KINDS[kind_name], KIB, 10)
@@ -48,36 +51,69 @@ def measure(target: str, kind_name: str, connections: int, programs: Programs) -
         server.close()
 
 
+def measure_target(
+    target: str, kind_names: list[str], connections: int, samples: int, programs: Programs
+) -> dict[str, Any]:
+    """Return for each kind the median and the samples, in bytes, or the text of an error."""
+    measured: dict[str, Any] = {}
+    for kind_name in kind_names:
+        try:
+            if KINDS[kind_name].uses_tls and programs.no_tls:
+                raise SampleFailed(programs.no_tls)
+            bytes_each = [sample(target, kind_name, connections, programs) for _ in range(samples)]
+            measured[kind_name] = {"median": statistics.median(bytes_each), "samples": bytes_each}
+        except SampleFailed as failure:
+            measured[kind_name] = {"error": str(failure)}
+    return measured
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.net.idle", description=__doc__)
     parser.add_argument("--connections", type=int, default=5000, metavar="N")
     parser.add_argument("--samples", type=int, default=3, metavar="N")
-    parser.add_argument("--targets", default=",".join(NET_TARGETS), metavar="A,B")
+    parser.add_argument("--targets", default=",".join(installed(NET_TARGETS)), metavar="A,B")
+    parser.add_argument(
+        "--kinds", default=",".join(KIND_NAMES), metavar="A,B", help=f"of {', '.join(KIND_NAMES)}"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the result with all samples")
     arguments = parser.parse_args(argv)
+    targets = [name for name in arguments.targets.split(",") if name]
+    kind_names = [name for name in arguments.kinds.split(",") if name]
+    for given, known in ((targets, NET_TARGETS), (kind_names, KIND_NAMES)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     wanted = arguments.connections + FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
-    failed = False
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+        except (OSError, ValueError):
+            parser.error(
+                f"{arguments.connections} connections need {wanted} descriptors, and {hard} are allowed; see ulimit -Hn"
+            )
+    result: dict[str, Any] = {"suite": "idle", **measure.machine(), "connections": arguments.connections}
+    result["targets"] = {}
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
         programs = Programs(Path(directory))
-        print(f"bytes of an idle connection, of {arguments.connections}: {', '.join(KIND_NAMES)}")
-        for target in filter(None, arguments.targets.split(",")):
-            cells = []
-            for kind_name in KIND_NAMES:
-                try:
-                    if KINDS[kind_name].uses_tls and programs.no_tls:
-                        raise SampleFailed(programs.no_tls)
-                    samples = [
-                        measure(target, kind_name, arguments.connections, programs)
-                        for _ in range(arguments.samples)
-                    ]
-                    cells.append(f"{statistics.median(samples):9,.0f}")
-                except SampleFailed as failure:
-                    cells.append(f"FAILED: {failure}")
-                    failed = True
-            print(f"  {TITLES[target]:24}", *cells)
-    return 1 if failed else 0
+        print(f"bytes of an idle connection, of {arguments.connections}: {', '.join(kind_names)}")
+        for target in targets:
+            about = measure.about(target, lambda target=target: about_target(target, programs))
+            if "error" in about:
+                print(f"  {TITLES[target]}: left out, {about['error']}")
+            else:
+                about["kinds"] = measure_target(
+                    target, kind_names, arguments.connections, arguments.samples, programs
+                )
+                print(f"  {TITLES[target]:24}", *map(cell, about["kinds"].values()), flush=True)
+            result["targets"][target] = about
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    kinds = [about.get("kinds", {"": {"error": ""}}) for about in result["targets"].values()]
+    return 1 if any("error" in measured for kind in kinds for measured in kind.values()) else 0
+
+
+def cell(measured: dict[str, Any]) -> str:
+    return f"FAILED: {measured['error']}" if "error" in measured else f"{measured['median']:9,.0f}"
 
 
 if __name__ == "__main__":

@@ -271,6 +271,7 @@ def serve_uvicorn(**tls: Any) -> str:
         access_log=False,
         log_level="warning",
         backlog=BACKLOG,
+        timeout_keep_alive=3600,  # connections are silent while other targets are prepared, or fail
         **tls,
     )
     listener = listening_socket()

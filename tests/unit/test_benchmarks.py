@@ -1,8 +1,12 @@
 """The benchmarks work and tell the truth: no time is asserted here, only results, files and arithmetic."""
 
+import asyncio
+import importlib.metadata
+import importlib.util
 import json
 import subprocess
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,9 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # the benchmarks belong to the repository, not to the installed package
     sys.path.append(str(ROOT))
 
-from benchmarks import chart, core, measure, report, worker  # noqa: F401 (core fills OPERATIONS)
+from benchmarks import chart, core, document, measure, report, standings, targets, worker  # noqa: F401 (core fills OPERATIONS)
 from benchmarks.registry import GROWTH, LIFECYCLE, MEMORY, NATIVE, OBSERVED, OPERATIONS, OTHER
-from benchmarks.targets import TITLES, load
+from benchmarks.targets import PEERS, TITLES, installed, load
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -106,6 +110,37 @@ def test_failed_target_does_not_stop_the_others():
     assert measured["uvloop"] == {"error": "TypeError: no"}
     assert measured["asyncio"]["median"] == 100  # per operation, of which an iteration holds ten
     assert len(measured["asyncio"]["samples"]) == 4
+
+
+# ---- Other loops ----
+
+
+class ForeignLoop(asyncio.SelectorEventLoop):
+    __module__ = "rloop.loop"
+
+
+def test_another_loop_is_a_target_where_it_is_installed(monkeypatch):
+    there = types.SimpleNamespace(new_event_loop=ForeignLoop)
+    monkeypatch.setitem(sys.modules, "rloop", there)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"version of {name}")
+    target = load("rloop")
+    assert target.version == "version of rloop"
+    described = worker.describe(target)  # raises unless the loop is of that package
+    assert described["loop"] == "rloop.loop.ForeignLoop"
+    there.new_event_loop = asyncio.SelectorEventLoop
+    with pytest.raises(RuntimeError, match="the loop of target rloop is of class asyncio"):
+        worker.describe(load("rloop"))
+
+
+def test_asyncio_is_only_its_own_loop():
+    loop = ForeignLoop()
+    loop.close()
+    assert targets.belongs("rloop", loop) and not targets.belongs("asyncio", loop)
+
+
+def test_of_other_loops_those_are_measured_that_are_installed(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "zloop" or None)
+    assert installed(TITLES) == [name for name in TITLES if name not in PEERS or name == "zloop"]
 
 
 # ---- Report and chart ----
@@ -221,6 +256,84 @@ def test_summary_has_a_row_for_each_mean_and_python(tmp_path):
         "9.5",
     }
     assert "timeout, wait_for, shield, 3.14" not in words
+
+
+def test_summary_of_all_targets_has_those_of_any_result(tmp_path):
+    results = [made_up(asyncio=[900.0], uvloop=[300.0], patched=[100.0])]
+    results.append(made_up(asyncio=[900.0], rsloop=[450.0], patched=[100.0]))
+    words = [
+        {text.text for text in ElementTree.fromstring(chart.draw_summary(results, chosen)).iter(SVG + "text")}
+        for chosen in (None, ("rsloop", "patched"))
+    ]
+    assert words[0] >= {"uvloop", "rsloop", "asyncio_c, patched", "2.0", "3.0"}
+    assert words[1] >= {"rsloop", "2.0"} and not words[1] & {"uvloop", "3.0"}
+
+
+def test_legend_of_many_targets_stays_on_the_chart():
+    names = [name.replace("-", "_") for name in chart.COLOURS if name != "floor"]
+    result = made_up(asyncio=[900.0], **dict.fromkeys(names, [300.0]))
+    root = ElementTree.fromstring(chart.draw_summary([result], None))
+    squares = [rect for rect in root.iter(SVG + "rect") if rect.get("width") == rect.get("height") == "12"]
+    assert len(squares) == len(names)
+    assert all(float(square.get("x")) < chart.WIDTH - 60 for square in squares)
+    assert len({square.get("y") for square in squares}) == 2
+    bars = [rect for rect in root.iter(SVG + "rect") if rect.get("height") == str(chart.BAR - 1)]
+    assert max(float(square.get("y")) for square in squares) + 12 < min(float(bar.get("y")) for bar in bars)
+
+
+def test_standings_have_a_column_for_each_python_and_mean():
+    old = made_up(asyncio=[900.0, 900.0], uvloop=[300.0, 300.0], rloop=[100.0, None])
+    new = {
+        **made_up(asyncio=[900.0, 900.0], uvloop=[300.0, 300.0], patched=[100.0, 50.0]),
+        "python": "3.15.1",
+    }
+    python = f"CPython {old['python']}"
+    words = ("tasks, timers, callbacks", "all of the core")
+    header = [f"{python}: {words[0]}", f"{python}: {words[1]}"]
+    header += [f"CPython 3.15.1: {words[0]}", f"CPython 3.15.1: {words[1]}"]
+    assert standings.standings([old, new]).splitlines() == [
+        f"| geometric mean, times uvloop | {' | '.join(header)} |",
+        "| --- | --- | --- | --- | --- |",
+        "| asyncio 1.0 | 0.33 | 0.33 | 0.33 | 0.33 |",
+        "| uvloop 1.0 | 1.00 | 1.00 | 1.00 | 1.00 |",
+        "| rloop 1.0 | 3.00 (1 of 2) | 3.00 (1 of 2) |  |  |",
+        "| asyncio_c, patched 1.0 |  |  | 4.24 | 4.24 |",
+    ]
+
+
+def test_standings_of_servers_and_memory():
+    target = {"title": "uvloop", "version": "1.0", "loop": "Loop"}
+    entry = {"title": "Protocol", "targets": {"uvloop": {"median": 1e4}, "zloop": {"error": "it hangs"}}}
+    net = {
+        "suite": "net",
+        "python": "3.13.0",
+        "targets": {"uvloop": target, "zloop": target},
+        "operations": [entry],
+    }
+    idle = {"suite": "idle", "python": "3.13.0", "connections": 10000, "targets": {"uvloop": dict(target)}}
+    idle["targets"]["uvloop"]["kinds"] = {"protocol": {"median": 1234.5, "samples": []}}
+    assert standings.standings([net, idle]).splitlines() == [
+        "| requests per second, CPython 3.13.0 | uvloop | zloop |",
+        "| --- | --- | --- |",
+        "| Protocol | 100,000 | failed |",
+        "",
+        "| bytes of an idle connection | CPython 3.13.0: 10,000 plain |",
+        "| --- | --- |",
+        "| uvloop 1.0 | 1,234 |",
+    ]
+
+
+def test_standings_are_written_between_their_marks(tmp_path):
+    result, page = tmp_path / "result.json", tmp_path / "page.md"
+    result.write_text(json.dumps(made_up(uvloop=[300.0], patched=[100.0])))
+    page.write_text("before\n<!-- standings: begin -->\nold\n<!-- standings: end -->\nafter\n")
+    done = benchmarks("standings", result, "--write", page)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert page.read_text() == (
+        f"before\n<!-- standings: begin -->\n{done.stdout}<!-- standings: end -->\nafter\n"
+    )
+    with pytest.raises(ValueError, match="no place for conformance"):
+        document.replace(page, "conformance", "")
 
 
 # ---- Command line ----

@@ -429,6 +429,29 @@ def test_memory_of_idle_connections(built, capsys):
     assert tls > plain
 
 
+@needs_compiler
+def test_memory_of_plain_connections_alone_is_written_as_json(tmp_path, capsys):
+    path = tmp_path / "idle.json"
+    options = ["--connections", "5", "--samples", "2", "--targets", "asyncio,floor", "--kinds", "protocol"]
+    assert idle.main([*options, "--json", str(path)]) == 0
+    assert "tls" not in capsys.readouterr().out
+    result = json.loads(path.read_text())
+    assert (result["suite"], result["connections"], result["cpu_count"]) == ("idle", 5, os.cpu_count())
+    for about in result["targets"].values():
+        assert about["kinds"].keys() == {"protocol"}
+        assert len(about["kinds"]["protocol"]["samples"]) == 2
+
+
+def test_more_connections_than_descriptors_are_refused_in_a_sentence(monkeypatch, capsys):
+    def refuse(which, limits):
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(idle.resource, "setrlimit", refuse)
+    with pytest.raises(SystemExit):
+        idle.main(["--connections", "1000000000"])
+    assert "1000000000 connections need 1000000100 descriptors" in capsys.readouterr().err
+
+
 def test_the_best_of_several_processes_counts():
     names = run.process_names("uvloop", 2)
     samples = {

@@ -198,7 +198,9 @@ def test_what_it_waits_for(ours, loop, served, case):
         await wait_for_it(ours, loop)
 
     with asyncio_c.record(loop) as recording:
-        waits = loop.create_task(wait(), name="waits")  # held: nothing else refers to some of these, so gc may take them
+        waits = loop.create_task(
+            wait(), name="waits"
+        )  # held: nothing else refers to some of these, so gc may take them
         run_until_idle(loop)
     task = tasks_of_loop(loop)[waits.get_name()]
     assert (task["state"], task["kind"], task["waits_for"]) == ("waiting", kind, words)
