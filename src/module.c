@@ -5,6 +5,7 @@
 #include "core/loop.h"
 #include "core/observe.h"
 #include "core/queue_view.h"
+#include "core/registry.h"
 #include "core/task.h"
 #include "flow/coroutine_function.h"
 #include "flow/flow.h"
@@ -24,15 +25,7 @@
 static PyObject *
 native_tasks(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    struct state *state = state_of_module(module);
-    PyObject *list = PyList_New(0);
-    for (struct list_node *node = state->tasks.next; list != NULL && node != &state->tasks; node = node->next) {
-        Task *task = AC_CONTAINER_OF(node, Task, link);
-        if (PyList_Append(list, (PyObject *)task) < 0) {
-            Py_CLEAR(list);
-        }
-    }
-    return list;
+    return registry_tasks(state_of_module(module), NULL);
 }
 
 static PyObject *
@@ -40,6 +33,7 @@ after_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     struct state *state = state_of_module(module);
     state->fork_generation++;
+    registry_after_fork(state);
     state->running_loop = NULL; /* asyncio, too, knows of no running loop in the child */
     Py_RETURN_NONE;
 }

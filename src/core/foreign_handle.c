@@ -80,6 +80,7 @@ runnable_of_handle(struct state *state, PyObject *handle, PyObject **owner)
 PyObject *
 Loop__add_callback(Loop *self, PyObject *handle)
 {
+    GUARD(self, self);
     PyObject *owner, *cancelled = PyObject_GetAttrString(handle, "_cancelled");
     int skipped = cancelled ? PyObject_IsTrue(cancelled) : -1;
     Py_XDECREF(cancelled);

@@ -56,6 +56,9 @@ typedef struct {
     FUTURE_HEAD
 } Future;
 
+/* First in each method. */
+#define FUTURE_GUARD(self) GUARD((self)->native_loop, self)
+
 /* A pending Future of `loop`.  New reference. */
 Future *future_new(struct state *state, PyObject *loop);
 

@@ -27,6 +27,7 @@ Future_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kw
 static int
 Future_init(Future *self, PyObject *args, PyObject *kwargs)
 {
+    FUTURE_GUARD(self);
     static char *keywords[] = { "loop", NULL };
     PyObject *loop = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O:Future", keywords, &loop)) {
@@ -98,6 +99,7 @@ Future_dealloc(Future *self)
 static PyObject *
 Future_repr(Future *self)
 {
+    FUTURE_GUARD(self);
     if (check_initialized(self) < 0) {
         return NULL;
     }
@@ -124,12 +126,14 @@ check_readable(Future *self)
 static PyObject *
 Future_result(Future *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     return check_readable(self) < 0 ? NULL : future_get_result(self);
 }
 
 static PyObject *
 Future_exception(Future *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     if (check_readable(self) < 0) {
         return NULL;
     }
@@ -148,6 +152,7 @@ Future_exception(Future *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Future_set_result(Future *self, PyObject *result)
 {
+    FUTURE_GUARD(self);
     if (check_initialized(self) < 0 || future_set_result(self, result) < 0) {
         return NULL;
     }
@@ -157,6 +162,7 @@ Future_set_result(Future *self, PyObject *result)
 static PyObject *
 Future_set_exception(Future *self, PyObject *exception)
 {
+    FUTURE_GUARD(self);
     if (check_initialized(self) < 0 || future_set_exception(self, exception) < 0) {
         return NULL;
     }
@@ -166,6 +172,7 @@ Future_set_exception(Future *self, PyObject *exception)
 static PyObject *
 Future_add_done_callback(Future *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    FUTURE_GUARD(self);
     static const char *const names[] = { "fn" };
     PyObject *context;
     if (args_require("add_done_callback", nargs, names, 1) < 0
@@ -189,6 +196,7 @@ Future_add_done_callback(Future *self, PyObject *const *args, Py_ssize_t nargs, 
 static PyObject *
 Future_remove_done_callback(Future *self, PyObject *callback)
 {
+    FUTURE_GUARD(self);
     if (check_initialized(self) < 0) {
         return NULL;
     }
@@ -199,6 +207,7 @@ Future_remove_done_callback(Future *self, PyObject *callback)
 static PyObject *
 Future_cancel(Future *self, PyObject *args, PyObject *kwargs)
 {
+    FUTURE_GUARD(self);
     static char *keywords[] = { "msg", NULL };
     PyObject *message = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message) || check_initialized(self) < 0) {
@@ -211,12 +220,14 @@ Future_cancel(Future *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 Future_cancelled(Future *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     return PyBool_FromLong(self->loop != NULL && self->future_state == FUTURE_CANCELLED);
 }
 
 static PyObject *
 Future_done(Future *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     return PyBool_FromLong(self->loop != NULL && self->future_state != FUTURE_PENDING);
 }
 
@@ -229,6 +240,7 @@ Future_get_loop(Future *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Future__make_cancelled_error(Future *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     return future_make_cancelled_error(self);
 }
 
@@ -253,6 +265,7 @@ Future_get_class(Future *self, void *Py_UNUSED(closure))
 static PyObject *
 Future_get_object(Future *self, void *closure)
 {
+    FUTURE_GUARD(self);
     PyObject *value = *(PyObject **)((char *)self + (size_t)closure);
     return Py_NewRef(value ? value : Py_None);
 }
@@ -260,12 +273,14 @@ Future_get_object(Future *self, void *closure)
 static PyObject *
 Future_get_outcome(Future *self, void *closure)
 {
+    FUTURE_GUARD(self);
     return check_initialized(self) < 0 ? NULL : Future_get_object(self, closure);
 }
 
 static PyObject *
 Future_get_state(Future *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     static const char *const names[] = { "PENDING", "CANCELLED", "FINISHED" };
     return check_initialized(self) < 0 ? NULL : PyUnicode_InternFromString(names[self->future_state]);
 }
@@ -273,12 +288,14 @@ Future_get_state(Future *self, void *Py_UNUSED(closure))
 static PyObject *
 Future_get_blocking(Future *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return PyBool_FromLong(self->loop != NULL && self->blocking);
 }
 
 static int
 Future_set_blocking(Future *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     if (check_initialized(self) < 0) {
         return -1;
     }
@@ -296,12 +313,14 @@ Future_set_blocking(Future *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Future_get_log_traceback(Future *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return check_initialized(self) < 0 ? NULL : PyBool_FromLong(self->log_traceback);
 }
 
 static int
 Future_set_log_traceback(Future *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     if (refuse_delete(value, "_log_traceback", "Future") < 0) {
         return -1;
     }
@@ -321,6 +340,7 @@ Future_set_log_traceback(Future *self, PyObject *value, void *Py_UNUSED(closure)
 static PyObject *
 Future_get_rare(Future *self, void *closure)
 {
+    FUTURE_GUARD(self);
     PyObject *value = self->rare ? *(PyObject **)((char *)self->rare + (size_t)closure) : NULL;
     return Py_NewRef(value ? value : Py_None);
 }
@@ -328,6 +348,7 @@ Future_get_rare(Future *self, void *closure)
 static int
 Future_set_cancel_message(Future *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     if (refuse_delete(value, "_cancel_message", "Future") < 0) {
         return -1;
     }
@@ -337,12 +358,14 @@ Future_set_cancel_message(Future *self, PyObject *value, void *Py_UNUSED(closure
 static PyObject *
 Future_get_callbacks(Future *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return check_initialized(self) < 0 ? NULL : future_callbacks_list(self);
 }
 
 static PyObject *
 Future_get_awaited_by(Future *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return awaited_by_get(self);
 }
 

@@ -29,6 +29,8 @@
 #include "py/errors.h"
 #include "py/stand_in.h"
 
+#define HANDLE_GUARD(self) GUARD(loop_cast((self)->state, (self)->loop), self)
+
 static void
 handle_drop_callback(Handle *self)
 {
@@ -479,6 +481,7 @@ called_aside(Handle *self, PyObject *name, PyObject **result)
 static PyObject *
 Handle_cancel(Handle *self, PyObject *Py_UNUSED(ignored))
 {
+    HANDLE_GUARD(self);
     PyObject *aside;
     if (called_aside(self, self->state->str_cancel, &aside)) {
         return aside;
@@ -492,6 +495,7 @@ Handle_cancel(Handle *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle_cancelled(Handle *self, PyObject *Py_UNUSED(ignored))
 {
+    HANDLE_GUARD(self);
     PyObject *aside;
     if (called_aside(self, self->state->str_cancelled, &aside)) {
         return aside;
@@ -505,12 +509,14 @@ Handle_cancelled(Handle *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Handle_get_context(Handle *self, PyObject *Py_UNUSED(ignored))
 {
+    HANDLE_GUARD(self);
     return Py_XNewRef(lazy_context_borrow(&self->context, self->state));
 }
 
 static PyObject *
 Handle_run(Handle *self, PyObject *Py_UNUSED(ignored))
 {
+    HANDLE_GUARD(self);
     if (handle_call_seen(self) < 0) {
         Loop *loop = loop_cast(self->state, self->loop);
         if (loop == NULL || loop_report(loop, &self->runnable) < 0) {
@@ -556,12 +562,14 @@ Handle_get_class(Handle *self, void *Py_UNUSED(closure))
 static PyObject *
 Handle_get_callback(Handle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     return Py_NewRef(self->callback ? self->callback : Py_None);
 }
 
 static PyObject *
 Handle_get_args(Handle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     if (self->callback == NULL) {
         Py_RETURN_NONE;
     }
@@ -589,6 +597,7 @@ Handle_get_args(Handle *self, void *Py_UNUSED(closure))
 static PyObject *
 Handle_get_cancelled(Handle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     return PyBool_FromLong(self->cancelled);
 }
 
@@ -601,18 +610,21 @@ Handle_get_loop(Handle *self, void *Py_UNUSED(closure))
 static PyObject *
 Handle_get_context_attribute(Handle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     return Handle_get_context(self, NULL);
 }
 
 static PyObject *
 Handle_get_source_traceback(Handle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     return Py_NewRef(self->source_traceback ? self->source_traceback : Py_None);
 }
 
 static PyObject *
 Handle_get_repr(Handle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     return Py_NewRef(self->cancelled_repr ? self->cancelled_repr : Py_None);
 }
 
@@ -631,6 +643,7 @@ refuse_to_delete(PyObject *value)
 static int
 Handle_set_callback(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     if (refuse_to_delete(value) < 0) {
         return -1;
     }
@@ -646,6 +659,7 @@ Handle_set_callback(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 static int
 Handle_set_args(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     if (refuse_to_delete(value) < 0) {
         return -1;
     }
@@ -664,6 +678,7 @@ Handle_set_args(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 static int
 Handle_set_cancelled(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     int truth = refuse_to_delete(value) < 0 ? -1 : PyObject_IsTrue(value);
     if (truth < 0 || handle_wait_while_running(self) < 0) {
         return -1;
@@ -676,6 +691,7 @@ Handle_set_cancelled(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 static int
 Handle_set_repr(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(self);
     if (refuse_to_delete(value) < 0) {
         return -1;
     }
@@ -686,12 +702,14 @@ Handle_set_repr(Handle *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 TimerHandle_get_when(TimerHandle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(&self->handle);
     return self->given_when ? Py_NewRef(self->given_when) : PyFloat_FromDouble(self->when);
 }
 
 static PyObject *
 TimerHandle_when(TimerHandle *self, PyObject *Py_UNUSED(ignored))
 {
+    HANDLE_GUARD(&self->handle);
     PyObject *aside;
     if (called_aside(&self->handle, self->handle.state->str_when, &aside)) {
         return aside;
@@ -736,12 +754,14 @@ timer_take_out(Loop *loop, struct timer *timer)
 static PyObject *
 TimerHandle_get_scheduled(TimerHandle *self, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(&self->handle);
     return PyBool_FromLong(is_scheduled(self));
 }
 
 static int
 TimerHandle_set_scheduled(TimerHandle *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    HANDLE_GUARD(&self->handle);
     int truth = refuse_to_delete(value) < 0 ? -1 : PyObject_IsTrue(value);
     if (truth < 0) {
         return -1;

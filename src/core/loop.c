@@ -36,7 +36,7 @@ enum { POLL_BUDGET_TURNS = 64 };
 int
 loop_check_closed(Loop *loop)
 {
-    if (AC_UNLIKELY(loop->closed)) {
+    if (AC_UNLIKELY(COMPAT_LOAD(loop->closed))) {
         PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
         return -1;
     }
@@ -52,16 +52,20 @@ loop_push_open(Loop *loop, struct runnable *runnable)
 int
 loop_wake(Loop *loop)
 {
+    if (AC_UNLIKELY(COMPAT_LOAD(loop->selects))) {
+        return selector_wake(loop);
+    }
+#if AC_FREE_THREADED
+    loop_wake_sleeping(loop);
+#else
     if (loop->sleeping) {
-        if (AC_UNLIKELY(loop->selects)) {
-            return selector_wake(loop);
-        }
         if (loop->fork_generation != loop->state->fork_generation) {
             return 0; /* in a forked child it is the parent's thread that slept, and the waker is the parent's, or another file */
         }
         loop->sleeping = false; /* once is enough, though it may be long until the loop's thread has the GIL */
         waker_wake(&loop->waker);
     }
+#endif
     return 0;
 }
 
@@ -316,13 +320,12 @@ loop_poll(Loop *loop)
         count = poller_wait(&loop->poller, 0);
     }
     else {
-        loop->sleeping = true;
+        timeout_ns = loop_falls_asleep(loop) ? timeout_ns : 0;
         loop->counters.waiting_since_ns = clock_now_ns();
         Py_BEGIN_ALLOW_THREADS
         count = poller_wait(&loop->poller, timeout_ns);
         Py_END_ALLOW_THREADS
-        loop->sleeping =
-            loop->selects; /* since another thread has brought a selector: nothing is watched here any more */
+        loop_is_awake(loop);
         if (loop->running_holder != NULL) {
             loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
         }
@@ -357,6 +360,9 @@ loop_poll(Loop *loop)
 static int
 queue_timer(Loop *loop, struct timer *timer)
 {
+    if (loop_check_inbox(loop) < 0) {
+        return -1;
+    }
     if (ring_push(&loop->ready, timer->runnable) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -584,6 +590,11 @@ run_queue(Loop *loop, const bool observed)
         }
         Py_DECREF(owner);
         stress_collect();
+#if AC_FREE_THREADED
+        if (AC_UNLIKELY(COMPAT_LOAD(loop->threads.waiting) > 0)) {
+            loop_give_way(loop);
+        }
+#endif
     }
     loop->counters.callbacks += most - left;
     loop->running_entries = false;
@@ -643,6 +654,9 @@ poll_and_run(Loop *loop, bool must_poll)
     loop->turn++;
     int64_t now_ns = 0;
     bool look_at_timers;
+    if (loop_check_inbox(loop) < 0) {
+        return -1;
+    }
     if (must_poll || poll_is_due(loop, &now_ns)) {
         int polled = loop_poll(loop);
         now_ns = clock_now_ns();
@@ -650,7 +664,7 @@ poll_and_run(Loop *loop, bool must_poll)
         loop->passes = 0;
         count_poll(&loop->counters, now_ns);
         /* Here asyncio's loop runs bytecode.  What is ready is in the queue by now, for the next run. */
-        if (polled < 0 || raise_async_exception() < 0) {
+        if (polled < 0 || raise_async_exception() < 0 || loop_check_inbox(loop) < 0) {
             return -1;
         }
         look_at_timers = heap_first(&loop->timers) != NULL || loop->time_overridden;
@@ -707,6 +721,7 @@ loop_record(Loop *loop, Recorder *recorder)
 int
 loop_run(Loop *loop)
 {
+    RUN_GUARD(loop);
     if (loop_decide_fused(loop) < 0) {
         return -1;
     }
@@ -717,9 +732,11 @@ loop_run(Loop *loop)
     /* A nested run hands the current task back as it found it. */
     PyObject *outer_task = Py_XNewRef(loop->entered_task);
     PyObject *outer_holder = loop->running_holder;
-    Loop *outer_loop = loop->state->running_loop;
+    Loop *outer_loop = AC_PY312 ? NULL : loop->state->running_loop;
     loop->running_holder = Py_XNewRef(compat_running_holder_borrow(loop->state->running_key));
-    loop->state->running_loop = loop->running_holder ? loop : NULL;
+    if (!AC_PY312) {
+        loop->state->running_loop = loop->running_holder ? loop : NULL;
+    }
     int result = 0;
     bool must_poll = true;
     loop_poll_promptly(loop); /* whatever was done between two runs */
@@ -746,7 +763,9 @@ loop_run(Loop *loop)
         compat_exception_restore_steal(exception);
     }
     Py_XSETREF(loop->running_holder, outer_holder);
-    loop->state->running_loop = outer_loop == loop ? loop : NULL;
+    if (!AC_PY312) {
+        loop->state->running_loop = outer_loop == loop ? loop : NULL;
+    }
     Py_XDECREF(outer_task);
     Py_DECREF(loop); /* the caller holds it, too */
     return result;
@@ -990,7 +1009,7 @@ loop_open(Loop *loop, struct state *state)
     list_init(&loop->deferred);
     loop->decision = (struct deferred){ .run = decide_later, .owner = (PyObject *)loop };
     loop->collection = (struct deferred){ .run = collect_timers, .owner = (PyObject *)loop };
-    list_append(&state->loops, &loop->link);
+    registry_add_loop(loop);
     state->stand_ins.changed = stand_ins_changed;
     const char *name = getenv("ASYNCIO_C_POLLER");
     int error = poller_open(&loop->poller, name != NULL && *name != '\0' ? name : NULL);
@@ -1020,6 +1039,7 @@ loop_open(Loop *loop, struct state *state)
 static void
 drop_queues(Loop *loop)
 {
+    (void)loop_check_inbox(loop); /* which drops what it finds, for the loop is closed */
     while (ring_count(&loop->ready) > 0) {
         PyObject *owner = ((struct runnable *)ring_pop(&loop->ready))->owner;
         runnable_leaves_queue(owner);
@@ -1055,14 +1075,28 @@ void
 loop_count_debug(Loop *loop)
 {
     bool counts = loop->debug && !loop->closed;
-    loop->state->debug_loops += counts - loop->debug_counted;
+    COMPAT_ADD(loop->state->debug_loops, counts - loop->debug_counted);
     loop->debug_counted = counts;
+}
+
+/* Other threads may be about to wake it. */
+static void
+close_poller(Loop *loop)
+{
+#if AC_FREE_THREADED
+    compat_mutex_lock(&loop->threads.inbox_lock);
+#endif
+    poller_close(&loop->poller);
+    waker_close(&loop->waker);
+#if AC_FREE_THREADED
+    compat_mutex_unlock(&loop->threads.inbox_lock);
+#endif
 }
 
 void
 loop_close(Loop *loop)
 {
-    loop->closed = true;
+    COMPAT_STORE(loop->closed, true);
     loop_count_debug(loop);
     drop_queues(loop);
     observe_close(loop);
@@ -1071,12 +1105,14 @@ loop_close(Loop *loop)
     }
     /* Asked again: what was dropped may have closed the loop, and the waker's number may be another's by now. */
     if (loop->poller.backend != NULL) {
-        poller_close(&loop->poller);
-        waker_close(&loop->waker);
+        close_poller(loop);
     }
-    loop->closed = true; /* whatever what was dropped has set */
+    COMPAT_STORE(loop->closed, true); /* whatever what was dropped has set */
     loop_count_debug(loop);
     ring_release(&loop->ready);
+#if AC_FREE_THREADED
+    ring_release(&loop->threads.inbox);
+#endif
     heap_release(&loop->timers);
     PyMem_Free(loop->scratch);
     loop->scratch = NULL;
@@ -1093,6 +1129,11 @@ loop_traverse_queues(Loop *loop, visitproc visit, void *arg)
     for (size_t i = 0; i < ring_count(&loop->ready); i++) {
         Py_VISIT(((struct runnable *)ring_peek(&loop->ready, i))->owner);
     }
+#if AC_FREE_THREADED
+    for (size_t i = 0; i < ring_count(&loop->threads.inbox); i++) {
+        Py_VISIT(((struct runnable *)ring_peek(&loop->threads.inbox, i))->owner);
+    }
+#endif
     for (size_t i = 0; i < loop->timers.count; i++) {
         Py_VISIT(loop_timer_of(loop, &loop->timers.entries[i])->runnable->owner);
     }

@@ -13,6 +13,7 @@
 #include "core/observe.h"
 #include "core/recorder.h"
 #include "core/runnable.h"
+#include "core/threads.h"
 #include "io/poller.h"
 #include "io/waker.h"
 #include "py/state.h"
@@ -108,6 +109,8 @@ struct Loop {
 
     struct deferred doubt; /* registry_doubt() */
 
+    struct threads threads; /* what other threads touch outside of the loop's critical section */
+
     PyObject *running_holder;         /* owned; while it runs, on 3.11: loop_running_fused() */
     PyObject *entered_task;           /* owned; the task published as current in this loop: registry.h */
     PyObject *task_factory;           /* owned; None: ours */
@@ -120,6 +123,12 @@ struct Loop {
 
 /* Appends `runnable` to the ready queue and holds its owner.  Needs: open.  Returns 0, or -1 with MemoryError set. */
 static inline int loop_push(Loop *loop, struct runnable *runnable);
+
+/* Likewise, although other threads may have queued something before. */
+static inline int loop_push_now(Loop *loop, struct runnable *runnable);
+
+/* Has what other threads have queued, where they do not do it themselves, follow what is in the ready queue.  Returns 0 or -1. */
+static inline int loop_check_inbox(Loop *loop);
 
 /* What the queues of a loop that does not run hold is known to the garbage collector, which then has to know all of a cycle. */
 void loop_queued_while_idle(PyObject *owner);
@@ -294,7 +303,27 @@ loop_undefer(struct deferred *deferred)
 }
 
 static inline int
+loop_check_inbox(Loop *loop)
+{
+#if AC_FREE_THREADED
+    return AC_UNLIKELY(COMPAT_LOAD(loop->threads.filled)) ? loop_take_inbox(loop) : 0;
+#else
+    (void)loop;
+    return 0;
+#endif
+}
+
+static inline int
 loop_push(Loop *loop, struct runnable *runnable)
+{
+    if (loop_check_inbox(loop) < 0) {
+        return -1;
+    }
+    return loop_push_now(loop, runnable);
+}
+
+static inline int
+loop_push_now(Loop *loop, struct runnable *runnable)
 {
     if (AC_UNLIKELY(ring_push(&loop->ready, runnable) < 0)) {
         PyErr_NoMemory();
@@ -308,6 +337,45 @@ loop_push(Loop *loop, struct runnable *runnable)
         loop->recorder->ops->queued(loop->recorder, loop, runnable, false);
     }
     return 0;
+}
+
+#if AC_FREE_THREADED
+static inline void
+guard_begin(struct guard *guard, Loop *loop, PyObject *self)
+{
+    guard->object = NULL;
+    if (AC_UNLIKELY(loop == NULL || COMPAT_LOAD(loop->threads.runner) != compat_thread())) {
+        guard_begin_outside(guard, loop, self);
+    }
+}
+#endif
+
+static inline bool
+loop_falls_asleep(Loop *loop)
+{
+#if AC_FREE_THREADED
+    compat_mutex_lock(&loop->threads.inbox_lock);
+    bool asleep = !loop->threads.filled;
+    COMPAT_STORE(loop->sleeping, asleep);
+    compat_mutex_unlock(&loop->threads.inbox_lock);
+    return asleep;
+#else
+    loop->sleeping = true;
+    return true;
+#endif
+}
+
+/* If it selects by now, another thread has brought a selector since: nothing is watched here any more. */
+static inline void
+loop_is_awake(Loop *loop)
+{
+#if AC_FREE_THREADED
+    compat_mutex_lock(&loop->threads.inbox_lock);
+    COMPAT_STORE(loop->sleeping, loop->selects);
+    compat_mutex_unlock(&loop->threads.inbox_lock);
+#else
+    loop->sleeping = loop->selects;
+#endif
 }
 
 #endif

@@ -71,6 +71,19 @@ called_aside(Loop *self, PyObject *name, PyObject *const *args, Py_ssize_t nargs
 #define CALLED_ASIDE(self, changed, method, args, nargs, kwnames, result) \
     (AC_UNLIKELY(changed) && called_aside(self, (self)->state->str_##method, args, nargs, kwnames, result))
 
+/* Where threads run at the same time, another one than the loop's has to go around its critical section. */
+static int
+push(Loop *self, Handle *handle, bool threadsafe)
+{
+#if AC_FREE_THREADED
+    if (threadsafe && COMPAT_LOAD(self->threads.runner) != compat_thread()) {
+        return loop_push_from_outside(self, &handle->runnable);
+    }
+#endif
+    int result = loop_push(self, &handle->runnable);
+    return result < 0 || !threadsafe ? result : loop_wake(self);
+}
+
 static PyObject *
 call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -96,7 +109,7 @@ call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args
     if (AC_PY314 && !check_thread && handle != NULL) {
         handle->threadsafe = true;
     }
-    if (handle != NULL && loop_push(self, &handle->runnable) < 0) {
+    if (handle != NULL && push(self, handle, !check_thread) < 0) {
         Py_CLEAR(handle);
     }
     return (PyObject *)handle;
@@ -105,17 +118,14 @@ call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args
 static PyObject *
 Loop_call_soon(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    GUARD(self, self);
     return call_soon(self, "call_soon", true, args, nargs, kwnames);
 }
 
 static PyObject *
 Loop_call_soon_threadsafe(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *handle = call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
-    if (handle != NULL && AC_UNLIKELY(loop_wake(self) < 0)) {
-        Py_CLEAR(handle);
-    }
-    return handle;
+    return call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
 }
 
 static PyObject *
@@ -131,6 +141,7 @@ call_at(Loop *self, double when, PyObject *const *args, Py_ssize_t nargs, PyObje
 static PyObject *
 Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    GUARD(self, self);
     PyObject *context, *handle_by_keyword, *aside;
     if (CALLED_ASIDE(self, loop_methods_changed(self), call_at, args, nargs, kwnames, &aside)) {
         return aside;
@@ -164,6 +175,7 @@ Loop_call_at(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 static PyObject *
 Loop_call_later(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    GUARD(self, self);
     PyObject *context, *handle_by_keyword, *aside;
     bool changed = loop_methods_changed(self) || loop_clock_changed(self);
     if (CALLED_ASIDE(self, changed, call_later, args, nargs, kwnames, &aside)) {
@@ -201,6 +213,7 @@ Loop_time(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop_create_future(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     PyObject *aside;
     if (CALLED_ASIDE(self, loop_methods_changed(self) || loop_futures_changed(self), create_future, NULL, 0, NULL,
                      &aside)) {
@@ -215,6 +228,7 @@ Loop_create_future(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop_create_task(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    GUARD(self, self);
     struct state *state = self->state;
     PyObject *name = NULL, *context = NULL, *eager = NULL, *aside;
     if (CALLED_ASIDE(self, loop_methods_changed(self) || loop_tasks_changed(self), create_task, args, nargs, kwnames,
@@ -255,7 +269,7 @@ Loop_stop(Loop *self, PyObject *Py_UNUSED(ignored))
     if (CALLED_ASIDE(self, loop_methods_changed(self), stop, NULL, 0, NULL, &aside)) {
         return aside;
     }
-    self->stopping = true;
+    COMPAT_STORE(self->stopping, true);
     Py_RETURN_NONE;
 }
 
@@ -268,10 +282,10 @@ Loop_is_running(Loop *self, PyObject *Py_UNUSED(ignored))
     }
     /* A stock task asks this before it starts eagerly.  Up to 3.14 one that fails to start, because its context is wrong,
        stays the current task. */
-    if (AC_PY312 && !AC_PY315 && self->thread_id == PyThread_get_thread_ident()) {
+    if (AC_PY312 && !AC_PY315 && COMPAT_LOAD(self->thread_id) == PyThread_get_thread_ident()) {
         registry_doubt(self);
     }
-    return PyBool_FromLong(self->thread_id != 0);
+    return PyBool_FromLong(COMPAT_LOAD(self->thread_id) != 0);
 }
 
 static PyObject *
@@ -281,7 +295,7 @@ Loop_is_closed(Loop *self, PyObject *Py_UNUSED(ignored))
     if (CALLED_ASIDE(self, loop_methods_changed(self), is_closed, NULL, 0, NULL, &aside)) {
         return aside;
     }
-    return PyBool_FromLong(self->closed);
+    return PyBool_FromLong(COMPAT_LOAD(self->closed));
 }
 
 static PyObject *
@@ -291,7 +305,7 @@ Loop_get_debug(Loop *self, PyObject *Py_UNUSED(ignored))
     if (CALLED_ASIDE(self, loop_methods_changed(self), get_debug, NULL, 0, NULL, &aside)) {
         return aside;
     }
-    return PyBool_FromLong(self->debug);
+    return PyBool_FromLong(COMPAT_LOAD(self->debug));
 }
 
 static PyObject *
@@ -316,6 +330,7 @@ Loop__run(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__run_once(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    RUN_GUARD(self);
     if (loop_check_closed(self) < 0) {
         return NULL;
     }
@@ -331,6 +346,7 @@ Loop__run_once(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__run_deferred(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     if (loop_run_deferred(self) < 0) {
         return NULL;
     }
@@ -352,6 +368,7 @@ Loop__write_to_self(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__leave_poller(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     if (loop_check_closed(self) < 0) {
         return NULL;
     }
@@ -374,12 +391,14 @@ Loop__own_descriptors(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__collect_afterwards(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     return PyBool_FromLong(loop_collect_timers_later(self));
 }
 
 static PyObject *
 Loop__close(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     loop_close(self);
     Py_RETURN_NONE;
 }
@@ -390,17 +409,18 @@ Loop__close(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop_get_bool(Loop *self, void *closure)
 {
-    return PyBool_FromLong(*(bool *)((char *)self + (size_t)closure));
+    return PyBool_FromLong(COMPAT_LOAD(*(bool *)((char *)self + (size_t)closure)));
 }
 
 static int
 Loop_set_bool(Loop *self, PyObject *value, void *closure)
 {
+    GUARD(self, self);
     int truth = refuse_delete(value, "this attribute", "Loop") < 0 ? -1 : PyObject_IsTrue(value);
     if (truth < 0) {
         return -1;
     }
-    *(bool *)((char *)self + (size_t)closure) = truth;
+    COMPAT_STORE(*(bool *)((char *)self + (size_t)closure), truth != 0);
     return 0;
 }
 
@@ -408,8 +428,9 @@ Loop_set_bool(Loop *self, PyObject *value, void *closure)
 static int
 Loop_set_closed(Loop *self, PyObject *value, void *closure)
 {
+    GUARD(self, self);
     int result = Loop_set_bool(self, value, closure);
-    self->closed = self->closed || self->poller.backend == NULL;
+    COMPAT_STORE(self->closed, self->closed || self->poller.backend == NULL);
     loop_count_debug(self);
     return result;
 }
@@ -418,6 +439,7 @@ Loop_set_closed(Loop *self, PyObject *value, void *closure)
 static int
 Loop_set_debug_attribute(Loop *self, PyObject *value, void *closure)
 {
+    GUARD(self, self);
     if (Loop_set_bool(self, value, closure) < 0) {
         return -1;
     }
@@ -429,6 +451,7 @@ Loop_set_debug_attribute(Loop *self, PyObject *value, void *closure)
 static PyObject *
 Loop_get_object(Loop *self, void *closure)
 {
+    GUARD(self, self);
     PyObject *value = *(PyObject **)((char *)self + (size_t)closure);
     return Py_NewRef(value ? value : Py_None);
 }
@@ -436,6 +459,7 @@ Loop_get_object(Loop *self, void *closure)
 static int
 Loop_set_object(Loop *self, PyObject *value, void *closure)
 {
+    GUARD(self, self);
     if (refuse_delete(value, "this attribute", "Loop") < 0) {
         return -1;
     }
@@ -447,10 +471,11 @@ Loop_set_object(Loop *self, PyObject *value, void *closure)
 static PyObject *
 Loop_get_thread_id(Loop *self, void *Py_UNUSED(closure))
 {
-    if (self->thread_id == 0) {
+    unsigned long id = COMPAT_LOAD(self->thread_id);
+    if (id == 0) {
         Py_RETURN_NONE;
     }
-    return PyLong_FromUnsignedLong(self->thread_id);
+    return PyLong_FromUnsignedLong(id);
 }
 
 static int
@@ -463,7 +488,7 @@ Loop_set_thread_id(Loop *self, PyObject *value, void *Py_UNUSED(closure))
     if (id == (unsigned long)-1 && PyErr_Occurred()) {
         return -1;
     }
-    self->thread_id = id;
+    COMPAT_STORE(self->thread_id, id);
     return 0;
 }
 
@@ -477,7 +502,7 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
     if (self == NULL) {
         return NULL;
     }
-    state->Loop_freelist.alive++;
+    freelist_count(&state->Loop_freelist, 1);
     self->state = state;
     self->task_factory = Py_NewRef(Py_None);
     self->slow_callback_duration = PyFloat_FromDouble(0.1);
@@ -492,6 +517,7 @@ Loop_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
 static PyObject *
 Loop__initialized(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     self->initialized = true;
     if (loop_decide_fused(self) < 0) {
         return NULL;
@@ -533,13 +559,13 @@ Loop_dealloc(Loop *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    if (self->state->running_loop == self) {
+    if (!AC_PY312 && self->state->running_loop == self) {
         self->state->running_loop = NULL;
     }
     Loop_clear(self);
     (void)observe_measure(self, false);
-    list_remove(&self->link);
-    self->state->Loop_freelist.alive--;
+    registry_remove_loop(self);
+    freelist_count(&self->state->Loop_freelist, -1);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -548,6 +574,7 @@ Loop_dealloc(Loop *self)
 static int
 Loop_setattro(Loop *self, PyObject *name, PyObject *value)
 {
+    GUARD(self, self);
     if (PyObject_GenericSetAttr((PyObject *)self, name, value) < 0) {
         return -1;
     }

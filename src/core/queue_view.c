@@ -41,12 +41,20 @@ view_open_loop(QueueView *self)
     return loop;
 }
 
+/* What other threads have queued is to be seen, too. */
+#define VIEW_GUARD(loop)                              \
+    GUARD(loop, self);                                \
+    if (loop != NULL && loop_check_inbox(loop) < 0) { \
+        PyErr_Clear();                                \
+    }
+
 /* ---- The ready queue ---- */
 
 static Py_ssize_t
 ReadyQueue_length(QueueView *self)
 {
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     Py_ssize_t count = loop ? (Py_ssize_t)ring_count(&loop->ready) : 0;
     Py_XDECREF(loop);
     return count;
@@ -87,6 +95,7 @@ static PyObject *
 ReadyQueue_item(QueueView *self, Py_ssize_t index)
 {
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     PyObject *handle = loop != NULL && index >= 0 ? ready_handle(loop, (size_t)index) : index_error();
     Py_XDECREF(loop);
     return handle;
@@ -163,6 +172,7 @@ static PyObject *
 ReadyQueue_clear_entries(QueueView *self, PyObject *Py_UNUSED(ignored))
 {
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     self->changes++;
     /* What the end of an entry queues goes, too, as it does in asyncio's while the loop closes. */
     for (size_t left = loop ? ring_count(&loop->ready) : 0; left > 0 && ring_count(&loop->ready) > 0; left--) {
@@ -177,6 +187,7 @@ static PyObject *
 ReadyQueue__version(QueueView *self, PyObject *Py_UNUSED(ignored))
 {
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     PyObject *version =
         loop ? Py_BuildValue("(nnn)", (Py_ssize_t)loop->ready.head, (Py_ssize_t)loop->ready.tail, self->changes)
              : Py_BuildValue("()");
@@ -190,6 +201,7 @@ static Py_ssize_t
 TimerQueue_length(QueueView *self)
 {
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     Py_ssize_t count = loop ? (Py_ssize_t)loop->timers.count : 0;
     Py_XDECREF(loop);
     return count;
@@ -255,6 +267,7 @@ TimerQueue__sorted(QueueView *self, PyObject *limit)
         return NULL;
     }
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     PyObject *list = loop ? sorted_timers(loop, count) : PyList_New(0);
     Py_XDECREF(loop);
     return list;
@@ -272,6 +285,7 @@ static PyObject *
 TimerQueue__add(QueueView *self, PyObject *object)
 {
     Loop *loop = view_open_loop(self);
+    VIEW_GUARD(loop);
     if (loop == NULL) {
         return NULL;
     }
@@ -318,6 +332,7 @@ static PyObject *
 TimerQueue__remove(QueueView *self, PyObject *object)
 {
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     TimerHandle *handle = loop ? own_timer(loop, object) : NULL;
     bool removed = handle != NULL && heap_node_queued(&handle->timer.node);
     if (removed) {
@@ -331,6 +346,7 @@ static PyObject *
 TimerQueue_clear_entries(QueueView *self, PyObject *Py_UNUSED(ignored))
 {
     Loop *loop = view_loop(self);
+    VIEW_GUARD(loop);
     for (size_t left = loop ? loop->timers.count : 0; left > 0 && loop->timers.count > 0; left--) {
         timer_take_out(loop, loop_timer_of(loop, heap_first(&loop->timers)));
     }

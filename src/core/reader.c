@@ -452,30 +452,35 @@ remove_method(Loop *self, int direction, PyObject *object)
 PyObject *
 Loop__add_reader(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    GUARD(self, self);
     return add_method(self, READER_READ, args, nargs, kwnames);
 }
 
 PyObject *
 Loop__add_writer(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    GUARD(self, self);
     return add_method(self, READER_WRITE, args, nargs, kwnames);
 }
 
 PyObject *
 Loop__remove_reader(Loop *self, PyObject *fd)
 {
+    GUARD(self, self);
     return remove_method(self, READER_READ, fd);
 }
 
 PyObject *
 Loop__remove_writer(Loop *self, PyObject *fd)
 {
+    GUARD(self, self);
     return remove_method(self, READER_WRITE, fd);
 }
 
 PyObject *
 Loop__watched(Loop *self, PyObject *object)
 {
+    GUARD(self, self);
     int fd = parse_fd(object);
     if (fd < 0) {
         return NULL;
@@ -488,6 +493,7 @@ Loop__watched(Loop *self, PyObject *object)
 PyObject *
 Loop__watches(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     PyObject *list = PyList_New(0);
     for (size_t fd = 0; list != NULL && fd < self->poller.watches_size; fd++) {
         struct reader *reader = reader_find(self, (int)fd);

@@ -1,4 +1,4 @@
-/* The lazy half of asyncio's _enter_task/_leave_task; registry.h says why it is right.  Layer: core. */
+/* Which tasks are there, and the lazy half of asyncio's _enter_task/_leave_task; registry.h says why it is right.  Layer: core. */
 #include "core/registry.h"
 
 #include "py/running.h"
@@ -110,4 +110,138 @@ registry_current_borrow(Loop *loop)
         return NULL;
     }
     return task;
+}
+
+/* ---- Which tasks are there ---- */
+
+static struct task_list *
+registry_list_of(Loop *loop)
+{
+#if AC_FREE_THREADED
+    return &loop->threads.tasks;
+#else
+    return &loop->state->tasks;
+#endif
+}
+
+/* Tasks with a reference each, gathered without making a Python object: a lock is held. */
+struct gathered {
+    PyObject **tasks;
+    size_t count, size;
+    bool failed;
+};
+
+/* Only those of `loop`, unless that is NULL. */
+static void
+gather_tasks(struct gathered *gathered, struct task_list *tasks, Loop *loop)
+{
+    compat_mutex_lock(&tasks->lock);
+    for (struct list_node *node = tasks->head.next; node != &tasks->head && !gathered->failed; node = node->next) {
+        Task *task = AC_CONTAINER_OF(node, Task, link);
+        if (loop != NULL && task->native_loop != loop) {
+            continue;
+        }
+        if (gathered->count == gathered->size) {
+            size_t size = gathered->size > 0 ? 2 * gathered->size : AC_STRESS_OR(1, 64);
+            PyObject **grown = PyMem_RawRealloc(gathered->tasks, size * sizeof(*grown));
+            gathered->failed = grown == NULL;
+            if (grown == NULL) {
+                break;
+            }
+            gathered->tasks = grown;
+            gathered->size = size;
+        }
+        if (compat_try_incref((PyObject *)task)) {
+            gathered->tasks[gathered->count++] = (PyObject *)task;
+        }
+    }
+    compat_mutex_unlock(&tasks->lock);
+}
+
+PyObject *
+registry_tasks(struct state *state, Loop *loop)
+{
+    struct gathered gathered = { 0 };
+    if (AC_FREE_THREADED && loop != NULL) {
+        gather_tasks(&gathered, registry_list_of(loop), NULL);
+    }
+    else {
+        gather_tasks(&gathered, &state->tasks, loop);
+    }
+#if AC_FREE_THREADED
+    if (loop == NULL) {
+        compat_mutex_lock(&state->loops_lock);
+        for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
+            gather_tasks(&gathered, &AC_CONTAINER_OF(node, Loop, link)->threads.tasks, NULL);
+        }
+        compat_mutex_unlock(&state->loops_lock);
+    }
+#endif
+    PyObject *list = gathered.failed ? PyErr_NoMemory() : PyList_New((Py_ssize_t)gathered.count);
+    for (size_t i = 0; i < gathered.count; i++) {
+        if (list != NULL) {
+            PyList_SET_ITEM(list, (Py_ssize_t)i, gathered.tasks[i]);
+        }
+        else {
+            Py_DECREF(gathered.tasks[i]);
+        }
+    }
+    PyMem_RawFree(gathered.tasks);
+    return list;
+}
+
+Py_ssize_t
+registry_count(Loop *loop)
+{
+    struct task_list *tasks = registry_list_of(loop);
+    Py_ssize_t count = 0;
+    compat_mutex_lock(&tasks->lock);
+    for (struct list_node *node = tasks->head.next; node != &tasks->head; node = node->next) {
+        count += AC_FREE_THREADED || AC_CONTAINER_OF(node, Task, link)->native_loop == loop;
+    }
+    compat_mutex_unlock(&tasks->lock);
+    return count;
+}
+
+void
+registry_add_loop(Loop *loop)
+{
+    struct state *state = loop->state;
+#if AC_FREE_THREADED
+    list_init(&loop->threads.tasks.head);
+    compat_mutex_init(&loop->threads.tasks.lock);
+    compat_mutex_init(&loop->threads.inbox_lock);
+    ring_init(&loop->threads.inbox);
+#endif
+    compat_mutex_lock(&state->loops_lock);
+    list_append(&state->loops, &loop->link);
+    compat_mutex_unlock(&state->loops_lock);
+}
+
+void
+registry_remove_loop(Loop *loop)
+{
+    compat_mutex_lock(&loop->state->loops_lock);
+    list_remove(&loop->link);
+    compat_mutex_unlock(&loop->state->loops_lock);
+}
+
+void
+registry_after_fork(struct state *state)
+{
+#if AC_FREE_THREADED
+    compat_mutex_init(&state->loops_lock);
+    compat_mutex_init(&state->tasks.lock);
+    for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
+        Loop *loop = AC_CONTAINER_OF(node, Loop, link);
+        struct threads *threads = &loop->threads;
+        compat_mutex_init(&threads->tasks.lock);
+        compat_mutex_init(&threads->inbox_lock);
+        compat_after_fork((PyObject *)loop, threads->runner != compat_thread());
+        threads->runner = threads->runner == compat_thread() ? threads->runner : 0;
+        threads->waiting = 0;
+    }
+#else
+    (void)state;
+#endif
 }

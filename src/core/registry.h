@@ -6,12 +6,13 @@
    steps of tasks one replaces the other, and a step of the same task changes nothing.  It is taken back before anything
    that is not a step runs, and before the loop polls.
 
-   all_tasks() is served without registering anything: native tasks are linked in state->tasks until they are done, and
-   asyncio_c/_registry.py makes asyncio's own set of tasks iterate over that list too. */
+   all_tasks() is served without registering anything: native tasks are linked in a list until they are done, and
+   asyncio_c/_registry.py makes asyncio's own set of tasks iterate over that list too.  It is one list in the state; where threads
+   run at the same time, one for each native loop, with a lock, and that of the state has the tasks of other loops. */
 #ifndef AC_CORE_REGISTRY_H
 #define AC_CORE_REGISTRY_H
 
-#include "core/loop.h"
+#include "core/task.h"
 
 /* Publishes `task` as the current task of `loop`.  Returns 0 or -1 with an exception set. */
 int registry_publish(Loop *loop, PyObject *task);
@@ -25,6 +26,56 @@ void registry_doubt(Loop *loop);
 /* The native task that runs in `loop`, if asyncio, too, says that it is the current one: an eager task of asyncio's own may
    have taken its place.  Borrowed, or NULL without an exception. */
 PyObject *registry_current_borrow(Loop *loop);
+
+/* Has all_tasks() know a task, at the end, and not any more.  The second does nothing for a task that is not listed. */
+static inline void registry_add(Task *task);
+static inline void registry_remove(Task *task);
+
+/* A list of all native tasks that are not done; of one loop, or with NULL of all.  New reference.  Any thread. */
+PyObject *registry_tasks(struct state *state, Loop *loop);
+/* How many those of one loop are. */
+Py_ssize_t registry_count(Loop *loop);
+
+/* Loops, likewise. */
+void registry_add_loop(Loop *loop);
+void registry_remove_loop(Loop *loop);
+
+/* In a forked child, where only this thread is left: what others have locked. */
+void registry_after_fork(struct state *state);
+
+static inline void
+registry_add(Task *task)
+{
+    Loop *loop = task->native_loop;
+    struct task_list *tasks = &task->state->tasks;
+#if AC_FREE_THREADED
+    tasks = loop != NULL ? &loop->threads.tasks : tasks;
+    task->listed = tasks;
+    compat_enable_try_incref((PyObject *)task);
+#else
+    (void)loop;
+#endif
+    compat_mutex_lock(&tasks->lock);
+    list_append(&tasks->head, &task->link);
+    compat_mutex_unlock(&tasks->lock);
+}
+
+static inline void
+registry_remove(Task *task)
+{
+#if AC_FREE_THREADED
+    struct task_list *tasks = task->listed;
+    if (tasks == NULL) {
+        return;
+    }
+    task->listed = NULL;
+    compat_mutex_lock(&tasks->lock);
+    list_remove(&task->link);
+    compat_mutex_unlock(&tasks->lock);
+#else
+    list_remove(&task->link);
+#endif
+}
 
 static inline int
 registry_enter(Loop *loop, PyObject *task)

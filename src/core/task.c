@@ -175,19 +175,19 @@ task_begin(Task *self, bool eager_start)
         }
         eager_start = truth;
     }
-    list_remove(&self->link); /* what has run may have made it anew, too: names, the old coroutine, is_running() */
-    list_append(&state->tasks, &self->link);
+    registry_remove(self); /* what has run may have made it anew, too: names, the old coroutine, is_running() */
+    registry_add(self);
     if (eager_start) {
         int result = task_start_eagerly(self);
         if (result < 0 && self->future_state == FUTURE_PENDING && self->fut_waiter == NULL) {
             /* There was no first step, and will be none, as whoever wanted the task knows by the exception. */
-            list_remove(&self->link);
+            registry_remove(self);
             self->log_destroy_pending = false;
         }
         return result;
     }
     if (task_schedule(self, NULL) < 0) {
-        list_remove(&self->link);
+        registry_remove(self);
         return -1;
     }
     return 0;
@@ -285,7 +285,7 @@ task_call_cancel(struct state *state, PyObject *task)
 void
 task_clear(Task *self)
 {
-    list_remove(&self->link);
+    registry_remove(self);
     Py_CLEAR(self->coroutine);
     lazy_context_clear(&self->context);
     Py_CLEAR(self->fut_waiter);

@@ -7,9 +7,12 @@
 
 typedef struct {
     FUTURE_HEAD
-    uint32_t born;               /* when it was made, for task_age_ns(); here it takes no room */
-    struct runnable runnable;    /* the next step */
-    struct list_node link;       /* in state->tasks until it is done */
+    uint32_t born;            /* when it was made, for task_age_ns(); here it takes no room */
+    struct runnable runnable; /* the next step */
+    struct list_node link;    /* in a list of registry.h until it is done */
+#if AC_FREE_THREADED
+    struct task_list *listed; /* in which; NULL: none */
+#endif
     PyObject *coroutine;         /* owned; NULL: __init__ was not called, or done before it was ever suspended */
     struct lazy_context context; /* owned; every step runs in it */
     PyObject *fut_waiter;        /* owned; what it awaits */

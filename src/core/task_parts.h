@@ -2,6 +2,7 @@
 #ifndef AC_CORE_TASK_PARTS_H
 #define AC_CORE_TASK_PARTS_H
 
+#include "core/registry.h"
 #include "core/task.h"
 
 /* ---- task.c ---- */

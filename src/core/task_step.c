@@ -132,7 +132,7 @@ task_handle_yield(Task *self, PyObject *what)
 static void
 task_finish(Task *self)
 {
-    list_remove(&self->link);
+    registry_remove(self);
 }
 
 /* The coroutine raised what is set.  Returns 0, or -1 for what must leave the loop. */

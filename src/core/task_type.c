@@ -28,6 +28,7 @@ Task_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
 static int
 Task_init(Task *self, PyObject *args, PyObject *kwargs)
 {
+    FUTURE_GUARD(self);
     static char *keywords[] = { "coro", "loop", "name", "context", AC_PY312 ? "eager_start" : NULL, NULL };
     PyObject *coroutine, *loop = Py_None, *name = Py_None, *context = Py_None;
     int eager_start = 0;
@@ -90,7 +91,7 @@ static void
 Task_finalize(Task *self)
 {
     /* all_tasks() shall not show what is being destroyed, even if the exception handler keeps it alive. */
-    list_remove(&self->link);
+    registry_remove(self);
     if (self->future_state == FUTURE_PENDING && self->log_destroy_pending && self->loop != NULL) {
         PyObject *saved = compat_exception_take();
         PyObject *message = PyUnicode_FromString("Task was destroyed but it is pending!");
@@ -111,7 +112,7 @@ Task_dealloc(Task *self)
     if (AC_UNLIKELY(!exact || needs_finalizer(self)) && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
         return; /* resurrected */
     }
-    list_remove(&self->link); /* before anything runs that could find it there */
+    registry_remove(self); /* before anything runs that could find it there */
     PyObject_GC_UnTrack(self);
     Py_TRASHCAN_BEGIN(self, Task_dealloc);
     future_dealloc_fields((Future *)self);
@@ -129,6 +130,7 @@ Task_repr(Task *self)
 static PyObject *
 Task_cancel(Task *self, PyObject *args, PyObject *kwargs)
 {
+    FUTURE_GUARD(self);
     static char *keywords[] = { "msg", NULL };
     PyObject *message = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message)) {
@@ -141,12 +143,14 @@ Task_cancel(Task *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 Task_cancelling(Task *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     return PyLong_FromLong(self->cancels_requested);
 }
 
 static PyObject *
 Task_uncancel(Task *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     if (self->cancels_requested > 0) {
         self->cancels_requested--;
         if (self->cancels_requested == 0 && AC_PY313) {
@@ -159,12 +163,14 @@ Task_uncancel(Task *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Task_get_coro(Task *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     return Py_NewRef(self->coroutine ? self->coroutine : Py_None);
 }
 
 static PyObject *
 Task_get_context(Task *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     bool initialized = self->context.context != NULL || self->context.variables != NULL;
     return initialized ? Py_XNewRef(lazy_context_borrow(&self->context, self->state)) : Py_NewRef(Py_None);
 }
@@ -172,6 +178,7 @@ Task_get_context(Task *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Task_get_name(Task *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     if (self->name == NULL) {
         self->name = PyUnicode_FromFormat("Task-%llu", (unsigned long long)self->number);
     }
@@ -181,6 +188,7 @@ Task_get_name(Task *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Task_set_name(Task *self, PyObject *name)
 {
+    FUTURE_GUARD(self);
     if (task_set_name(self, name) < 0) {
         return NULL;
     }
@@ -231,30 +239,35 @@ Task_set_exception(Task *Py_UNUSED(self), PyObject *Py_UNUSED(exception))
 static PyObject *
 Task_get_coro_attribute(Task *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return Task_get_coro(self, NULL);
 }
 
 static PyObject *
 Task_get_fut_waiter(Task *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return Py_NewRef(self->fut_waiter ? self->fut_waiter : Py_None);
 }
 
 static PyObject *
 Task_get_must_cancel(Task *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return PyBool_FromLong(self->must_cancel);
 }
 
 static PyObject *
 Task_get_log_destroy_pending(Task *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return PyBool_FromLong(self->log_destroy_pending);
 }
 
 static int
 Task_set_log_destroy_pending(Task *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     if (refuse_delete(value, "_log_destroy_pending", "Task") < 0) {
         return -1;
     }

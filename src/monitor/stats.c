@@ -1,18 +1,7 @@
 /* What a loop has counted, for Python: asyncio_c/monitor/stats.py makes a Stats of it.  Layer: monitor. */
 #include "monitor/stats.h"
 
-#include "core/task.h"
-
-static Py_ssize_t
-count_tasks(Loop *loop)
-{
-    Py_ssize_t count = 0;
-    struct list_node *tasks = &loop->state->tasks;
-    for (struct list_node *node = tasks->next; node != tasks; node = node->next) {
-        count += AC_CONTAINER_OF(node, Task, link)->native_loop == loop;
-    }
-    return count;
-}
+#include "core/registry.h"
 
 static PyObject *
 refuse(PyObject *object)
@@ -41,7 +30,7 @@ counted(PyObject *module, PyObject *object)
     Py_ssize_t descriptors = loop->closed ? 0 : (Py_ssize_t)loop->poller.watch_count - 1; /* without the waker */
     return Py_BuildValue("(KKKKddnnnKK)", (unsigned long long)loop->turn, (unsigned long long)counters->callbacks,
                          (unsigned long long)counters->steps, (unsigned long long)counters->polls,
-                         clock_seconds(waiting_ns), clock_seconds(running_ns - waiting_ns), count_tasks(loop),
+                         clock_seconds(waiting_ns), clock_seconds(running_ns - waiting_ns), registry_count(loop),
                          (Py_ssize_t)loop->timers.count, descriptors, (unsigned long long)counters->bytes_in,
                          (unsigned long long)counters->bytes_out);
 }

@@ -11,6 +11,7 @@
 #include <Python.h>
 
 #include <frameobject.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 #include <structmember.h>
@@ -38,6 +39,116 @@ enum {
 #define AC_FREELISTS 0
 #else
 #define AC_FREELISTS 1
+#endif
+
+/* Whether threads run at the same time: the free-threaded build, from 3.13 on.  With a GIL all of this is nothing, and what it
+   guards costs nothing. */
+#ifdef Py_GIL_DISABLED
+#define AC_FREE_THREADED 1
+/* Not PyMutex: who waits for that lets go of all critical sections, in the middle of what they guard.  Whoever holds one of these
+   calls nothing that could wait, nor Python. */
+typedef pthread_mutex_t compat_mutex;
+typedef PyCriticalSection compat_section;
+#define compat_mutex_init(mutex) ((void)pthread_mutex_init((mutex), NULL))
+#define compat_mutex_lock(mutex) ((void)pthread_mutex_lock(mutex))
+#define compat_mutex_unlock(mutex) ((void)pthread_mutex_unlock(mutex))
+#define compat_section_begin PyCriticalSection_Begin
+#define compat_section_end PyCriticalSection_End
+/* A word that other threads write or read at any time, and by which nothing else is published. */
+#define COMPAT_LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
+#define COMPAT_STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELAXED)
+#define COMPAT_ADD(place, number) __atomic_add_fetch(&(place), (number), __ATOMIC_RELAXED)
+#else
+#define AC_FREE_THREADED 0
+typedef struct {
+    char nothing;
+} compat_mutex;
+typedef struct {
+    char nothing;
+} compat_section;
+#define compat_mutex_init(mutex) ((void)(mutex))
+#define compat_mutex_lock(mutex) ((void)(mutex))
+#define compat_mutex_unlock(mutex) ((void)(mutex))
+#define compat_section_begin(section, object) ((void)(section), (void)(object))
+#define compat_section_end(section) ((void)(section))
+#define COMPAT_LOAD(place) (place)
+#define COMPAT_STORE(place, value) ((void)((place) = (value)))
+#define COMPAT_ADD(place, number) ((place) += (number))
+#endif
+
+/* Tells the threads that are alive apart; not 0. */
+static inline uintptr_t
+compat_thread(void)
+{
+#ifdef Py_GIL_DISABLED
+    return _Py_ThreadId();
+#else
+    return 1;
+#endif
+}
+
+/* In a forked child: what a thread that is not there any more has locked is not locked. */
+static inline void
+compat_after_fork(PyObject *object, bool lost)
+{
+#ifdef Py_GIL_DISABLED
+    if (lost) {
+        object->ob_mutex = (PyMutex){ 0 };
+    }
+#else
+    (void)object;
+    (void)lost;
+#endif
+}
+
+/* Holds an object which is known to exist, but may be dying in another thread: true with a reference, unless it is.  Who makes
+   the object says first that this will be asked.  3.14 has it in public; before, by the two counts of a reference, as the headers
+   show them: the thread that made the object counts for itself, all others in a word that says how the two stand to each other. */
+#if !defined(Py_GIL_DISABLED)
+#define compat_enable_try_incref(object) ((void)(object))
+static inline bool
+compat_try_incref(PyObject *object)
+{
+    Py_INCREF(object);
+    return true;
+}
+#elif PY_VERSION_HEX >= 0x030E0000
+#define compat_enable_try_incref PyUnstable_EnableTryIncRef
+#define compat_try_incref PyUnstable_TryIncRef
+#else
+/* _Py_REF_MAYBE_WEAKREF: from now on the last reference is given back by a change of that word, which somebody who has come first
+   makes fail. */
+static inline void
+compat_enable_try_incref(PyObject *object)
+{
+    Py_ssize_t shared = __atomic_load_n(&object->ob_ref_shared, __ATOMIC_RELAXED);
+    while ((shared & _Py_REF_SHARED_FLAG_MASK) == 0
+           && !__atomic_compare_exchange_n(&object->ob_ref_shared, &shared, shared | _Py_REF_MAYBE_WEAKREF, false,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
+static inline bool
+compat_try_incref(PyObject *object)
+{
+    if (_Py_IsOwnedByCurrentThread(object)) {
+        uint32_t local = __atomic_load_n(&object->ob_ref_local, __ATOMIC_RELAXED);
+        if (local > 0) {
+            if (local != _Py_IMMORTAL_REFCNT_LOCAL) {
+                __atomic_store_n(&object->ob_ref_local, local + 1, __ATOMIC_RELAXED);
+            }
+            return true;
+        }
+    }
+    Py_ssize_t shared = __atomic_load_n(&object->ob_ref_shared, __ATOMIC_RELAXED);
+    do {
+        if (shared == 0 || shared == _Py_REF_MERGED) {
+            return false;
+        }
+    } while (!__atomic_compare_exchange_n(&object->ob_ref_shared, &shared, shared + (1 << _Py_REF_SHARED_SHIFT), false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    return true;
+}
 #endif
 
 /* 3.11 keeps the running loop in the dictionary of the thread state, wrapped in an object that is new for each
@@ -287,11 +398,17 @@ compat_profiles(void)
     return PyThreadState_Get()->c_profilefunc != NULL;
 }
 
+#ifdef Py_GIL_DISABLED
+#define AC_MODULE_GIL_SLOT { Py_mod_gil, Py_MOD_GIL_NOT_USED },
+#else
+#define AC_MODULE_GIL_SLOT
+#endif
+
 /* 3.12 asks a module whether it can live in several interpreters, each with a GIL of its own: nothing is shared. */
 #if PY_VERSION_HEX < 0x030C0000
 #define AC_MODULE_SLOTS
 #else
-#define AC_MODULE_SLOTS { Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED },
+#define AC_MODULE_SLOTS { Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED }, AC_MODULE_GIL_SLOT
 #endif
 
 #endif

@@ -66,7 +66,9 @@ state_of_type(PyTypeObject *type)
 int
 state_init(struct state *state)
 {
-    list_init(&state->tasks);
+    list_init(&state->tasks.head);
+    compat_mutex_init(&state->tasks.lock);
+    compat_mutex_init(&state->loops_lock);
     list_init(&state->loops);
 #define X(name, size) state->name##_freelist.limit = AC_FREELISTS ? size : 0;
     STATE_TYPES(X)
@@ -211,7 +213,7 @@ state_free(struct state *state)
 #define X(name, limit) alive += state->name##_freelist.alive;
     STATE_TYPES(X)
 #undef X
-    if (alive == 0) {
+    if (alive == 0 && !AC_FREE_THREADED) {
         PyMem_RawFree(state);
     }
 }
@@ -257,7 +259,7 @@ freelist_new(struct freelist *freelist, PyTypeObject *type)
         self = (PyObject *)PyObject_GC_New(PyObject, type);
     }
     if (AC_LIKELY(self != NULL)) {
-        freelist->alive++;
+        freelist_count(freelist, 1);
         memset(self + 1, 0, (size_t)type->tp_basicsize - sizeof(PyObject));
     }
     return self;
@@ -268,7 +270,7 @@ freelist_alloc(struct freelist *freelist, PyTypeObject *exact, PyTypeObject *typ
 {
     if (type != exact) {
         PyObject *derived = type->tp_alloc(type, 0);
-        freelist->alive += derived != NULL;
+        freelist_count(freelist, derived != NULL);
         return derived;
     }
     PyObject *self = freelist_new(freelist, type);
@@ -282,7 +284,7 @@ void
 freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self)
 {
     PyTypeObject *own = Py_TYPE(self);
-    freelist->alive--;
+    freelist_count(freelist, -1);
     /* What the collector has finalized once it will not finalize again: such memory starts no new life. */
     if (AC_LIKELY(own == type && freelist->count < freelist->limit && !PyObject_GC_IsFinalized(self))) {
         *next_of(self) = freelist->first;

@@ -332,6 +332,12 @@ struct freelist {
     size_t alive; /* objects of the type, and of those derived from it, that are not dead */
 };
 
+/* Native tasks that are not done: core/registry.h. */
+struct task_list {
+    struct list_node head;
+    compat_mutex lock; /* where threads run at the same time */
+};
+
 /* spare_stop.h says what it is for. */
 struct spare_stop {
     PyObject *exception; /* owned or NULL */
@@ -385,10 +391,11 @@ struct state {
     struct Loop *running_loop;    /* borrowed: the native loop that polled or started last, if it still runs */
     struct dict_watch dict_watch; /* of what others may replace */
     struct stand_ins stand_ins;
+    compat_mutex loops_lock;                 /* of the list that follows, where threads run at the same time */
     struct list_node loops;                  /* every native loop that exists */
     struct Recorder *recorder;               /* owned; of every loop that runs, or NULL */
     struct openssl_library *openssl_library; /* owned; NULL until TLS is used: tls/openssl_library.h */
-    struct list_node tasks;                  /* every native task that is not done: registry.h */
+    struct task_list tasks;                  /* every native task that is not done: registry.h */
     int debug_loops;                         /* how many native loops are in debug mode and open */
     uint64_t handle_version;    /* 3.11: of asyncio.TimerHandle, when it was last looked for replaced methods */
     uint64_t transport_version; /* 3.11: likewise, of the class of a stream's transport */
@@ -443,6 +450,15 @@ state_type_check(PyObject *object, PyTypeObject *type)
    that code which asks late, after asyncio_c.patch(), recognises asyncio's own objects too.  ABCMeta and no metaclass of
    ours, because then a class may still derive from Future and from some abstract base class.  Returns 0 or -1. */
 int state_register_stock(struct state *state, PyTypeObject *type, PyObject *stock);
+
+/* That there are `number` more objects of the type.  Without a GIL nobody counts: the types are kept for ever there (state.c). */
+static inline void
+freelist_count(struct freelist *freelist, int number)
+{
+    if (!AC_FREE_THREADED) {
+        freelist->alive += (size_t)number;
+    }
+}
 
 /* A new, untracked object of the exact `type`: from the freelist or the allocator.  Zeroed behind the head. */
 PyObject *freelist_new(struct freelist *freelist, PyTypeObject *type);

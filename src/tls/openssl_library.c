@@ -87,9 +87,9 @@ version_is(struct openssl_library *library, PyObject *module)
 static bool
 look_up(struct openssl_library *library, struct state *state)
 {
-#ifdef Py_GIL_DISABLED
-    return false; /* CPython's methods lock the object, which nobody else can */
-#else
+    if (AC_FREE_THREADED) {
+        return false; /* CPython's methods lock the object, which nobody else can */
+    }
     PyObject *module = PyImport_ImportModule("_ssl");
     if (module == NULL) {
         PyErr_Clear();
@@ -102,7 +102,6 @@ look_up(struct openssl_library *library, struct state *state)
                  && find_functions(library, handle) && version_is(library, module);
     Py_DECREF(module);
     return found;
-#endif
 }
 
 struct openssl_library *

@@ -1,0 +1,97 @@
+/* What threads do to each other's loops, where they run at the same time.  Layer: core.
+
+   A loop and all that belongs to it (its tasks, futures, handles, timers, transports) are guarded by one lock: the critical
+   section of the loop object.  The thread that runs the loop holds it for the whole run, so that nothing on its way takes a lock.
+   It gives it up where it would give up a GIL: while it waits, also in Python code that blocks; and between two callbacks, if
+   another thread waits for it.  Another thread that calls a method of one of these objects holds it meanwhile.  So each piece of C
+   runs as it does under a GIL, and what holds there for calls into Python ("can change anything") is all that has to hold.
+
+   Apart from that lock, because a loop may be busy for long:
+
+     call_soon_threadsafe()   puts the handle into an inbox with a lock of its own, which the loop looks into each turn;
+     all_tasks()              tasks are linked in a list of their loop, with a lock of its own;
+     flags of one word        (closed, debug, the running thread) are read as they are.
+
+   With a GIL nothing of this exists. */
+#ifndef AC_CORE_THREADS_H
+#define AC_CORE_THREADS_H
+
+#include "base/list.h"
+#include "base/macros.h"
+#include "base/ring.h"
+#include "py/state.h"
+
+#include <stdbool.h>
+
+typedef struct Loop Loop;
+struct runnable;
+
+#if AC_FREE_THREADED
+/* Of a loop: what is not guarded by its critical section. */
+struct threads {
+    uintptr_t runner; /* compat_thread() of the thread that runs it, and holds the section; 0: none */
+    unsigned waiting; /* how many threads want the section */
+    struct task_list tasks;
+    compat_mutex inbox_lock; /* of the inbox, and of loop->sleeping and the waker */
+    struct ring inbox;       /* struct runnable *, each with a reference to its owner, from other threads */
+    bool filled;             /* the inbox is not empty */
+};
+
+/* One thread in one loop's, or without a loop one object's, critical section; on the stack. */
+struct guard {
+    compat_section section;
+    PyObject *object; /* owned; NULL: there was no need */
+};
+
+/* The running thread has it by then: `loop` may be NULL, then the section is that of `self`. */
+static inline void guard_begin(struct guard *guard, Loop *loop, PyObject *self);
+void guard_begin_outside(struct guard *guard, Loop *loop, PyObject *self);
+void guard_end_outside(struct guard *guard);
+
+static inline void
+guard_end(struct guard *guard)
+{
+    if (AC_UNLIKELY(guard->object != NULL)) {
+        guard_end_outside(guard);
+    }
+}
+
+/* First in a function that Python calls, from whatever thread: until it returns nobody else is in the section. */
+#define GUARD(loop, self)                                       \
+    __attribute__((cleanup(guard_end))) struct guard guard_of_; \
+    guard_begin(&guard_of_, loop, (PyObject *)(self))
+
+/* The same for the thread that begins to run a loop, and is in it by itself from then on. */
+struct run_guard {
+    compat_section section;
+    Loop *loop; /* NULL: it runs already, in this thread */
+};
+void run_guard_begin(struct run_guard *guard, Loop *loop);
+void run_guard_end(struct run_guard *guard);
+#define RUN_GUARD(loop)                                                 \
+    __attribute__((cleanup(run_guard_end))) struct run_guard guard_of_; \
+    run_guard_begin(&guard_of_, loop)
+
+/* Lets those in who wait for the section, between two callbacks. */
+void loop_give_way(Loop *loop);
+
+/* The other way into the ready queue, for threads that do not run the loop: by the inbox.  Holds the owner.  Wakes the loop.
+   Returns 0, or -1 with an exception set. */
+int loop_push_from_outside(Loop *loop, struct runnable *runnable);
+/* Has what is in the inbox follow what is in the ready queue.  Returns 0 or -1. */
+int loop_take_inbox(Loop *loop);
+/* loop_wake(), where no selector has been brought. */
+void loop_wake_sleeping(Loop *loop);
+#else
+struct threads {
+    char nothing;
+};
+#define GUARD(loop, self) ((void)0)
+#define RUN_GUARD(loop) ((void)0)
+#endif
+
+/* Before the loop waits: false, if something has come from another thread. */
+static inline bool loop_falls_asleep(Loop *loop);
+static inline void loop_is_awake(Loop *loop);
+
+#endif
