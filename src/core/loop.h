@@ -127,6 +127,10 @@ static inline int loop_push(Loop *loop, struct runnable *runnable);
 /* Likewise, although other threads may have queued something before. */
 static inline int loop_push_now(Loop *loop, struct runnable *runnable);
 
+/* Before the loop waits: false, if something has come from another thread.  And when it has waited. */
+static inline bool loop_falls_asleep(Loop *loop);
+static inline void loop_is_awake(Loop *loop);
+
 /* Has what other threads have queued, where they do not do it themselves, follow what is in the ready queue.  Returns 0 or -1. */
 static inline int loop_check_inbox(Loop *loop);
 
@@ -340,6 +344,7 @@ loop_push_now(Loop *loop, struct runnable *runnable)
 }
 
 #if AC_FREE_THREADED
+/* `loop` may be NULL: then the section is that of `self`. */
 static inline void
 guard_begin(struct guard *guard, Loop *loop, PyObject *self)
 {

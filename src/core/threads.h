@@ -43,8 +43,7 @@ struct guard {
     PyObject *object; /* owned; NULL: there was no need */
 };
 
-/* The running thread has it by then: `loop` may be NULL, then the section is that of `self`. */
-static inline void guard_begin(struct guard *guard, Loop *loop, PyObject *self);
+/* What guard_begin() of loop.h does where it is not in the section already. */
 void guard_begin_outside(struct guard *guard, Loop *loop, PyObject *self);
 void guard_end_outside(struct guard *guard);
 
@@ -89,9 +88,5 @@ struct threads {
 #define GUARD(loop, self) ((void)0)
 #define RUN_GUARD(loop) ((void)0)
 #endif
-
-/* Before the loop waits: false, if something has come from another thread. */
-static inline bool loop_falls_asleep(Loop *loop);
-static inline void loop_is_awake(Loop *loop);
 
 #endif
