@@ -34,8 +34,10 @@ RIGHT = 52  # room for the number behind the longest bar
 BAR = 9
 GAP = 10  # between operations
 HEADING = 36
+FARTHEST = 100.0  # what is faster than so many times is cut off, and has its number: the others would be too short to compare
 
 STYLE = """
+.card { fill: #ffffff; }
 text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2933; }
 .title { font-size: 20px; font-weight: 600; }
 .note, .tick { fill: #5f6b7a; font-size: 12px; }
@@ -44,6 +46,11 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 .value { font-size: 10px; fill: #3e4a59; }
 .grid { stroke: #e4e8ee; }
 .one { stroke: #1f2933; stroke-width: 1.5; }
+@media (prefers-color-scheme: dark) {
+  .card { fill: #1a1e24; } text { fill: #e4e8ee; } .note, .tick, .group { fill: #a3acb9; } .value { fill: #c3ccd8; }
+  .grid { stroke: #2d343e; } .one { stroke: #e4e8ee; }
+  .floor { fill: #6b7685; } .patched { fill: #3f7fdf; }
+}
 """
 
 SUMMARY_TARGETS = ("uvloop", "loop-only", "patched")
@@ -121,7 +128,7 @@ def chart(charted: list[tuple[str, list[Row]]], head: Heading) -> str:
             height = BAR * len(ratios)
             parts.append(text(LEFT - 14, y + height / 2 + 4, name, style, "end"))
             for i, (target, value) in enumerate(ratios.items()):
-                parts += bar(x, y + i * BAR, value, COLOURS[target])
+                parts += bar(x, y + i * BAR, value, target)
             y += height + GAP
     bottom = y
     grid = []
@@ -162,20 +169,21 @@ def chart_rows(result: dict[str, Any], targets: list[str]) -> list[tuple[str, li
     return [(title, rows) for title, rows in charted if rows]
 
 
-def bar(x: Any, y: float, value: float, colour: str) -> list[str]:
+def bar(x: Any, y: float, value: float, target: str) -> list[str]:
     """Return a bar from 1 to `value`, to the left if the target is slower than asyncio, with its number behind it."""
-    start, end = sorted((x(1), x(value)))
+    start, end = sorted((x(1), x(min(value, FARTHEST))))
     label = f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1.05 else f"{value:.2f}"
     # The number of a bar to the left stands right of the line, where nothing else is.
     return [
-        f'<rect x="{start:.1f}" y="{y:.1f}" width="{max(end - start, 1):.1f}" height="{BAR - 1}" fill="{colour}"/>',
-        text(end + 4, y + BAR - 1.5, label, "value"),
+        f'<rect class="{target}" x="{start:.1f}" y="{y:.1f}" width="{max(end - start, 1):.1f}" height="{BAR - 1}"'
+        f' fill="{COLOURS[target]}"/>',
+        text(end + 4, y + BAR - 1.5, label + (" »" if value > FARTHEST else ""), "value"),
     ]
 
 
 def axis(values: list[float]) -> tuple[float, float]:
     """Return the ends of the axis: a little more than the values, and always with 1 and some room around it."""
-    return min(0.8, min(values) * 0.9), max(4.0, max(values) * 1.1)
+    return min(0.8, min(values) * 0.9), max(4.0, min(max(values), FARTHEST) * 1.1)
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -204,7 +212,9 @@ def heading(results: list[dict[str, Any]], targets: list[str], first: str = "") 
         width = 46 + 7 * len(title)
         if x + width > WIDTH:
             x, y = 24.0, y + 20
-        parts.append(f'<rect x="{x}" y="{y}" width="12" height="12" fill="{COLOURS[target]}"/>')
+        parts.append(
+            f'<rect class="{target}" x="{x}" y="{y}" width="12" height="12" fill="{COLOURS[target]}"/>'
+        )
         parts.append(text(x + 18, y + 10.5, title))
         x += width
     return Heading(parts, y + 46)
@@ -218,7 +228,7 @@ def text(x: float, y: float, content: str, style: str = "", anchor: str = "start
 
 def document(height: float, parts: list[str]) -> str:
     size = f'width="{WIDTH}" height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}"'
-    background = '<rect width="100%" height="100%" rx="8" fill="#ffffff"/>'
+    background = '<rect class="card" width="100%" height="100%" rx="8"/>'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         "<title>Speed-up over asyncio</title>",

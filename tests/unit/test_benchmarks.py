@@ -233,6 +233,15 @@ def test_chart_has_a_bar_for_each_ratio():
     assert all(float(bar.get("width")) > 0 for bar in bars)
 
 
+def test_a_bar_that_is_far_longer_than_others_is_cut_off():
+    result = made_up(asyncio=[900.0, 900.0 * 1000], patched=[90.0, 900.0])
+    root = ElementTree.fromstring(chart.draw(result))
+    bars = [rect for rect in root.iter(SVG + "rect") if rect.get("height") == str(chart.BAR - 1)]
+    ten, thousand = (float(bar.get("width")) for bar in bars[-2:])
+    assert thousand == pytest.approx(2 * ten, abs=1)  # on a logarithmic axis to a hundred
+    assert "1000 »" in {text.text for text in root.iter(SVG + "text")}
+
+
 def test_chart_of_asyncio_alone_says_that_it_is_empty():
     assert "Nothing to compare" in chart.draw(made_up(asyncio=[900.0]))
 
