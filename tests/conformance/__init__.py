@@ -8,6 +8,7 @@ binding, test.
     python -m pytest tests/conformance -k "native and Gather"
     python -m tests.conformance                           a table per module; survives crashes and hangs
     ASYNCIO_C_CONFORMANCE_BINDING=stock python -m ...     the same harness on asyncio's own types: proof of the harness
+    python -m tests.conformance.peers                     the same tests on each event loop that is installed, and a table
 
     binding.py      which names of asyncio are rebound, and for how long
     loading.py      loads one module of CPython's suite under a binding, and picks its classes

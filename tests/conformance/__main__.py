@@ -26,7 +26,7 @@ OUTCOMES = ("passed", "not applicable", "known difference", "skipped", "failed",
 BAD = ("failed", "crashed")
 WAYS = ("bound", *whole.LEVELS)
 # Test files that are about the harness, not about a module of the suite.
-OWN = ("test_harness", "test_whole")
+OWN = ("test_harness", "test_peers", "test_whole")
 
 
 def command(way: str, module: str, hang: float) -> list[str]:

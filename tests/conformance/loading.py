@@ -69,8 +69,8 @@ class Loaded:
         suite's own TestLoop is no mistake, nor is a class that a test defines: it is what the test wants.
         """
         # On asyncio's own types, some tests make a bare BaseEventLoop.
-        native = self.binding.loop and IMPLEMENTATION == "native"
-        allowed = (TYPES.Loop if native else base_events.BaseEventLoop, suite_utils.TestLoop)
+        other = self.binding.loop and IMPLEMENTATION != "stock"
+        allowed = (TYPES.Loop if other else base_events.BaseEventLoop, suite_utils.TestLoop)
         made: list[str] = []
 
         def note_loop(loop: base_events.BaseEventLoop) -> None:

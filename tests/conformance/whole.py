@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import unittest
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import asyncio_c
@@ -52,21 +52,29 @@ def record(**line: Any) -> None:
             file.write(json.dumps(line) + "\n")
 
 
-class Result(unittest.TextTestResult):
-    """Compares what becomes of each test with expected.toml, and records it."""
+def started_before() -> set[str]:
+    """Return the tests that were started by a process before this one, which did not survive the last of them."""
+    if not RECORD or not os.path.exists(RECORD):
+        return set()
+    with open(RECORD, encoding="utf-8") as file:
+        return {line["start"] for line in map(json.loads, file) if "start" in line}
+
+
+class Recorder(unittest.TextTestResult):
+    """Records what becomes of each test, by the id that `name` gives it."""
 
     hang = 120.0
 
-    def __init__(self, *args: Any, module: str, level: str, **options: Any) -> None:
+    def __init__(self, *args: Any, name: Callable[[unittest.TestCase], str], **options: Any) -> None:
         super().__init__(*args, **options)
-        self.module, self.level = module, level
+        self.name = name
         self.bad = False
         self.outcome = ""
         self.started_at = 0.0
         self.loops_before = 0
 
     def startTest(self, test: unittest.TestCase) -> None:
-        record(start=id_of(test, self.module, self.level))
+        record(start=self.name(test))
         # What hangs is reported, and the process ended, so that another one can go on with the next test.
         faulthandler.dump_traceback_later(self.hang, exit=True)
         self.outcome, self.started_at = "passed", time.monotonic()
@@ -76,18 +84,16 @@ class Result(unittest.TextTestResult):
     def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
         faulthandler.cancel_dump_traceback_later()
-        test_id = id_of(test, self.module, self.level)
-        entry = expected.find(test_id)
-        if entry is not None and self.outcome == "failed":
-            self.outcome = entry.kind
-        elif entry is not None and self.outcome == "passed":
-            self.outcome = "failed"
-            self.stream.writeln(f"UNEXPECTED PASS: {test_id}")
+        test_id = self.name(test)
+        self.settle(test_id)
         self.bad = self.bad or self.outcome == "failed"
         # A test of a class that is skipped is not started, from 3.12 on.
         seconds = time.monotonic() - self.started_at if self.started_at else 0.0
         record(done=test_id, outcome=self.outcome, seconds=seconds, loops=loops_made - self.loops_before)
         self.started_at = 0.0
+
+    def settle(self, test_id: str) -> None:
+        """Make of `outcome` what is to be recorded."""
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         super().addSkip(test, reason)
@@ -97,9 +103,12 @@ class Result(unittest.TextTestResult):
     def _fails(self, test: Any) -> None:
         if isinstance(test, unittest.TestCase):
             self.outcome = "failed"
-        else:  # setUpClass() or setUpModule(), after which no test of it is started
-            self.bad = True
-            record(done=f"{self.module}::{test}@{self.level}::set up", outcome="failed", seconds=0)
+        else:
+            self.set_up_fails(test)
+
+    def set_up_fails(self, test: Any) -> None:
+        """setUpClass() or setUpModule() failed, after which no test of it is started."""
+        self.bad = True
 
     def addError(self, test: Any, error: Any) -> None:
         super().addError(test, error)
@@ -119,6 +128,26 @@ class Result(unittest.TextTestResult):
         self._fails(test)
 
 
+class Result(Recorder):
+    """Compares what becomes of each test with expected.toml, and records it."""
+
+    def __init__(self, *args: Any, module: str, level: str, **options: Any) -> None:
+        super().__init__(*args, name=lambda test: id_of(test, module, level), **options)
+        self.module, self.level = module, level
+
+    def settle(self, test_id: str) -> None:
+        entry = expected.find(test_id)
+        if entry is not None and self.outcome == "failed":
+            self.outcome = entry.kind
+        elif entry is not None and self.outcome == "passed":
+            self.outcome = "failed"
+            self.stream.writeln(f"UNEXPECTED PASS: {test_id}")
+
+    def set_up_fails(self, test: Any) -> None:
+        super().set_up_fails(test)
+        record(done=f"{self.module}::{test}@{self.level}::set up", outcome="failed", seconds=0)
+
+
 def flat(suite: Any) -> Iterator[unittest.TestCase]:
     """Yield the tests of a suite."""
     if isinstance(suite, unittest.TestSuite):
@@ -135,10 +164,7 @@ def id_of(test: unittest.TestCase, module: str, level: str) -> str:
 
 def select(suite: unittest.TestSuite, module: str, level: str) -> unittest.TestSuite:
     """Return the tests that were not started yet, without those that must not be."""
-    started = set()
-    if RECORD and os.path.exists(RECORD):
-        with open(RECORD, encoding="utf-8") as file:
-            started = {line.get("start") for line in map(json.loads, file)}
+    started = started_before()
     chosen = []
     for test in flat(suite):
         test_id = id_of(test, module, level)
@@ -163,19 +189,19 @@ def ids(module: str, level: str) -> Iterator[str]:
         yield id_of(test, module, level)
 
 
-loops_made = 0  # of ours, in this process
+loops_made = 0  # in this process
 
 
-def count_loops() -> None:
-    """Keep `loops_made` up to date from now on."""
-    initialize = asyncio_c.Loop.__init__
+def count_loops(type_: Any) -> None:
+    """Keep `loops_made` up to date from now on, of loops of this type."""
+    initialize = type_.__init__
 
-    def count(loop: asyncio_c.Loop) -> None:
+    def count(loop: Any, *args: Any, **keywords: Any) -> None:
         global loops_made
         loops_made += 1
-        initialize(loop)
+        initialize(loop, *args, **keywords)
 
-    asyncio_c.Loop.__init__ = count  # type: ignore[method-assign]
+    type_.__init__ = count
 
 
 def run(names: Iterable[str], module: str, level: str) -> bool:
@@ -208,7 +234,7 @@ def main() -> int:
 
     getattr(asyncio_c, {"installed": "install", "patched": "patch"}[level])()
     full_name = modules()[module]
-    count_loops()
+    count_loops(asyncio_c.Loop)
     from test.support import os_helper
 
     # The suite's scratch file is otherwise in the current folder, and stays there after a crash.
