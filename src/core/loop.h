@@ -344,12 +344,19 @@ loop_push_now(Loop *loop, struct runnable *runnable)
 }
 
 #if AC_FREE_THREADED
+static inline bool
+loop_is_inside(Loop *loop)
+{
+    return AC_LIKELY(compat_section_is_first(COMPAT_LOAD(loop->threads.section)))
+           || compat_section_holds((PyObject *)loop);
+}
+
 /* `loop` may be NULL: then the section is that of `self`. */
 static inline void
 guard_begin(struct guard *guard, Loop *loop, PyObject *self)
 {
     guard->object = NULL;
-    if (AC_UNLIKELY(loop == NULL || COMPAT_LOAD(loop->threads.runner) != compat_thread())) {
+    if (AC_UNLIKELY(loop == NULL || !compat_section_is_first(COMPAT_LOAD(loop->threads.section)))) {
         guard_begin_outside(guard, loop, self);
     }
 }

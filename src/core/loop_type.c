@@ -76,7 +76,7 @@ static int
 push(Loop *self, Handle *handle, bool threadsafe)
 {
 #if AC_FREE_THREADED
-    if (threadsafe && COMPAT_LOAD(self->threads.runner) != compat_thread()) {
+    if (threadsafe && !loop_is_inside(self)) {
         return loop_push_from_outside(self, &handle->runnable);
     }
 #endif

@@ -208,10 +208,7 @@ registry_add_loop(Loop *loop)
 {
     struct state *state = loop->state;
 #if AC_FREE_THREADED
-    list_init(&loop->threads.tasks.head);
-    compat_mutex_init(&loop->threads.tasks.lock);
-    compat_mutex_init(&loop->threads.inbox_lock);
-    ring_init(&loop->threads.inbox);
+    threads_init(&loop->threads);
 #endif
     compat_mutex_lock(&state->loops_lock);
     list_append(&state->loops, &loop->link);
@@ -233,13 +230,7 @@ registry_after_fork(struct state *state)
     compat_mutex_init(&state->loops_lock);
     compat_mutex_init(&state->tasks.lock);
     for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
-        Loop *loop = AC_CONTAINER_OF(node, Loop, link);
-        struct threads *threads = &loop->threads;
-        compat_mutex_init(&threads->tasks.lock);
-        compat_mutex_init(&threads->inbox_lock);
-        compat_after_fork((PyObject *)loop, threads->runner != compat_thread());
-        threads->runner = threads->runner == compat_thread() ? threads->runner : 0;
-        threads->waiting = 0;
+        threads_after_fork(AC_CONTAINER_OF(node, Loop, link));
     }
 #else
     (void)state;

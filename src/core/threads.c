@@ -7,18 +7,127 @@
 
 /* ---- The critical section ---- */
 
-/* The thread may have to wait, for as long as a callback of the loop runs that never waits itself. */
+/* After that time a thread breaks in; it is sys.getswitchinterval() of a Python that has a GIL. */
+#define PATIENCE_NS 5000000
+/* Whoever waits at the door looks whether the loop has begun to wait for something itself, which nobody tells, after */
+#define FIRST_LOOK_NS 50000
+#define LAST_LOOK_NS 1000000
+
+static void
+init_locks(struct threads *threads)
+{
+    pthread_condattr_t attributes;
+    compat_mutex_init(&threads->tasks.lock);
+    compat_mutex_init(&threads->inbox_lock);
+    compat_mutex_init(&threads->door_lock);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&threads->door, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void
+threads_init(struct threads *threads)
+{
+    init_locks(threads);
+    list_init(&threads->tasks.head);
+    ring_init(&threads->inbox);
+}
+
+void
+threads_after_fork(Loop *loop)
+{
+    struct threads *threads = &loop->threads;
+    bool lost = !compat_section_holds((PyObject *)loop);
+    init_locks(threads);
+    compat_after_fork((PyObject *)loop, lost);
+    threads->section = lost ? 0 : threads->section;
+    threads->waiting = 0;
+    threads->open = false;
+}
+
+/* Needs: the door's lock. */
+static void
+wait_at_door(struct threads *threads, int64_t until_ns)
+{
+    struct timespec until = { .tv_sec = until_ns / CLOCK_NS_PER_S, .tv_nsec = until_ns % CLOCK_NS_PER_S };
+    (void)pthread_cond_timedwait(&threads->door, &threads->door_lock, &until);
+}
+
+/* What a thread does that wants to break in, while all others are stopped. */
+struct attempt {
+    compat_section *section;
+    PyObject *object;
+    bool tried, entered;
+};
+
+static int
+try_while_stopped(PyObject *Py_UNUSED(any), void *arg)
+{
+    struct attempt *attempt = arg;
+    if (!attempt->tried) {
+        attempt->tried = true;
+        attempt->entered = compat_section_try_begin(attempt->section, attempt->object);
+    }
+    return 0; /* no other object is of interest */
+}
+
+/* Stops all other threads, which are then without their sections: each at its next bytecode, if it runs any.  Only one that has
+   waited for the section, and to which it was handed over, has it all the same.  The collector's way to its objects is the public one
+   to have the world stopped. */
+static bool
+break_in(compat_section *section, PyObject *object)
+{
+    struct attempt attempt = { .section = section, .object = object };
+    PyUnstable_GC_VisitObjects(try_while_stopped, &attempt);
+    return attempt.entered;
+}
+
+/* Waits for the section of a loop that runs. */
+static void
+guard_begin_waiting(compat_section *section, Loop *loop)
+{
+    struct threads *threads = &loop->threads;
+    const int64_t patient_until_ns = clock_now_ns() + PATIENCE_NS;
+    int64_t look_ns = FIRST_LOOK_NS;
+    bool entered = false;
+    compat_mutex_lock(&threads->door_lock);
+    COMPAT_STORE(threads->waiting, threads->waiting + 1);
+    compat_mutex_unlock(&threads->door_lock);
+    while (!entered) {
+        Py_BEGIN_ALLOW_THREADS
+        compat_mutex_lock(&threads->door_lock);
+        if (!threads->open) {
+            wait_at_door(threads, clock_now_ns() + look_ns);
+        }
+        compat_mutex_unlock(&threads->door_lock);
+        Py_END_ALLOW_THREADS
+        look_ns = look_ns < LAST_LOOK_NS ? 2 * look_ns : LAST_LOOK_NS;
+        entered = compat_section_try_begin(section, (PyObject *)loop);
+        if (!entered && clock_now_ns() >= patient_until_ns) {
+            entered = break_in(section, (PyObject *)loop);
+        }
+    }
+    compat_mutex_lock(&threads->door_lock);
+    COMPAT_STORE(threads->waiting, threads->waiting - 1);
+    threads->entered++;
+    pthread_cond_broadcast(&threads->door);
+    compat_mutex_unlock(&threads->door_lock);
+}
+
 void
 guard_begin_outside(struct guard *guard, Loop *loop, PyObject *self)
 {
-    guard->object =
-        Py_NewRef(loop ? (PyObject *)loop : self); /* what the method does may drop the last other reference */
-    if (loop != NULL) {
-        COMPAT_ADD(loop->threads.waiting, 1);
+    PyObject *object = loop ? (PyObject *)loop : self;
+    if (compat_section_holds(object)) {
+        return;
     }
-    compat_section_begin(&guard->section, guard->object);
-    if (loop != NULL) {
-        COMPAT_ADD(loop->threads.waiting, -1);
+    guard->object = Py_NewRef(object); /* what the method does may drop the last other reference */
+    if (loop == NULL) {
+        compat_section_begin(&guard->section, object);
+    }
+    else if (!compat_section_try_begin(&guard->section, object)) {
+        guard_begin_waiting(&guard->section, loop);
     }
 }
 
@@ -37,10 +146,11 @@ void
 run_guard_begin(struct run_guard *guard, Loop *loop)
 {
     guard->loop = NULL;
-    if (loop->threads.runner != compat_thread()) {
+    if (!loop_is_inside(loop)) {
         guard->loop = (Loop *)Py_NewRef((PyObject *)loop);
         compat_section_begin(&guard->section, (PyObject *)loop);
-        COMPAT_STORE(loop->threads.runner, compat_thread());
+        guard->outer_section = loop->threads.section;
+        COMPAT_STORE(loop->threads.section, (uintptr_t)&guard->section);
     }
 }
 
@@ -48,7 +158,7 @@ void
 run_guard_end(struct run_guard *guard)
 {
     if (guard->loop != NULL) {
-        COMPAT_STORE(guard->loop->threads.runner, 0);
+        COMPAT_STORE(guard->loop->threads.section, guard->outer_section);
         compat_section_end(&guard->section);
         PyObject *exception = compat_exception_take();
         Py_DECREF(guard->loop);
@@ -58,12 +168,23 @@ run_guard_end(struct run_guard *guard)
     }
 }
 
-/* Letting go of the thread state lets go of all critical sections.  A thread that has waited for a millisecond gets the lock
-   handed over. */
+/* Letting go of the thread state lets go of all critical sections.  The loop waits until one of those at the door is in, for else
+   it would be back before any of them was awake; then for the section. */
 AC_COLD void
-loop_give_way(Loop *Py_UNUSED(loop))
+loop_give_way(Loop *loop)
 {
+    struct threads *threads = &loop->threads;
     Py_BEGIN_ALLOW_THREADS
+    compat_mutex_lock(&threads->door_lock);
+    const unsigned entered = threads->entered;
+    const int64_t until_ns = clock_now_ns() + LAST_LOOK_NS;
+    threads->open = true;
+    pthread_cond_broadcast(&threads->door);
+    while (threads->waiting > 0 && threads->entered == entered && clock_now_ns() < until_ns) {
+        wait_at_door(threads, until_ns);
+    }
+    threads->open = false;
+    compat_mutex_unlock(&threads->door_lock);
     Py_END_ALLOW_THREADS
 }
 

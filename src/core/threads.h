@@ -2,9 +2,11 @@
 
    A loop and all that belongs to it (its tasks, futures, handles, timers, transports) are guarded by one lock: the critical
    section of the loop object.  The thread that runs the loop holds it for the whole run, so that nothing on its way takes a lock.
-   It gives it up where it would give up a GIL: while it waits, also in Python code that blocks; and between two callbacks, if
-   another thread waits for it.  Another thread that calls a method of one of these objects holds it meanwhile.  So each piece of C
-   runs as it does under a GIL, and what holds there for calls into Python ("can change anything") is all that has to hold.
+   It gives it up where it would give up a GIL: while it waits, also in Python code that blocks; between two callbacks, if
+   another thread waits for it; and, where none of that comes in the time after which a thread would have asked for the GIL, in the
+   middle of Python code, for that thread stops all others (which gives all sections up) and takes it before they go on.  Another
+   thread that calls a method of one of these objects holds it meanwhile.  So each piece of C runs as it does under a GIL, and
+   what holds there for calls into Python ("can change anything") is all that has to hold.
 
    Apart from that lock, because a loop may be busy for long:
 
@@ -29,8 +31,12 @@ struct runnable;
 #if AC_FREE_THREADED
 /* Of a loop: what is not guarded by its critical section. */
 struct threads {
-    uintptr_t runner; /* compat_thread() of the thread that runs it, and holds the section; 0: none */
-    unsigned waiting; /* how many threads want the section */
+    uintptr_t section; /* by which the thread that runs it holds the section; 0: none runs it */
+    unsigned waiting;  /* how many threads want the section, and */
+    unsigned entered;  /* how many of them have got it: both change under the door's lock */
+    bool open;         /* those who wait may come in: the loop has stepped out for that */
+    compat_mutex door_lock;
+    pthread_cond_t door; /* something of that has changed */
     struct task_list tasks;
     compat_mutex inbox_lock; /* of the inbox, and of loop->sleeping and the waker */
     struct ring inbox;       /* struct runnable *, each with a reference to its owner, from other threads */
@@ -42,6 +48,10 @@ struct guard {
     compat_section section;
     PyObject *object; /* owned; NULL: there was no need */
 };
+
+/* Whether this thread is in the section.  Between the two a list, say, may be sorted, with a section of its own: where that was
+   interrupted, it is not, even in the thread that runs the loop. */
+static inline bool loop_is_inside(Loop *loop);
 
 /* What guard_begin() of loop.h does where it is not in the section already. */
 void guard_begin_outside(struct guard *guard, Loop *loop, PyObject *self);
@@ -63,13 +73,18 @@ guard_end(struct guard *guard)
 /* The same for the thread that begins to run a loop, and is in it by itself from then on. */
 struct run_guard {
     compat_section section;
-    Loop *loop; /* NULL: it runs already, in this thread */
+    Loop *loop;              /* owned; NULL: it runs already, in this thread */
+    uintptr_t outer_section; /* threads.section, before */
 };
 void run_guard_begin(struct run_guard *guard, Loop *loop);
 void run_guard_end(struct run_guard *guard);
 #define RUN_GUARD(loop)                                                 \
     __attribute__((cleanup(run_guard_end))) struct run_guard guard_of_; \
     run_guard_begin(&guard_of_, loop)
+
+void threads_init(struct threads *threads);
+/* In a forked child: the other threads are gone, with what they have locked. */
+void threads_after_fork(Loop *loop);
 
 /* Lets those in who wait for the section, between two callbacks. */
 void loop_give_way(Loop *loop);

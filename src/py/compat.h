@@ -76,6 +76,53 @@ typedef struct {
 #define COMPAT_ADD(place, number) ((place) += (number))
 #endif
 
+#ifdef Py_GIL_DISABLED
+/* Private: how a thread keeps its critical sections, the same in 3.13 and 3.14, and what the bits of a PyMutex say.  There is no
+   public way to ask whether a section is held, nor to begin it only where nobody has to be waited for.
+
+   A thread has a list of them.  One that lets go of its thread state, or is stopped, gives all of them up, and comes back with the
+   first of the list alone; the next one it takes again at the end of that.  The lowest bit of the pointer to one says that it is given up,
+   and then so are those that follow. */
+static inline bool
+compat_section_holds(PyObject *object)
+{
+    uintptr_t tag = PyThreadState_GetUnchecked()->critical_section;
+    while (tag != 0 && (tag & 1) == 0) {
+        PyCriticalSection *section = (PyCriticalSection *)(tag & ~(uintptr_t)3);
+        if (section->_cs_mutex == &object->ob_mutex) {
+            return true;
+        }
+        tag = section->_cs_prev;
+    }
+    return false;
+}
+
+/* Whether `section`, which may be 0, is the one that this thread has begun last, and is not given up. */
+static inline bool
+compat_section_is_first(uintptr_t section)
+{
+    return section != 0 && PyThreadState_GetUnchecked()->critical_section == section;
+}
+
+/* Begins the section, if nobody else has it.  The thread has to be without it. */
+static inline bool
+compat_section_try_begin(compat_section *section, PyObject *object)
+{
+    uint8_t bits = __atomic_load_n(&object->ob_mutex._bits, __ATOMIC_RELAXED);
+    do {
+        if (bits & _Py_LOCKED) {
+            return false;
+        }
+    } while (!__atomic_compare_exchange_n(&object->ob_mutex._bits, &bits, (uint8_t)(bits | _Py_LOCKED), false,
+                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    PyThreadState *thread = PyThreadState_GetUnchecked();
+    section->_cs_mutex = &object->ob_mutex;
+    section->_cs_prev = thread->critical_section;
+    thread->critical_section = (uintptr_t)section;
+    return true;
+}
+#endif
+
 /* Tells the threads that are alive apart; not 0. */
 static inline uintptr_t
 compat_thread(void)

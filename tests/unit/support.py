@@ -19,6 +19,7 @@ import logging
 import platform
 import re
 import sys
+import threading
 import types
 import warnings
 
@@ -147,6 +148,26 @@ def collect():
     """Collect cycles, and what their collection made unreachable."""
     for _ in range(3):
         gc.collect()
+
+
+def in_threads(functions):
+    """Call each function in a thread of its own, all at the same time; return what they have raised."""
+    barrier = threading.Barrier(len(functions))
+    errors = []
+
+    def call(function):
+        barrier.wait()
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=call, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 def raised_in_thread(function, *args):
