@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import chart, core, document, measure, report, standings  # noqa: F401 (core fills OPERATIONS)
+from . import chart, core, document, measure, report, standings, threads  # noqa: F401 (core fills OPERATIONS)
 from .child import SampleFailed
 from .net import cases as net_cases
 from .net import report as net_report
@@ -61,8 +61,12 @@ SUITES = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv`; return 0, or 1 if an operation failed or no target could be loaded."""
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("threads", help="a loop in each of several threads", add_help=False)
+    if argv[:1] == ["threads"]:
+        return threads.main(argv[1:])
     for name, suite in SUITES.items():
         options = commands.add_parser(name, help=suite.help)
         add_suite(options, suite)

@@ -102,6 +102,32 @@ static PyMethodDef functions[] = {
     { 0 },
 };
 
+#if AC_FREE_THREADED
+/* What all threads use: the functions of the module, our types and their methods. */
+static void
+immortalize(struct state *state, PyObject *module)
+{
+    PyObject *key, *value;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(PyModule_GetDict(module), &position, &key, &value)) {
+        compat_immortalize(value);
+        compat_immortalize((PyObject *)Py_TYPE(value));
+    }
+    PyTypeObject *const types[] = {
+#define X(name, limit) state->name##_type,
+        STATE_TYPES(X)
+#undef X
+    };
+    for (size_t i = 0; i < AC_ARRAY_SIZE(types); i++) {
+        compat_immortalize((PyObject *)types[i]);
+        position = 0;
+        while (PyDict_Next(compat_type_dict_borrow(types[i]), &position, &key, &value)) {
+            compat_immortalize(value);
+        }
+    }
+}
+#endif
+
 static int
 module_exec(PyObject *module)
 {
@@ -177,7 +203,13 @@ module_exec(PyObject *module)
         || PyModule_AddObjectRef(module, "all_tasks", state->asyncio_all_tasks) < 0) {
         return -1;
     }
-    return PyModule_AddFunctions(module, functions);
+    if (PyModule_AddFunctions(module, functions) < 0) {
+        return -1;
+    }
+#if AC_FREE_THREADED
+    immortalize(state, module);
+#endif
+    return 0;
 }
 
 static int

@@ -109,6 +109,9 @@ struct Loop {
 
     struct deferred doubt; /* registry_doubt() */
 
+#if AC_FREE_THREADED
+    bool published; /* asyncio's dictionary of current tasks may have an entry of this loop: registry.c */
+#endif
     struct threads threads; /* what other threads touch outside of the loop's critical section */
 
     PyObject *running_holder;         /* owned; while it runs, on 3.11: loop_running_fused() */

@@ -713,9 +713,18 @@ static PyGetSetDef Loop_getset[] = {
 PyDoc_STRVAR(Loop_doc, "Loop()\n--\n\nThe native half of asyncio_c.Loop.");
 
 static PyType_Slot Loop_slots[] = {
-    { Py_tp_doc, (void *)Loop_doc },   { Py_tp_new, Loop_new },         { Py_tp_dealloc, Loop_dealloc },
-    { Py_tp_traverse, Loop_traverse }, { Py_tp_clear, Loop_clear },     { Py_tp_setattro, Loop_setattro },
-    { Py_tp_getset, Loop_getset },     { Py_tp_methods, Loop_methods }, { 0, NULL },
+    { Py_tp_doc, (void *)Loop_doc },
+    { Py_tp_new, Loop_new },
+    { Py_tp_dealloc, Loop_dealloc },
+    { Py_tp_traverse, Loop_traverse },
+    { Py_tp_clear, Loop_clear },
+    { Py_tp_setattro, Loop_setattro },
+    { Py_tp_getset, Loop_getset },
+    { Py_tp_methods, Loop_methods },
+#if AC_FREE_THREADED
+    { Py_tp_hash, registry_hash },
+#endif
+    { 0, NULL },
 };
 
 static PyType_Spec Loop_spec = {

@@ -6,7 +6,7 @@
 /* What asyncio's functions do, up to 3.13 with a public enough dictionary, and from 3.14 on with a reference of the thread.
    `task` is NULL to take back what is published. */
 static int
-publish_in_dictionary(Loop *loop, PyObject *task)
+put_into_dictionary(Loop *loop, PyObject *task)
 {
     struct state *state = loop->state;
     if (task != NULL) {
@@ -20,6 +20,62 @@ publish_in_dictionary(Loop *loop, PyObject *task)
         PyErr_Clear();
     }
     return 0;
+}
+
+#if AC_FREE_THREADED
+/* All threads would take the dictionary from each other with each step of a task.  But nobody can look up, set or delete what it has
+   for a loop without the hash of the loop, which is ours to give: so the task is put there when somebody asks for that. */
+static inline bool
+publishes_when_asked(Loop *loop)
+{
+    return Py_TYPE(loop)->tp_hash == registry_hash;
+}
+
+Py_hash_t
+registry_hash(PyObject *self)
+{
+    Loop *loop = (Loop *)self;
+    if (AC_UNLIKELY(COMPAT_LOAD(loop->entered_task) != NULL && !COMPAT_LOAD(loop->published))) {
+        GUARD(loop, loop);
+        if (loop->entered_task != NULL && !loop->published && loop->state->current_tasks != NULL) {
+            COMPAT_STORE(loop->published, true); /* first: the dictionary asks for the hash, too */
+            if (put_into_dictionary(loop, loop->entered_task) < 0) {
+                COMPAT_STORE(loop->published, false);
+                return -1;
+            }
+        }
+    }
+    return Py_HashPointer(self);
+}
+
+static int
+publish_in_dictionary(Loop *loop, PyObject *task)
+{
+    if (!publishes_when_asked(loop)) {
+        return put_into_dictionary(loop, task);
+    }
+    int result = loop->published ? put_into_dictionary(loop, NULL) : 0;
+    COMPAT_STORE(loop->published, false);
+    return result;
+}
+#else
+static int
+publish_in_dictionary(Loop *loop, PyObject *task)
+{
+    return put_into_dictionary(loop, task);
+}
+#endif
+
+/* Whether the dictionary says that it is this one, or would if it were asked. */
+static inline bool
+dictionary_has(Loop *loop, PyObject *task)
+{
+#if AC_FREE_THREADED
+    if (publishes_when_asked(loop) && !loop->published) {
+        return true;
+    }
+#endif
+    return PyDict_GetItemWithError(loop->state->current_tasks, (PyObject *)loop) == task;
 }
 
 static int
@@ -53,7 +109,7 @@ registry_publish(Loop *loop, PyObject *task)
         return -1;
     }
     PyObject *previous = loop->entered_task;
-    loop->entered_task = Py_NewRef(task);
+    COMPAT_STORE(loop->entered_task, Py_NewRef(task));
     Py_XDECREF(previous);
     return 0;
 }
@@ -77,7 +133,7 @@ int
 registry_withdraw(Loop *loop)
 {
     PyObject *previous = loop->entered_task;
-    loop->entered_task = NULL;
+    COMPAT_STORE(loop->entered_task, NULL);
     int result = swap(loop, NULL);
     Py_DECREF(previous);
     return result;
@@ -92,7 +148,7 @@ registry_current_borrow(Loop *loop)
         return NULL;
     }
     if (state->current_tasks != NULL) {
-        current = PyDict_GetItemWithError(state->current_tasks, (PyObject *)loop);
+        current = dictionary_has(loop, task) ? task : NULL;
     }
     else {
         struct compat_running *place = running_place(state);
@@ -202,6 +258,45 @@ registry_count(Loop *loop)
     compat_mutex_unlock(&tasks->lock);
     return count;
 }
+
+#if AC_FREE_THREADED
+/* How many numbers of tasks a loop takes at once.  A single loop takes one by one: other loops may run after it, and go on. */
+enum { NUMBERS_AT_ONCE = 64 };
+
+uint64_t
+registry_number_of_many(Task *task)
+{
+    struct state *state = task->state;
+    Loop *loop = task->native_loop;
+    if (loop == NULL || !loop_is_inside(loop)) {
+        return COMPAT_ADD(state->next_task_number, 1) - 1;
+    }
+    struct threads *threads = &loop->threads;
+    if (threads->next_number == threads->end_number) {
+        unsigned count = COMPAT_LOAD(state->running_loops) > 1 ? NUMBERS_AT_ONCE : 1;
+        threads->end_number = COMPAT_ADD(state->next_task_number, count);
+        threads->next_number = threads->end_number - count;
+    }
+    return threads->next_number++;
+}
+
+void
+registry_run_begins(Loop *loop)
+{
+    COMPAT_ADD(loop->state->running_loops, 1);
+}
+
+/* Gives back what nobody has taken numbers after. */
+void
+registry_run_ends(Loop *loop)
+{
+    struct threads *threads = &loop->threads;
+    COMPAT_ADD(loop->state->running_loops, -1);
+    (void)__atomic_compare_exchange_n(&loop->state->next_task_number, &threads->end_number, threads->next_number, false,
+                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    threads->end_number = threads->next_number;
+}
+#endif
 
 void
 registry_add_loop(Loop *loop)

@@ -4,7 +4,8 @@
    on.  A native task is published there before its coroutine runs, so that everybody's current_task(), however early it
    was imported, tells the truth.  Publishing costs 10 to 20 ns, so the loop is lazy about taking it back: between two
    steps of tasks one replaces the other, and a step of the same task changes nothing.  It is taken back before anything
-   that is not a step runs, and before the loop polls.
+   that is not a step runs, and before the loop polls.  Where threads run at the same time and there is a dictionary, for all of them, it
+   is published when somebody asks.
 
    all_tasks() is served without registering anything: native tasks are linked in a list until they are done, and
    asyncio_c/_registry.py makes asyncio's own set of tasks iterate over that list too.  It is one list in the state; where threads
@@ -31,10 +32,23 @@ PyObject *registry_current_borrow(Loop *loop);
 static inline void registry_add(Task *task);
 static inline void registry_remove(Task *task);
 
+/* For the name of a task that is made without one. */
+static inline uint64_t registry_next_number(Task *task);
+
 /* A list of all native tasks that are not done; of one loop, or with NULL of all.  New reference.  Any thread. */
 PyObject *registry_tasks(struct state *state, Loop *loop);
 /* How many those of one loop are. */
 Py_ssize_t registry_count(Loop *loop);
+
+#if AC_FREE_THREADED
+/* Loops that run at the same time take many numbers at once, so that they do not take the counter from each other. */
+uint64_t registry_number_of_many(Task *task);
+void registry_run_begins(Loop *loop);
+void registry_run_ends(Loop *loop);
+
+/* The tp_hash of loops: registry.c says what for. */
+Py_hash_t registry_hash(PyObject *loop);
+#endif
 
 /* Loops, likewise. */
 void registry_add_loop(Loop *loop);
@@ -58,6 +72,16 @@ registry_add(Task *task)
     compat_mutex_lock(&tasks->lock);
     list_append(&tasks->head, &task->link);
     compat_mutex_unlock(&tasks->lock);
+}
+
+static inline uint64_t
+registry_next_number(Task *task)
+{
+#if AC_FREE_THREADED
+    return registry_number_of_many(task);
+#else
+    return task->state->next_task_number++;
+#endif
 }
 
 static inline void

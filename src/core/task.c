@@ -153,9 +153,8 @@ task_init_coroutine(Task *self, PyObject *coroutine, PyObject *name, PyObject *c
     if (AC_UNLIKELY(state->notes_births)) {
         self->born = birth_now();
     }
-    self->number = state->next_task_number;
     if (name == NULL) {
-        state->next_task_number++;
+        self->number = registry_next_number(self);
         return 0;
     }
     return task_set_name(self, name);

@@ -1,7 +1,7 @@
 /* A loop's critical section, and the ways into a loop that go around it; threads.h says what is guarded how.  Layer: core. */
 #include "core/threads.h"
 
-#include "core/loop.h"
+#include "core/registry.h"
 
 #if AC_FREE_THREADED
 
@@ -151,6 +151,7 @@ run_guard_begin(struct run_guard *guard, Loop *loop)
         compat_section_begin(&guard->section, (PyObject *)loop);
         guard->outer_section = loop->threads.section;
         COMPAT_STORE(loop->threads.section, (uintptr_t)&guard->section);
+        registry_run_begins(loop);
     }
 }
 
@@ -158,6 +159,7 @@ void
 run_guard_end(struct run_guard *guard)
 {
     if (guard->loop != NULL) {
+        registry_run_ends(guard->loop);
         COMPAT_STORE(guard->loop->threads.section, guard->outer_section);
         compat_section_end(&guard->section);
         PyObject *exception = compat_exception_take();

@@ -41,6 +41,8 @@ struct threads {
     compat_mutex inbox_lock; /* of the inbox, and of loop->sleeping and the waker */
     struct ring inbox;       /* struct runnable *, each with a reference to its owner, from other threads */
     bool filled;             /* the inbox is not empty */
+    uint64_t next_number;    /* of tasks, for their names, which the loop has taken */
+    uint64_t end_number;
 };
 
 /* One thread in one loop's, or without a loop one object's, critical section; on the stack. */

@@ -1,5 +1,5 @@
 /* asyncio.create_task().  Layer: flow. */
-#include "core/task.h"
+#include "core/registry.h"
 #include "flow/coroutine_function.h"
 #include "flow/flow.h"
 #include "py/args.h"
@@ -32,7 +32,7 @@ create_task(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *
     PyObject *task = plain ? (PyObject *)task_new(state, (PyObject *)loop, args[0], name, context, false)
                            : PyObject_Vectorcall(state->asyncio_create_task, args, (size_t)nargs, kwnames);
     if (!AC_PY313 && plain && task != NULL && name != NULL) {
-        state->next_task_number++; /* up to 3.12 asyncio names the task after it has been numbered */
+        registry_next_number((Task *)task); /* up to 3.12 asyncio names the task after it has been numbered */
     }
     Py_XDECREF(loop);
     return task;

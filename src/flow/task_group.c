@@ -548,7 +548,7 @@ TaskGroup_create_task(PyObject *function, PyObject *const *args, size_t nargsf, 
     Task *task = task_new(state, (PyObject *)loop, args[1], name, context, false);
     Py_DECREF((PyObject *)loop);
     if (!AC_PY313 && task != NULL && name != NULL) {
-        state->next_task_number++; /* up to 3.12 asyncio names the task after it has been numbered */
+        registry_next_number(task); /* up to 3.12 asyncio names the task after it has been numbered */
     }
     if (task != NULL && join((TaskGroup *)args[0], task) < 0) {
         Py_CLEAR(task);

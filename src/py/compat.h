@@ -58,8 +58,11 @@ typedef PyCriticalSection compat_section;
 #define COMPAT_LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
 #define COMPAT_STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELAXED)
 #define COMPAT_ADD(place, number) __atomic_add_fetch(&(place), (number), __ATOMIC_RELAXED)
+/* Between fields of a structure that should not share a line of the cache. */
+#define COMPAT_APART(name) char apart_##name[64]
 #else
 #define AC_FREE_THREADED 0
+#define COMPAT_APART(name)
 typedef struct {
     char nothing;
 } compat_mutex;
@@ -122,6 +125,25 @@ compat_section_try_begin(compat_section *section, PyObject *object)
     return true;
 }
 #endif
+
+/* From now on nobody counts the references to the object, and it is never freed.  What all threads use all the time, as a type, a
+   method, a function, would be a counter that they take from each other each time.  3.15 has it in public; before, it is what the
+   headers call immortal.  With a GIL it is nothing. */
+static inline void
+compat_immortalize(PyObject *object)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030F0000
+    (void)PyUnstable_SetImmortal(object);
+#elif defined(Py_GIL_DISABLED)
+    if (object->ob_ref_local != _Py_IMMORTAL_REFCNT_LOCAL) {
+        object->ob_tid = _Py_UNOWNED_TID;
+        object->ob_ref_local = _Py_IMMORTAL_REFCNT_LOCAL;
+        object->ob_ref_shared = 0;
+    }
+#else
+    (void)object;
+#endif
+}
 
 /* Tells the threads that are alive apart; not 0. */
 static inline uintptr_t

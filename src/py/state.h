@@ -399,7 +399,6 @@ struct state {
     int debug_loops;                         /* how many native loops are in debug mode and open */
     uint64_t handle_version;    /* 3.11: of asyncio.TimerHandle, when it was last looked for replaced methods */
     uint64_t transport_version; /* 3.11: likewise, of the class of a stream's transport */
-    uint64_t next_task_number;  /* for the names */
     bool notes_births;          /* task_note_births() */
     uint64_t fork_generation;   /* how many forks made this process, as far as the loops need to know */
     /* Of asyncio_c.transports.StreamTransport, when its methods were ours: net/stream_transport.h. */
@@ -415,6 +414,10 @@ struct state {
     int (*feed_process)(struct state *state, PyObject *protocol, PyObject *data); /* net/pipe_transport.c */
     /* StreamTransport._read_ready(), which takes no arguments: the callback that runs most often, called as what it is. */
     PyCFunction read_ready;
+    COMPAT_APART(before);      /* what follows changes all the time, and what was before nearly never */
+    uint64_t next_task_number; /* for the names: registry_next_number() */
+    unsigned running_loops;    /* of all threads, where these run at the same time */
+    COMPAT_APART(after);
 };
 
 extern struct PyModuleDef module_def;

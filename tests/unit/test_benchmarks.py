@@ -1,6 +1,7 @@
 """The benchmarks work and tell the truth: no time is asserted here, only results, files and arithmetic."""
 
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -18,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # the benchmarks belong to the repository, not to the installed package
     sys.path.append(str(ROOT))
 
-from benchmarks import chart, core, document, measure, report, standings, targets, worker  # noqa: F401 (core fills OPERATIONS)
+from benchmarks import chart, core, document, measure, report, standings, targets, threads, worker  # noqa: F401 (core fills OPERATIONS)
+from benchmarks.child import SampleFailed
 from benchmarks.registry import GROWTH, LIFECYCLE, MEMORY, NATIVE, OBSERVED, OPERATIONS, OTHER
 from benchmarks.targets import PEERS, TITLES, installed, load
 
@@ -396,3 +398,33 @@ def test_run_writes_json_and_svg_and_show_prints_it_again(tmp_path):
     assert shown.returncode == 0
     assert shown.stdout == done.stdout
     assert "gather of 10" in shown.stdout
+
+
+@pytest.mark.parametrize("workload", ["sleep0", "create_task", "queue", "threadsafe"])
+def test_each_of_two_threads_does_its_part(workload):
+    with contextlib.closing(threads.Worker("patched")) as worker:
+        answer = worker.ask({"do": workload, "threads": 2, "window": 0.01})["threads"]
+    assert len(answer) == 2
+    assert all(one["operations"] > 0 and one["cpu_ns"] > 0 for one in answer)
+
+
+def test_what_a_worker_for_threads_cannot_do_it_says():
+    with contextlib.closing(threads.Worker("asyncio")) as worker:
+        with pytest.raises(SampleFailed, match="KeyError: 'no such workload'"):
+            worker.ask({"do": "no such workload", "threads": 1, "window": 0.01})
+        assert worker.ask({"do": "sleep0", "threads": 1, "window": 0.01})["threads"]
+
+
+def test_table_of_threads_compares_with_one_thread():
+    one, two = {"rate": 1000.0, "cpu_ns": 900.0}, {"rate": 1900.0, "cpu_ns": 950.0}
+    result = {
+        "python": "3.14.0",
+        "rounds": 5,
+        "window": 0.5,
+        "threads": [1, 2],
+        "targets": {"patched": {"gil": False}},
+        "workloads": [{"name": "queue", "targets": {"patched": {"1": one, "2": two}}}],
+    }
+    text = threads.table(result)
+    assert "| queue | patched | 1,000 | 900 | 1,900 (1.90x) | 950 |" in text
+    assert "Python 3.14.0, without a GIL" in text
