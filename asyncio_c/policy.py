@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from asyncio import AbstractEventLoop, unix_events
+from typing import Any
 
 from .loop import Loop
 
@@ -24,6 +25,8 @@ class EventLoopPolicy(unix_events._UnixDefaultEventLoopPolicy):
     _loop_factory = Loop
 
     if sys.version_info >= (3, 14):
+        _local: Any  # of asyncio's class; typeshed knows it no more
+
         # patch() sets this, so that scripts written before 3.14 go on to run: the main thread's first get_event_loop()
         # then creates the loop, under the conditions of Python 3.11 and as silently.
         _creates_missing_loop = False

@@ -55,4 +55,4 @@ def run(
     if events._get_running_loop() is not None:
         raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     with Runner(debug=debug, loop_factory=loop_factory) as runner:
-        return runner.run(main)  # type: ignore[arg-type]
+        return runner.run(main)  # type: ignore[arg-type, unused-ignore]

