@@ -2,6 +2,7 @@
 
 PYTHON ?= .venv/bin/python
 NEWER ?= ../shared/tools/newer-pythons
+FREE_THREADED ?= ../shared/tools/free-threaded-python
 PYTEST = $(PYTHON) -m pytest
 C_FILES = $(shell find src -name '*.[ch]')
 # Versions of clang-format disagree, so only the pinned one of the dev extra is asked.
@@ -10,7 +11,7 @@ CLANG_FORMAT = $(wildcard $(dir $(PYTHON))clang-format)
 # The environment is made on demand, or completed if the README's commands have made it, unless PYTHON names another.
 ENVIRONMENT = $(if $(filter .venv/bin/python,$(PYTHON)),.venv/has-dev-extra)
 
-.PHONY: build help test test-long debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check docs format newer wheels clean
+.PHONY: build help test test-long debug stress asan tsan valgrind leaks torture faults fuzz soak conformance differential integration upstream bench check docs format newer free-threaded wheels clean
 
 build: $(ENVIRONMENT)          ## build in place, warnings are errors (the default)
 	ASYNCIO_C_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
@@ -134,6 +135,13 @@ format: $(ENVIRONMENT)         ## format Python and C
 newer:                         ## build and test on CPython 3.14 and 3.15
 	tools/test-on-newer $(NEWER) 3.14
 	tools/test-on-newer $(NEWER) 3.15
+
+# From 6.150 on hypothesis has no wheel for it.
+free-threaded:                 ## build and test on CPython 3.13 without a GIL, in .venv313t
+	test -x .venv313t/bin/python || { $(FREE_THREADED) install && $$($(FREE_THREADED) path) -m venv .venv313t; }
+	.venv313t/bin/python -m pip install -q -e '.[test]' 'hypothesis<6.150'
+	.venv313t/bin/python setup.py -q build_ext --inplace
+	.venv313t/bin/python -m pytest tests/unit tests/contract tests/crash tests/conformance
 
 # Another Python, as one without a GIL, is found in PATH.
 wheels: $(ENVIRONMENT)         ## the wheels and the sdist of a release, checked, into dist; WHEELS='cp313-* *_aarch64' makes these only

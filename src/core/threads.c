@@ -88,6 +88,7 @@ static void
 guard_begin_waiting(compat_section *section, Loop *loop)
 {
     struct threads *threads = &loop->threads;
+    const bool breaks_in = COMPAT_CHILD_STOPS_THE_WORLD || loop->state->fork_generation == 0;
     const int64_t patient_until_ns = clock_now_ns() + PATIENCE_NS;
     int64_t look_ns = FIRST_LOOK_NS;
     bool entered = false;
@@ -104,7 +105,7 @@ guard_begin_waiting(compat_section *section, Loop *loop)
         Py_END_ALLOW_THREADS
         look_ns = look_ns < LAST_LOOK_NS ? 2 * look_ns : LAST_LOOK_NS;
         entered = compat_section_try_begin(section, (PyObject *)loop);
-        if (!entered && clock_now_ns() >= patient_until_ns) {
+        if (!entered && breaks_in && clock_now_ns() >= patient_until_ns) {
             entered = break_in(section, (PyObject *)loop);
         }
     }

@@ -107,6 +107,10 @@ compat_section_is_first(uintptr_t section)
     return section != 0 && PyThreadState_GetUnchecked()->critical_section == section;
 }
 
+/* Whether a forked child may stop the world.  On 3.13 a thread of the parent that was about to do that itself, and waited for the
+   fork to end, has locked first what it waits with: nobody unlocks that in the child, which then hangs. */
+#define COMPAT_CHILD_STOPS_THE_WORLD (PY_VERSION_HEX >= 0x030E0000)
+
 /* Begins the section, if nobody else has it.  The thread has to be without it. */
 static inline bool
 compat_section_try_begin(compat_section *section, PyObject *object)

@@ -131,3 +131,30 @@ def test_interpreter_ends_with_live_objects(interpreters, native):
         loop.stop()
         loop.run_forever()
     """)
+
+
+@pytest.mark.skipif(
+    not support.PY313,
+    reason="Python 3.11 takes one's running loop for another's, and 3.12 may corrupt its memory",
+)
+@pytest.mark.whole_calls
+def test_interpreters_in_several_threads_at_once(interpreters, native):
+    """Each with a loop, while a loop of the main one waits: without a GIL, or each with its own, they meet in nothing."""
+    program = """
+        async def child(n):
+            await asyncio_c.sleep(0)
+            return n
+
+        async def main():
+            answers = [await asyncio_c.gather(*(child(n) for n in range(10))) for _ in range(10)]
+            assert len(asyncio.all_tasks()) == 1
+            return answers
+
+        assert asyncio_c.run(main()) == [list(range(10))] * 10
+    """
+
+    async def main():
+        programs = [native.to_thread(interpreters.run, program) for _ in range(4)]
+        return await native.gather(*programs, *(native.sleep(0) for _ in range(10)))
+
+    assert native.run(main()) == [None] * 14

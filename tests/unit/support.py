@@ -170,6 +170,21 @@ def in_threads(functions):
     return errors
 
 
+@contextlib.contextmanager
+def running_in_thread(loop):
+    """Run `loop` in a thread of its own for the length of the block."""
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    started = threading.Event()
+    loop.call_soon(started.set)
+    thread.start()
+    started.wait()
+    try:
+        yield thread
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
 def raised_in_thread(function, *args):
     """Call `function` in a thread of its own; return the exception that it has raised, or None."""
     with concurrent.futures.ThreadPoolExecutor(1) as executor:

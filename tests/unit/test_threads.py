@@ -11,23 +11,8 @@ import pytest
 from . import marks, support
 
 
-@contextlib.contextmanager
-def running_in_thread(loop):
-    """Run `loop` in a thread of its own for the length of the block."""
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    started = threading.Event()
-    loop.call_soon(started.set)
-    thread.start()
-    started.wait()
-    try:
-        yield thread
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-
-
 def test_call_soon_threadsafe_wakes_a_sleeping_loop(loop):
-    with running_in_thread(loop):
+    with support.running_in_thread(loop):
         for _ in range(200):
             done = threading.Event()
             loop.call_soon_threadsafe(done.set)
@@ -168,7 +153,7 @@ def test_many_threads_lose_nothing(loop):
         for i in range(count):
             loop.call_soon_threadsafe(receive, (sender, i))
 
-    with running_in_thread(loop):
+    with support.running_in_thread(loop):
         workers = [threading.Thread(target=send, args=(n,)) for n in range(threads)]
         for worker in workers:
             worker.start()
@@ -181,7 +166,7 @@ def test_many_threads_lose_nothing(loop):
 
 def test_wake_up_races_with_going_to_sleep(loop):
     """Each message is sent when the loop is about to sleep; a lost wake-up would hang."""
-    with running_in_thread(loop):
+    with support.running_in_thread(loop):
         for _ in range(1000):
             future = concurrent.futures.Future()
             loop.call_soon_threadsafe(lambda f=future: loop.call_soon(f.set_result, None))
@@ -196,7 +181,7 @@ def test_run_coroutine_threadsafe(loop, impl):
     async def fail():
         raise LookupError("from the loop")
 
-    with running_in_thread(loop):
+    with support.running_in_thread(loop):
         assert asyncio.run_coroutine_threadsafe(add(1, 2), loop).result(30) == 3
         with pytest.raises(LookupError, match="from the loop"):
             asyncio.run_coroutine_threadsafe(fail(), loop).result(30)
@@ -213,7 +198,7 @@ def test_cancelling_a_threadsafe_coroutine(loop):
         finally:
             cancelled.set()
 
-    with running_in_thread(loop):
+    with support.running_in_thread(loop):
         future = asyncio.run_coroutine_threadsafe(wait_forever(), loop)
         assert started.wait(30)
         assert future.cancel()
@@ -233,7 +218,7 @@ def test_stop_from_another_thread(loop):
 
 
 def test_running_loop_is_per_thread(loop):
-    with running_in_thread(loop):
+    with support.running_in_thread(loop):
         with pytest.raises(RuntimeError, match="no running event loop"):
             asyncio.get_running_loop()
         seen = concurrent.futures.Future()
@@ -263,7 +248,7 @@ def test_several_loops_in_several_threads(impl):
         for loop in loops:
             stack.enter_context(support.closing(loop))
         for loop in loops:
-            stack.enter_context(running_in_thread(loop))
+            stack.enter_context(support.running_in_thread(loop))
         loops[0].call_soon_threadsafe(hop, 300)
         assert done.wait(60)
     assert len(path) == 301
@@ -298,7 +283,7 @@ def test_future_completed_through_another_loops_thread(impl):
             await impl.sleep(0)
             return "answer"
 
-        with running_in_thread(second):
+        with support.running_in_thread(second):
             assert first.run_until_complete(ask()) == "answer"
 
 
@@ -312,7 +297,7 @@ def test_threadsafe_call_captures_the_senders_context(loop):
         var.set("sender")
         loop.call_soon_threadsafe(lambda: seen.set_result(var.get()))
 
-    with running_in_thread(loop):
+    with support.running_in_thread(loop):
         thread = threading.Thread(target=send)
         thread.start()
         thread.join()
