@@ -73,8 +73,8 @@ future_init(Future *self, struct state *state, PyObject *loop)
     self->state = state;
     self->loop = Py_NewRef(loop);
     self->native_loop = loop_cast(state, loop);
-    if (AC_LIKELY(self->native_loop != NULL && !self->native_loop->debug_overridden)) {
-        return AC_UNLIKELY(self->native_loop->debug) ? remember_origin(self) : 0;
+    if (AC_LIKELY(self->native_loop != NULL && !COMPAT_LOAD(self->native_loop->debug_overridden))) {
+        return AC_UNLIKELY(COMPAT_LOAD(self->native_loop->debug)) ? remember_origin(self) : 0;
     }
     PyObject *debug = PyObject_CallMethodNoArgs(loop, state->str_get_debug);
     int truth = debug ? PyObject_IsTrue(debug) : -1;

@@ -308,7 +308,7 @@ handle_init(Handle *self, struct state *state, PyObject *loop, PyObject *callbac
     }
     self->nargs = (int)nargs;
     Loop *native = loop_cast(state, loop);
-    if (native != NULL && AC_UNLIKELY(native->debug)) {
+    if (native != NULL && AC_UNLIKELY(COMPAT_LOAD(native->debug))) {
         self->source_traceback = PyObject_CallNoArgs(state->extract_stack);
         if (self->source_traceback == NULL) {
             return -1;
@@ -391,7 +391,7 @@ handle_cancel(Handle *self)
     }
     Loop *loop = loop_cast(self->state, self->loop);
     self->cancelled = true;
-    if (loop != NULL && loop->debug) {
+    if (loop != NULL && COMPAT_LOAD(loop->debug)) {
         /* The callback is about to be forgotten; debug mode wants to see it. */
         PyObject *repr = PyObject_Repr((PyObject *)self);
         if (repr == NULL) {

@@ -154,6 +154,27 @@ loop_now(Loop *loop, int64_t *now_ns)
 
 /* ---- Descriptors ---- */
 
+/* Around changes of the waker: other threads may be about to wake the loop. */
+static void
+lock_inbox(Loop *loop)
+{
+#if AC_FREE_THREADED
+    compat_mutex_lock(&loop->threads.inbox_lock);
+#else
+    (void)loop;
+#endif
+}
+
+static void
+unlock_inbox(Loop *loop)
+{
+#if AC_FREE_THREADED
+    compat_mutex_unlock(&loop->threads.inbox_lock);
+#else
+    (void)loop;
+#endif
+}
+
 /* A forked child shares the parent's epoll and waker: what it changed there it would change for the parent.  So before the
    child uses the loop for the first time, the loop gets its own.  What of the parent's the child has closed by now stays
    as it is, for another file may have its number.
@@ -163,10 +184,10 @@ loop_now(Loop *loop, int64_t *now_ns)
 AC_COLD static int
 leave_parent(Loop *loop)
 {
-    loop->sleeping = false;
+    COMPAT_STORE(loop->sleeping, false);
     if (loop->poller.watch_count > 1 && !poller_is_ours(&loop->poller)) {
         poller_lose(&loop->poller);
-        loop->fork_generation = loop->state->fork_generation;
+        COMPAT_STORE(loop->fork_generation, loop->state->fork_generation);
         return 0;
     }
     struct waker waker;
@@ -183,9 +204,11 @@ leave_parent(Loop *loop)
         waker_close(&waker);
         return raise_errno(error);
     }
+    lock_inbox(loop);
     waker_close(&loop->waker);
     loop->waker = waker;
-    loop->fork_generation = loop->state->fork_generation; /* only now: what failed is tried again */
+    COMPAT_STORE(loop->fork_generation, loop->state->fork_generation); /* only now: what failed is tried again */
+    unlock_inbox(loop);
     return 0;
 }
 
@@ -214,8 +237,8 @@ loop_select(Loop *loop)
         loop->poller
             .watch_count++; /* what the selector watches: no turn goes without a poll because of nothing to find */
     }
-    loop->selects = true;
-    loop->sleeping = true;
+    COMPAT_STORE(loop->selects, true);
+    COMPAT_STORE(loop->sleeping, true);
     loop->fused = false;
 }
 
@@ -246,7 +269,7 @@ static int
 poll_timeout(Loop *loop, int64_t *timeout_ns)
 {
     const struct heap_entry *first = heap_first(&loop->timers);
-    if (ring_count(&loop->ready) > 0 || loop->stopping) {
+    if (ring_count(&loop->ready) > 0 || COMPAT_LOAD(loop->stopping)) {
         *timeout_ns = 0;
         return 0;
     }
@@ -300,7 +323,7 @@ loop_poll(Loop *loop)
     /* Everything that may run Python comes before the last look at the queue: letting go of the current task may end it,
        and its exception handler may stop the loop or set a timer. */
     bool profiled = false;
-    if (ring_count(&loop->ready) == 0 && !loop->stopping) {
+    if (ring_count(&loop->ready) == 0 && !COMPAT_LOAD(loop->stopping)) {
         profiled = compat_profiles();
         if (registry_leave(loop) < 0 || (AC_UNLIKELY(profiled) && tell_profiler(loop) < 0)) {
             return -1;
@@ -309,7 +332,7 @@ loop_poll(Loop *loop)
     if (poll_timeout(loop, &timeout_ns) < 0 || loop_check_closed(loop) < 0) {
         return -1;
     }
-    if (ring_count(&loop->ready) > 0 || loop->stopping) {
+    if (ring_count(&loop->ready) > 0 || COMPAT_LOAD(loop->stopping)) {
         timeout_ns = 0;
     }
     int count = poller_prepare(&loop->poller);
@@ -746,7 +769,7 @@ loop_run(Loop *loop)
     do {
         result = loop_run_once(loop, must_poll);
         must_poll = loop->time_overridden; /* asyncio asks the clock after each poll, and a clock may count that */
-    } while (result == 0 && !loop->stopping);
+    } while (result == 0 && !COMPAT_LOAD(loop->stopping));
     if (loop->runs == 1) {
         track_queued(loop);
     }
@@ -927,10 +950,10 @@ loop_decide_fused(Loop *loop)
     loop->create_task_overridden = overridden[BYPASSED_create_task];
     loop->make_transport_overridden = overridden[BYPASSED__make_socket_transport];
     loop->add_reader_overridden = overridden[BYPASSED__add_reader];
-    loop->debug_overridden = overridden[BYPASSED_get_debug];
+    COMPAT_STORE(loop->debug_overridden, overridden[BYPASSED_get_debug] != 0);
     loop->fused = loop->initialized && !any && !loop->debug && !loop->selects;
     loop->undecided = false;
-    loop->class_version = Py_TYPE(loop)->tp_version_tag;
+    loop->class_version = compat_type_version(Py_TYPE(loop));
     loop->methods_version = stand_ins_any_aside(state) ? VERSION_UNKNOWN : loop->class_version;
     loop->clock_version = compat_dict_version(state->time_dict);
     loop->events_version = compat_dict_version(state->base_events_dict);
@@ -1079,18 +1102,13 @@ loop_count_debug(Loop *loop)
     loop->debug_counted = counts;
 }
 
-/* Other threads may be about to wake it. */
 static void
 close_poller(Loop *loop)
 {
-#if AC_FREE_THREADED
-    compat_mutex_lock(&loop->threads.inbox_lock);
-#endif
+    lock_inbox(loop);
     poller_close(&loop->poller);
     waker_close(&loop->waker);
-#if AC_FREE_THREADED
-    compat_mutex_unlock(&loop->threads.inbox_lock);
-#endif
+    unlock_inbox(loop);
 }
 
 void

@@ -102,7 +102,7 @@ call_soon(Loop *self, const char *name, bool check_thread, PyObject *const *args
         || loop_check_closed(self) < 0) {
         return NULL;
     }
-    if (AC_UNLIKELY(self->debug) && check_callback(self, args[0], name, check_thread) < 0) {
+    if (AC_UNLIKELY(COMPAT_LOAD(self->debug)) && check_callback(self, args[0], name, check_thread) < 0) {
         return NULL;
     }
     Handle *handle = handle_new(self->state, (PyObject *)self, args[0], args + 1, nargs - 1, context);
@@ -356,10 +356,10 @@ Loop__run_deferred(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__write_to_self(Loop *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->selects && !self->closed) {
+    if (COMPAT_LOAD(self->selects) && !COMPAT_LOAD(self->closed)) {
         return loop_call_asyncio(self, "_write_to_self", NULL, 0, NULL);
     }
-    if (!self->selects) {
+    if (!COMPAT_LOAD(self->selects)) {
         (void)loop_wake(self);
     }
     Py_RETURN_NONE;
@@ -384,6 +384,7 @@ Loop__leave_poller(Loop *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Loop__own_descriptors(Loop *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self, self);
     int poller = self->poller.backend == &poller_epoll ? self->poller.fd : -1;
     return Py_BuildValue("(ii)", poller, self->waker.fd);
 }

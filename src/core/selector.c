@@ -21,10 +21,10 @@ selector_wait(Loop *loop)
         return -1;
     }
     /* It may end the task, and so queue something. */
-    if (ring_count(&loop->ready) == 0 && !loop->stopping && registry_leave(loop) < 0) {
+    if (ring_count(&loop->ready) == 0 && !COMPAT_LOAD(loop->stopping) && registry_leave(loop) < 0) {
         return -1;
     }
-    bool busy = ring_count(&loop->ready) > 0 || loop->stopping;
+    bool busy = ring_count(&loop->ready) > 0 || COMPAT_LOAD(loop->stopping);
     const struct heap_entry *first = heap_first(&loop->timers);
     PyObject *when = first ? PyFloat_FromDouble(timer_when(loop, first)) : Py_NewRef(Py_None);
     if (!busy) {

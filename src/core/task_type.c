@@ -25,6 +25,23 @@ Task_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
     return (PyObject *)self;
 }
 
+/* The loop may be another thread's. */
+static int
+init_in_loop(Task *self, PyObject *coroutine, PyObject *loop, PyObject *name, PyObject *context, bool eager_start)
+{
+    GUARD(loop_cast(self->state, loop), self);
+    future_reset((Future *)self);
+    self->future_state = FUTURE_PENDING;
+    self->blocking = self->log_traceback = false;
+    if (task_init_future(self, self->state, loop, coroutine, context) < 0) {
+        return -1;
+    }
+    task_clear(self);
+    self->must_cancel = false;
+    self->cancels_requested = 0;
+    return task_init_coroutine(self, coroutine, name, context) < 0 ? -1 : task_begin(self, eager_start);
+}
+
 static int
 Task_init(Task *self, PyObject *args, PyObject *kwargs)
 {
@@ -44,20 +61,10 @@ Task_init(Task *self, PyObject *args, PyObject *kwargs)
     if (loop == NULL) {
         return -1;
     }
-    future_reset((Future *)self);
-    self->future_state = FUTURE_PENDING;
-    self->blocking = self->log_traceback = false;
-    context = context == Py_None ? NULL : context;
-    int result = task_init_future(self, self->state, loop, coroutine, context);
+    int result = init_in_loop(self, coroutine, loop, name == Py_None ? NULL : name, context == Py_None ? NULL : context,
+                              eager_start);
     Py_DECREF(loop);
-    if (result < 0) {
-        return -1;
-    }
-    task_clear(self);
-    self->must_cancel = false;
-    self->cancels_requested = 0;
-    result = task_init_coroutine(self, coroutine, name == Py_None ? NULL : name, context);
-    return result < 0 ? -1 : task_begin(self, eager_start);
+    return result;
 }
 
 static int

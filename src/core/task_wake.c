@@ -87,6 +87,7 @@ task_step_called(Task *task, PyObject *exception)
 static PyObject *
 TaskStep_call(TaskStep *self, PyObject *args, PyObject *kwargs)
 {
+    FUTURE_GUARD(self->task);
     if (PyTuple_GET_SIZE(args) != 0 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0)) {
         PyErr_SetString(PyExc_TypeError, "TaskStepMethWrapper takes no arguments");
         return NULL;
@@ -181,6 +182,7 @@ static PyObject *
 task_wakeup(PyObject *task, PyObject *future)
 {
     Task *self = (Task *)task;
+    FUTURE_GUARD(self);
     PyObject *exception;
     if (exception_of_future(self->state, future, &exception) < 0) {
         return NULL;

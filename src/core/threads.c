@@ -198,7 +198,7 @@ static void
 wake_locked(Loop *loop)
 {
     if (COMPAT_LOAD(loop->sleeping) && !COMPAT_LOAD(loop->selects)
-        && loop->fork_generation == loop->state->fork_generation) {
+        && COMPAT_LOAD(loop->fork_generation) == loop->state->fork_generation) {
         COMPAT_STORE(loop->sleeping, false); /* once is enough */
         waker_wake(&loop->waker);
     }

@@ -7,7 +7,8 @@ bool
 block_is_plain(struct state *state, PyTypeObject *type, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                Py_ssize_t count)
 {
-    return AC_LIKELY(nargs == count && kwnames == NULL && state->debug_loops == 0 && PyObject_TypeCheck(args[0], type));
+    return AC_LIKELY(nargs == count && kwnames == NULL && COMPAT_LOAD(state->debug_loops) == 0
+                     && PyObject_TypeCheck(args[0], type));
 }
 
 PyObject *

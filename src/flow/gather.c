@@ -146,6 +146,7 @@ slot_run(struct runnable *runnable, Loop *loop)
 static PyObject *
 done_callback(PyObject *owner, PyObject *child)
 {
+    FUTURE_GUARD((Future *)owner);
     if (!future_check(((Future *)owner)->state, child)) {
         PyErr_Format(PyExc_TypeError, "a native future was expected, got %R", child);
         return NULL;
@@ -383,6 +384,7 @@ GatheringFuture_dealloc(GatheringFuture *self)
 static PyObject *
 GatheringFuture_cancel(GatheringFuture *self, PyObject *args, PyObject *kwargs)
 {
+    FUTURE_GUARD(self);
     static char *keywords[] = { "msg", NULL };
     PyObject *message = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:cancel", keywords, &message)) {
@@ -415,6 +417,7 @@ GatheringFuture_cancel(GatheringFuture *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 GatheringFuture_get_children(GatheringFuture *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     PyObject *list = PyList_New(self->result_count);
     for (Py_ssize_t i = 0; list != NULL && i < self->result_count; i++) {
         PyObject *child = (PyObject *)child_at(self, i);
@@ -426,6 +429,7 @@ GatheringFuture_get_children(GatheringFuture *self, void *Py_UNUSED(closure))
 static PyObject *
 GatheringFuture_get_cancel_requested(GatheringFuture *self, void *Py_UNUSED(closure))
 {
+    FUTURE_GUARD(self);
     return PyBool_FromLong(self->cancel_requested);
 }
 

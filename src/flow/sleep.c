@@ -231,7 +231,8 @@ sleep_function(PyObject *function, PyObject *const *args, size_t nargsf, PyObjec
        also knows where it was made. */
     bool result_keyword = nargs == 1 && kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1
                           && args_keyword_is(kwnames, 0, state->str_result);
-    if (AC_UNLIKELY(state->debug_loops > 0 || nargs < 1 || nargs > 2 || (kwnames != NULL && !result_keyword))) {
+    if (AC_UNLIKELY(COMPAT_LOAD(state->debug_loops) > 0 || nargs < 1 || nargs > 2
+                    || (kwnames != NULL && !result_keyword))) {
         return PyObject_Vectorcall(state->asyncio_sleep, args, (size_t)nargs, kwnames);
     }
     return sleep_coroutine_new(state, args[0], nargs == 2 || result_keyword ? args[1] : Py_None);

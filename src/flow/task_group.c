@@ -88,7 +88,7 @@ decide_plain(TaskGroup *self)
     Py_XDECREF(found);
     PyErr_Clear();
     if (plain) {
-        state->task_group_version = compat_type_version(Py_TYPE(self)); /* which the search has made */
+        COMPAT_STORE(state->task_group_version, compat_type_version(Py_TYPE(self))); /* which the search has made */
     }
     if (error != NULL) {
         compat_exception_restore_steal(error);
@@ -100,7 +100,7 @@ bool
 task_group_is_plain(TaskGroup *self)
 {
     unsigned version = compat_type_version(Py_TYPE(self));
-    bool known = version != 0 && version == self->state->task_group_version;
+    bool known = version != 0 && version == COMPAT_LOAD(self->state->task_group_version);
     return !self->touched && (AC_LIKELY(known) || decide_plain(self));
 }
 

@@ -116,7 +116,7 @@ to_thread(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kw
 {
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    if (AC_UNLIKELY(nargs == 0 || state->debug_loops > 0)) {
+    if (AC_UNLIKELY(nargs == 0 || COMPAT_LOAD(state->debug_loops) > 0)) {
         return PyObject_Vectorcall(state->asyncio_to_thread, args, (size_t)nargs, kwnames);
     }
     PyObject *kwargs = keywords_of(args + nargs, kwnames), *tuple = PyErr_Occurred() ? NULL : PyTuple_New(nargs);

@@ -385,7 +385,7 @@ wait_function(PyObject *function, PyObject *const *args, size_t nargsf, PyObject
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     PyObject *timeout = Py_None, *return_when = NULL;
     Py_ssize_t count = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-    bool plain = nargs == 1 && state->debug_loops == 0;
+    bool plain = nargs == 1 && COMPAT_LOAD(state->debug_loops) == 0;
     for (Py_ssize_t i = 0; i < count && plain; i++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, i), *value = args[nargs + i];
         if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0) {

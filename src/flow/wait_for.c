@@ -230,7 +230,7 @@ wait_for_function(PyObject *function, PyObject *const *args, size_t nargsf, PyOb
     /* Wrong calls, and fut= by keyword, are rare: asyncio's own function knows the words. */
     bool keyword = nargs == 1 && kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1
                    && args_keyword_is(kwnames, 0, state->str_timeout);
-    if (AC_UNLIKELY(state->debug_loops > 0 || !(keyword || (nargs == 2 && kwnames == NULL)))) {
+    if (AC_UNLIKELY(COMPAT_LOAD(state->debug_loops) > 0 || !(keyword || (nargs == 2 && kwnames == NULL)))) {
         return PyObject_Vectorcall(state->asyncio_wait_for, args, (size_t)nargs, kwnames);
     }
     return AC_PY312 ? wait_for_new(state, args[0], args[1]) : wait_for_311_new(state, args[0], args[1]);

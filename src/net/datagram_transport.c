@@ -234,7 +234,7 @@ read_one(DatagramTransport *self, Loop *loop)
 static bool
 may_read_on(const DatagramTransport *self, const Loop *loop)
 {
-    if (self->conn_lost || self->closing || self->paused || !loop->fused || loop->stopping
+    if (self->conn_lost || self->closing || self->paused || !loop->fused || COMPAT_LOAD(loop->stopping)
         || ring_count(&loop->ready) > 0 || !socket_is_plain(self->state, transport_or_none(self->sock))) {
         return false;
     }

@@ -60,6 +60,8 @@ typedef PyCriticalSection compat_section;
 #define COMPAT_ADD(place, number) __atomic_add_fetch(&(place), (number), __ATOMIC_RELAXED)
 /* Between fields of a structure that should not share a line of the cache. */
 #define COMPAT_APART(name) char apart_##name[64]
+/* An object that some thread puts in a place for all others, once. */
+#define COMPAT_LOAD_PUBLISHED(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
 #else
 #define AC_FREE_THREADED 0
 #define COMPAT_APART(name)
@@ -77,7 +79,26 @@ typedef struct {
 #define COMPAT_LOAD(place) (place)
 #define COMPAT_STORE(place, value) ((void)((place) = (value)))
 #define COMPAT_ADD(place, number) ((place) += (number))
+#define COMPAT_LOAD_PUBLISHED(place) (place)
 #endif
+
+/* Puts `object` into `*place`, unless something has come there meanwhile.  Takes it.  Returns what is there, borrowed. */
+static inline PyObject *
+compat_publish_steal(PyObject **place, PyObject *object)
+{
+    PyObject *first = NULL;
+#ifdef Py_GIL_DISABLED
+    if (__atomic_compare_exchange_n(place, &first, object, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        return object;
+    }
+#else
+    if ((first = *place) == NULL) {
+        return *place = object;
+    }
+#endif
+    Py_DECREF(object);
+    return first;
+}
 
 #ifdef Py_GIL_DISABLED
 /* Private: how a thread keeps its critical sections, the same in 3.13 and 3.14, and what the bits of a PyMutex say.  There is no
@@ -314,7 +335,7 @@ compat_current_context_borrow(void)
 static inline int
 compat_async_exception_is_set(void)
 {
-    return PyThreadState_Get()->async_exc != NULL;
+    return COMPAT_LOAD(PyThreadState_Get()->async_exc) != NULL;
 }
 
 /* 3.12 gave the current exception as one object. */
@@ -427,7 +448,7 @@ compat_type_version(PyTypeObject *type)
     (void)type;
     return 0;
 #else
-    return type->tp_version_tag;
+    return COMPAT_LOAD(type->tp_version_tag);
 #endif
 }
 

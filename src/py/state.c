@@ -49,11 +49,11 @@ state_class_has(PyObject *class, PyObject *name, PyObject *expected)
 PyObject *
 state_class_borrow(PyObject **slot, const char *module, const char *name)
 {
-    if (AC_UNLIKELY(*slot == NULL)) {
-        PyObject *class = state_import(module, name);
-        Py_XSETREF(*slot, class);
+    PyObject *class = COMPAT_LOAD_PUBLISHED(*slot);
+    if (AC_UNLIKELY(class == NULL) && (class = state_import(module, name)) != NULL) {
+        class = compat_publish_steal(slot, class);
     }
-    return *slot;
+    return class;
 }
 
 struct state *

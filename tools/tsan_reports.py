@@ -1,0 +1,79 @@
+"""Tell races of asyncio_c apart from those of CPython, in reports of the thread sanitizer.
+
+    python tools/tsan_reports.py FILE...     FILE: what TSAN_OPTIONS=log_path=... has written
+
+A report is ours if code of the module touches the memory (or the lock) that it is about: if, in one of its stacks, the innermost
+frame that is not the sanitizer's own is the module's. What CPython's functions do, called by us or not, is CPython's, and is counted
+by these functions; those that the module has called are marked, for it may have called them for what it had to guard.
+
+Prints ours in full, and exits with 1 if there are any.
+"""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import re
+import sys
+
+RULE = "=" * 18
+FRAME = re.compile(r"    #\d+ (\S+) .*\((\S+)\+0x")
+# A stack that says who touched what; those of allocations, threads and locks explain it, and are named otherwise.
+TOUCHED = re.compile(r"  .*(write|read) of size .*:$", re.I)
+MODULE = "_core."
+# How deep below an interpreter's function the module is still the one that has called it.
+CALLED = 3
+
+Stack = list[tuple[str, bool]]  # of frames, from the innermost: the function, and whether it is the module's
+
+
+def stacks_of(report: str) -> list[Stack]:
+    """Return the stacks of those that have touched the memory; of a report of another kind, all."""
+    touched: list[Stack] = []
+    others: list[Stack] = []
+    current: Stack = []
+    for line in report.splitlines():
+        frame = FRAME.match(line)
+        if frame is None:
+            current = []
+            (touched if TOUCHED.match(line) else others).append(current)
+        elif current or not is_the_sanitizers(line):
+            current.append((frame[1], MODULE in frame[2]))
+    return [stack for stack in touched or others if stack]
+
+
+def is_the_sanitizers(line: str) -> bool:
+    """Whether the frame is an interceptor's, which has no line of a source."""
+    return "<null>" in line
+
+
+def is_ours(stacks: list[Stack]) -> bool:
+    return any(stack[0][1] for stack in stacks)
+
+
+def named(stack: Stack) -> str:
+    called = any(ours for _, ours in stack[:CALLED])
+    return stack[0][0] + (" (called by the module)" if called else "")
+
+
+def main(names: list[str]) -> int:
+    text = "".join(pathlib.Path(name).read_text(errors="replace") for name in names)
+    reports = [part for part in text.split(RULE) if "WARNING: ThreadSanitizer" in part]
+    ours = []
+    theirs: collections.Counter[str] = collections.Counter()
+    for report in reports:
+        stacks = stacks_of(report)
+        if is_ours(stacks):
+            ours.append(report)
+        else:
+            theirs[" and ".join(sorted({named(stack) for stack in stacks}))] += 1
+    for report in ours:
+        print(RULE + report)
+    for functions, count in theirs.most_common():
+        print(f"{count:5} of CPython: {functions}")
+    print(f"{len(reports)} reports, {len(ours)} of asyncio_c")
+    return 1 if ours else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
