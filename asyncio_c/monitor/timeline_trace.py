@@ -57,7 +57,8 @@ def _task_events(task: TaskRecord, track: int, end: float) -> list[dict[str, Any
     facts = {"outcome": task.outcome, "made by": task.made_by, "defined at": task.origin, "error": task.error}
     facts["cancelled by"] = task.cancelled_by
     about = {key: value for key, value in facts.items() if value}
-    same = {"cat": "task", "id": task.number}
+    # An id of the process alone: viewers show the task in its group.
+    same = {"cat": "task", "id2": {"local": hex(task.number)}}
     events = [_event("b", task.label, task.made, track, **same, args=about)]
     for span in task.spans:
         if span.state == "running":

@@ -302,9 +302,10 @@ def check_trace(trace, one_at_a_time=True):
     for event in rest:
         assert event["tid"] in tracks and event["pid"] == 1 and event["name"]
         if event["ph"] == "b":
-            open_spans.setdefault((event["cat"], event["id"]), []).append(event["name"])
+            # Without "local" Perfetto shows tasks in a group that is not of the process.
+            open_spans.setdefault((event["cat"], event["id2"]["local"]), []).append(event["name"])
         elif event["ph"] == "e":  # of the span that was opened last
-            assert open_spans[event["cat"], event["id"]].pop() == event["name"]
+            assert open_spans[event["cat"], event["id2"]["local"]].pop() == event["name"]
         elif event["ph"] == "X":
             assert event["dur"] >= 0
             # Steps of one loop follow each other, but for made-up ones.
