@@ -199,7 +199,7 @@ def test_process_that_outlives_its_loop_is_waited_for(impl, caplog):
     os.close(read_end)
     os.close(write_end)
     for thread in threading.enumerate():
-        if thread.name.startswith("asyncio-waitpid"):
+        if "waitpid-" in thread.name:
             thread.join()
     with pytest.raises(ChildProcessError):
         os.waitpid(pid, 0)
