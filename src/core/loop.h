@@ -354,6 +354,20 @@ loop_is_inside(Loop *loop)
            || compat_section_holds((PyObject *)loop);
 }
 
+static inline Loop *
+loop_find_home(Loop **home, Loop *loop)
+{
+    Loop *found = COMPAT_LOAD_PUBLISHED(*home);
+    if (AC_UNLIKELY(found == NULL) && loop != NULL) {
+        Py_INCREF((PyObject *)loop);
+        if (!COMPAT_PUBLISH(*home, loop)) {
+            Py_DECREF((PyObject *)loop);
+        }
+        found = COMPAT_LOAD_PUBLISHED(*home);
+    }
+    return found;
+}
+
 /* `loop` may be NULL: then the section is that of `self`. */
 static inline void
 guard_begin(struct guard *guard, Loop *loop, PyObject *self)

@@ -50,7 +50,7 @@ birth_now(void)
 void
 task_note_births(struct state *state, bool noted)
 {
-    state->notes_births = noted;
+    COMPAT_STORE(state->notes_births, noted);
 }
 
 int64_t
@@ -150,7 +150,7 @@ task_init_coroutine(Task *self, PyObject *coroutine, PyObject *name, PyObject *c
         return -1;
     }
     Py_XSETREF(self->coroutine, Py_NewRef(coroutine));
-    if (AC_UNLIKELY(state->notes_births)) {
+    if (AC_UNLIKELY(COMPAT_LOAD(state->notes_births))) {
         self->born = birth_now();
     }
     if (name == NULL) {

@@ -40,7 +40,7 @@ let_go(Coroutine *self)
 static void
 coroutine_end(Coroutine *self, bool begun)
 {
-    self->coroutine_state = COROUTINE_CLOSED;
+    COMPAT_STORE(self->coroutine_state, COROUTINE_CLOSED);
     if (begun) {
         self->body->leave(self);
     }
@@ -52,7 +52,7 @@ static PySendResult
 settle(Coroutine *self, PySendResult outcome)
 {
     if (outcome == PYGEN_NEXT) {
-        self->coroutine_state = COROUTINE_SUSPENDED;
+        COMPAT_STORE(self->coroutine_state, COROUTINE_SUSPENDED);
         return outcome;
     }
     PyObject *error = outcome == PYGEN_ERROR ? compat_exception_take() : NULL;
@@ -120,42 +120,66 @@ resume(Coroutine *self, PyObject **result)
     return coroutine_suspend_on(self, future, result);
 }
 
-/* Whether it may be resumed; the exception is a coroutine's if not. */
+/* Has it run from here on, in this thread alone, if it may be resumed; the exception is a coroutine's if not.  `before` is its state
+   until then. */
 static int
-check_resumable(Coroutine *self)
+begin_running(Coroutine *self, enum coroutine_state *before)
 {
-    if (AC_UNLIKELY(self->coroutine_state == COROUTINE_RUNNING)) {
-        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
-        return -1;
-    }
-    if (AC_UNLIKELY(self->coroutine_state == COROUTINE_CLOSED)) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
-        return -1;
-    }
+    unsigned char state = COMPAT_LOAD(self->coroutine_state);
+    do {
+        if (AC_UNLIKELY(state == COROUTINE_RUNNING)) {
+            PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+            return -1;
+        }
+        if (AC_UNLIKELY(state == COROUTINE_CLOSED)) {
+            PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+            return -1;
+        }
+    } while (!COMPAT_EXCHANGE_IF(self->coroutine_state, &state, COROUTINE_RUNNING));
+    *before = state;
     return 0;
 }
+
+/* After begin_running(): what it does to the loop of the future that it waits for, is done in that loop's critical section. */
+#if AC_FREE_THREADED
+static inline void
+guard_of_awaited(struct guard *guard, Coroutine *self)
+{
+    Loop *loop = self->awaiting ? ((Future *)self->awaiting)->native_loop : NULL;
+    guard->object = NULL;
+    if (loop != NULL) {
+        guard_begin(guard, loop, NULL);
+    }
+}
+#define AWAITED_GUARD(self)                                     \
+    __attribute__((cleanup(guard_end))) struct guard guard_of_; \
+    guard_of_awaited(&guard_of_, self)
+#else
+#define AWAITED_GUARD(self) ((void)0)
+#endif
 
 PySendResult
 coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result)
 {
+    enum coroutine_state before;
     *result = NULL;
-    if (check_resumable(self) < 0) {
+    if (begin_running(self, &before) < 0) {
         return PYGEN_ERROR;
     }
+    AWAITED_GUARD(self);
     PySendResult outcome;
-    if (self->coroutine_state == COROUTINE_CREATED) {
+    if (before == COROUTINE_CREATED) {
         if (value != Py_None) {
+            COMPAT_STORE(self->coroutine_state, COROUTINE_CREATED);
             PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
             return PYGEN_ERROR;
         }
-        self->coroutine_state = COROUTINE_RUNNING;
         outcome = self->body->start(self, result);
         if (outcome == PYGEN_NEXT && *result == NULL) {
             outcome = send_to_delegate(self, Py_None, result);
         }
     }
     else {
-        self->coroutine_state = COROUTINE_RUNNING;
         outcome = self->delegate ? send_to_delegate(self, value, result) : resume(self, result);
     }
     return settle(self, outcome);
@@ -189,12 +213,11 @@ coroutine_send(Coroutine *self, PyObject *value)
     return send_result_as_method(outcome, result);
 }
 
-/* Raises the exception where it waits.  Needs: begun. */
+/* Raises the exception where it waits.  Needs: begun, and running. */
 static PySendResult
 throw_steal(Coroutine *self, PyObject *error, PyObject **result)
 {
     PySendResult outcome = PYGEN_ERROR;
-    self->coroutine_state = COROUTINE_RUNNING;
     *result = NULL;
     if (self->delegate == NULL) {
         compat_exception_restore_steal(error);
@@ -218,11 +241,13 @@ static PyObject *
 coroutine_throw(Coroutine *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *error = args_parse_throw(args, nargs, true);
-    if (error == NULL || check_resumable(self) < 0) {
+    enum coroutine_state before;
+    if (error == NULL || begin_running(self, &before) < 0) {
         Py_XDECREF(error);
         return NULL;
     }
-    if (self->coroutine_state != COROUTINE_SUSPENDED) {
+    AWAITED_GUARD(self);
+    if (before != COROUTINE_SUSPENDED) {
         coroutine_end(self, false);
         compat_exception_restore_steal(error);
         return NULL;
@@ -242,7 +267,6 @@ close_by_raising_steal(Coroutine *self, PyObject *closed)
         Py_DECREF(closed);
     }
     PyObject *result = NULL;
-    self->coroutine_state = COROUTINE_RUNNING;
     PySendResult outcome = settle(self, self->body->conclude(self, PYGEN_ERROR, &result));
     Py_XDECREF(result);
     if (outcome == PYGEN_NEXT) {
@@ -260,11 +284,16 @@ close_by_raising_steal(Coroutine *self, PyObject *closed)
 static PyObject *
 coroutine_close(Coroutine *self, PyObject *Py_UNUSED(ignored))
 {
-    if (self->coroutine_state == COROUTINE_RUNNING) {
-        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
-        return NULL;
+    enum coroutine_state before;
+    if (begin_running(self, &before) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) {
+            return NULL;
+        }
+        PyErr_Clear(); /* it is closed */
+        Py_RETURN_NONE;
     }
-    bool begun = self->coroutine_state == COROUTINE_SUSPENDED;
+    AWAITED_GUARD(self);
+    bool begun = before == COROUTINE_SUSPENDED;
     PyObject *closed = Py_NewRef(Py_None);
     if (begun && self->delegate != NULL) {
         Py_SETREF(closed, PyObject_CallMethodNoArgs(self->delegate, self->state->str_close));

@@ -94,15 +94,24 @@ outer_slot_run(struct runnable *runnable, Loop *loop)
     return outer_done((Shield *)runnable->owner) < 0 ? -1 : result;
 }
 
+#if AC_FREE_THREADED
+/* Both are of one loop; NULL: the collector has cleared it. */
+#define SHIELD_GUARD(self) GUARD(((Shield *)(self))->outer ? ((Shield *)(self))->outer->native_loop : NULL, self)
+#else
+#define SHIELD_GUARD(self) ((void)0)
+#endif
+
 static PyObject *
 inner_done_called(PyObject *self, PyObject *Py_UNUSED(inner))
 {
+    SHIELD_GUARD(self);
     return inner_done((Shield *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
 outer_done_called(PyObject *self, PyObject *Py_UNUSED(outer))
 {
+    SHIELD_GUARD(self);
     return outer_done((Shield *)self) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -251,6 +260,7 @@ shield(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnam
     if (inner == NULL) {
         return PyErr_Occurred() ? NULL : PyObject_Vectorcall(state->asyncio_shield, args, (size_t)nargs, kwnames);
     }
+    FUTURE_GUARD(inner);
     if (inner->future_state != FUTURE_PENDING) {
         return (PyObject *)inner;
     }

@@ -58,6 +58,17 @@ method_of(PyObject *class, const char *name)
     return method;
 }
 
+#if AC_FREE_THREADED
+static Loop *
+home_of(TaskGroup *self)
+{
+    return loop_find_home(&self->home, self->loop ? loop_cast(self->state, self->loop) : NULL);
+}
+#define TASK_GROUP_GUARD(self) GUARD(home_of(self), self)
+#else
+#define TASK_GROUP_GUARD(self) ((void)0)
+#endif
+
 /* What each class has under these names: pairs of what our objects have, and what asyncio's class has. */
 static PyObject *
 methods_found(PyObject *ours, PyObject *theirs)
@@ -80,6 +91,7 @@ decide_plain(TaskGroup *self)
 {
     struct state *state = self->state;
     PyObject *error = compat_exception_take();
+    unsigned version = compat_type_version(Py_TYPE(self));
     PyObject *found = methods_found((PyObject *)Py_TYPE(self), state->asyncio_TaskGroup);
     bool plain = found != NULL;
     for (Py_ssize_t i = 0; plain && i < PyTuple_GET_SIZE(found); i++) {
@@ -88,7 +100,7 @@ decide_plain(TaskGroup *self)
     Py_XDECREF(found);
     PyErr_Clear();
     if (plain) {
-        COMPAT_STORE(state->task_group_version, compat_type_version(Py_TYPE(self))); /* which the search has made */
+        COMPAT_STORE(state->task_group_version, compat_type_version_since(Py_TYPE(self), version));
     }
     if (error != NULL) {
         compat_exception_restore_steal(error);
@@ -325,8 +337,11 @@ on_task_done(struct state *state, PyObject *const *args, Py_ssize_t nargs, PyObj
 {
     bool plain = nargs == 2 && kwnames == NULL && PyObject_TypeCheck(args[0], state->TaskGroup_type)
                  && Py_TYPE(args[1]) == state->Task_type && ((Task *)args[1])->future_state != FUTURE_PENDING;
-    if (plain && task_group_is_plain((TaskGroup *)args[0]) && is_ours((TaskGroup *)args[0])) {
-        return task_done((TaskGroup *)args[0], (Task *)args[1]) < 0 ? NULL : Py_NewRef(Py_None);
+    if (plain) {
+        TASK_GROUP_GUARD((TaskGroup *)args[0]);
+        if (task_group_is_plain((TaskGroup *)args[0]) && is_ours((TaskGroup *)args[0])) {
+            return task_done((TaskGroup *)args[0], (Task *)args[1]) < 0 ? NULL : Py_NewRef(Py_None);
+        }
     }
     return task_group_call_asyncio(state, state->str__on_task_done, args, nargs, kwnames);
 }
@@ -536,11 +551,12 @@ TaskGroup_create_task(PyObject *function, PyObject *const *args, size_t nargsf, 
     struct state *state = coroutine_function_state(function);
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     PyObject *name = NULL, *context = NULL;
-    Loop *loop = NULL;
-    if (AC_LIKELY(nargs == 2 && PyObject_TypeCheck(args[0], state->TaskGroup_type)
-                  && (PyCoro_CheckExact(args[1]) || coroutine_check(args[1])))) {
-        loop = open_loop_borrow((TaskGroup *)args[0]);
+    if (AC_UNLIKELY(nargs != 2 || !PyObject_TypeCheck(args[0], state->TaskGroup_type)
+                    || (!PyCoro_CheckExact(args[1]) && !coroutine_check(args[1])))) {
+        return task_group_call_asyncio(state, state->str_create_task, args, nargs, kwnames);
     }
+    TASK_GROUP_GUARD((TaskGroup *)args[0]);
+    Loop *loop = open_loop_borrow((TaskGroup *)args[0]);
     if (AC_UNLIKELY(loop == NULL || !parse_keywords(state, args + nargs, kwnames, &name, &context))) {
         return task_group_call_asyncio(state, state->str_create_task, args, nargs, kwnames);
     }
@@ -573,18 +589,21 @@ TaskGroup_abort(PyObject *function, PyObject *const *args, size_t nargsf, PyObje
     if (!plain || !task_group_is_plain((TaskGroup *)args[0])) {
         return task_group_call_asyncio(state, state->str__abort, args, nargs, kwnames);
     }
+    TASK_GROUP_GUARD((TaskGroup *)args[0]);
     return task_group_abort((TaskGroup *)args[0]) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *
 TaskGroup_get_errors(TaskGroup *self, void *Py_UNUSED(closure))
 {
+    TASK_GROUP_GUARD(self);
     return Py_XNewRef(errors_borrow(self));
 }
 
 static int
 TaskGroup_set_errors(TaskGroup *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    TASK_GROUP_GUARD(self);
     if (value == NULL && errors_borrow(self) == NULL) {
         return -1;
     }
@@ -616,6 +635,7 @@ TaskGroup_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED
 static int
 TaskGroup_init(TaskGroup *self, PyObject *args, PyObject *kwargs)
 {
+    TASK_GROUP_GUARD(self);
     static char *keywords[] = { NULL };
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":TaskGroup", keywords)) {
         return -1;
@@ -648,6 +668,7 @@ TaskGroup_traverse(TaskGroup *self, visitproc visit, void *arg)
 #undef X
     Py_VISIT(self->tasks);
     Py_VISIT(self->errors);
+    LOOP_HOME_VISIT(self);
     return 0;
 }
 
@@ -659,6 +680,7 @@ TaskGroup_clear(TaskGroup *self)
 #undef X
     Py_CLEAR(self->tasks);
     Py_CLEAR(self->errors);
+    LOOP_HOME_CLEAR(self);
     return 0;
 }
 

@@ -34,6 +34,7 @@ typedef struct {
     PyObject *errors;          /* owned; a list, None, or NULL: it is made when it is needed */
     bool has_errors;           /* `errors` is there, though it may not be made yet */
     bool touched;              /* a method was set on the instance */
+    LOOP_HOME
 } TaskGroup;
 
 /* Whether nobody has replaced a method that another one calls: in a subclass, on the instance or in asyncio's class. */

@@ -38,6 +38,12 @@
 /* Numbers up to this are the same as int and as double. */
 static const double exact_limit = 9007199254740992.0;
 
+#if AC_FREE_THREADED
+#define TIMEOUT_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
+#else
+#define TIMEOUT_GUARD(self) ((void)0)
+#endif
+
 /* ---- The timer ---- */
 
 /* New reference: who deletes the attribute deletes the deadline. */
@@ -246,6 +252,9 @@ timeout_arm(Timeout *self, Loop *loop, PyObject *when)
     if (when != Py_None && (!is_plain(when, &seconds) || self->outdated)) {
         return 1;
     }
+#if AC_FREE_THREADED
+    (void)loop_find_home(&self->home, loop);
+#endif
     Py_XSETREF(self->when, Py_NewRef(when));
     if (disarm(self) < 0) {
         return -1;
@@ -488,18 +497,21 @@ aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwname
 static PyObject *
 Timeout_when(Timeout *self, PyObject *Py_UNUSED(ignored))
 {
+    TIMEOUT_GUARD(self);
     return when_of(self);
 }
 
 static PyObject *
 Timeout_expired(Timeout *self, PyObject *Py_UNUSED(ignored))
 {
+    TIMEOUT_GUARD(self);
     return PyBool_FromLong(self->timeout_state == TIMEOUT_EXPIRING || self->timeout_state == TIMEOUT_EXPIRED);
 }
 
 static PyObject *
 Timeout_reschedule(Timeout *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TIMEOUT_GUARD(self);
     struct state *state = self->state;
     bool plain = self->timeout_state == TIMEOUT_ENTERED && nargs == 1 && kwnames == NULL;
     Loop *loop = plain ? loop_running_fused(state) : NULL;
@@ -522,6 +534,7 @@ Timeout_reschedule(Timeout *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 static PyObject *
 Timeout_on_timeout(Timeout *self, PyObject *Py_UNUSED(ignored))
 {
+    TIMEOUT_GUARD(self);
     if (expire(self) < 0) {
         return NULL;
     }
@@ -534,12 +547,14 @@ static const char *const state_names[TIMEOUT_STATES] = { "CREATED", "ENTERED", "
 static PyObject *
 Timeout_get_state(Timeout *self, void *Py_UNUSED(closure))
 {
+    TIMEOUT_GUARD(self);
     return PyObject_GetAttrString(self->state->asyncio_TimeoutState, state_names[self->timeout_state]);
 }
 
 static int
 Timeout_set_state(Timeout *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    TIMEOUT_GUARD(self);
     if (refuse_delete(value, "_state", "Timeout") < 0) {
         return -1;
     }
@@ -561,6 +576,7 @@ Timeout_set_state(Timeout *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Timeout_get_handler(Timeout *self, void *Py_UNUSED(closure))
 {
+    TIMEOUT_GUARD(self);
     if (self->handler == NULL && self->armed && make_handler(self) < 0) {
         return NULL;
     }
@@ -571,6 +587,7 @@ Timeout_get_handler(Timeout *self, void *Py_UNUSED(closure))
 static int
 Timeout_set_handler(Timeout *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    TIMEOUT_GUARD(self);
     if (refuse_delete(value, "_timeout_handler", "Timeout") < 0
         || (self->handler == NULL && self->armed && make_handler(self) < 0)) {
         return -1;
@@ -614,6 +631,7 @@ Timeout_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(k
 static int
 Timeout_init(Timeout *self, PyObject *args, PyObject *kwargs)
 {
+    TIMEOUT_GUARD(self);
     static char *keywords[] = { "when", NULL };
     PyObject *when;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Timeout", keywords, &when) || disarm(self) < 0) {
@@ -635,6 +653,7 @@ Timeout_traverse(Timeout *self, visitproc visit, void *arg)
     Py_VISIT(self->handler);
     Py_VISIT(self->stand_in);
     Py_VISIT(self->loop);
+    LOOP_HOME_VISIT(self);
     return lazy_context_traverse(&self->context, visit, arg);
 }
 
@@ -651,6 +670,7 @@ Timeout_clear(Timeout *self)
     Py_CLEAR(self->handler);
     Py_CLEAR(self->stand_in);
     Py_CLEAR(self->loop);
+    LOOP_HOME_CLEAR(self);
     lazy_context_clear(&self->context);
     return 0;
 }

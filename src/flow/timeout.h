@@ -29,6 +29,7 @@ typedef struct {
     bool armed;    /* the runnable is in the heap of timers, or in the ready queue */
     bool at_once;  /* into the queue at once, because the deadline had passed */
     bool outdated; /* the ready queue holds the runnable for a deadline that is not any more */
+    LOOP_HOME      /* of who has entered it, or set the deadline */
 } Timeout;
 
 /* An object of C alone, which Python sees only if it looks at the loop's timers.  New reference. */

@@ -82,6 +82,7 @@ typedef struct {
     bool protocol_connected;
     bool protocol_paused;
     bool waiting;
+    LOOP_HOME
 } DatagramTransport;
 
 static Loop *
@@ -451,6 +452,7 @@ send_queue(DatagramTransport *self)
 static PyObject *
 DatagramTransport__read_ready(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return transport_none_unless(self->conn_lost ? 0 : read_ready(self));
 }
 
@@ -496,6 +498,7 @@ send_or_enqueue(DatagramTransport *self, PyObject *data, PyObject *name)
 static PyObject *
 DatagramTransport_sendto(DatagramTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     static const char *const names[] = { "data", "addr" };
     PyObject *values[AC_ARRAY_SIZE(names)];
     if (args_parse("sendto", names, 1, AC_ARRAY_SIZE(names), args, nargs, kwnames, values) < 0) {
@@ -529,6 +532,7 @@ DatagramTransport_sendto(DatagramTransport *self, PyObject *const *args, Py_ssiz
 static PyObject *
 DatagramTransport__sendto_ready(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     int result = send_queue(self);
     if (result <= 0) {
         return transport_none_unless(result);
@@ -556,6 +560,7 @@ DatagramTransport__sendto_ready(DatagramTransport *self, PyObject *Py_UNUSED(ign
 static PyObject *
 DatagramTransport_close(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (self->closing) {
         Py_RETURN_NONE;
     }
@@ -576,6 +581,7 @@ DatagramTransport_close(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 DatagramTransport__force_close(DatagramTransport *self, PyObject *exception)
 {
+    TRANSPORT_GUARD(self);
     if (self->conn_lost) {
         Py_RETURN_NONE;
     }
@@ -593,12 +599,14 @@ DatagramTransport__force_close(DatagramTransport *self, PyObject *exception)
 static PyObject *
 DatagramTransport_get_write_buffer_size(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyLong_FromSsize_t(self->size_bytes);
 }
 
 static PyObject *
 DatagramTransport_set_protocol(DatagramTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     PyObject *protocol = args_parse_one("set_protocol", "protocol", args, nargs, kwnames);
     if (protocol == NULL) {
         return NULL;
@@ -611,24 +619,28 @@ DatagramTransport_set_protocol(DatagramTransport *self, PyObject *const *args, P
 static PyObject *
 DatagramTransport_get_protocol(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return Py_NewRef(transport_or_none(self->protocol));
 }
 
 static PyObject *
 DatagramTransport_is_closing(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyBool_FromLong(self->closing);
 }
 
 static PyObject *
 DatagramTransport_is_reading(DatagramTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyBool_FromLong(!self->closing && !self->paused);
 }
 
 static PyObject *
 DatagramTransport_get_buffer(DatagramTransport *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < ring_count(&self->queue); i++) {
         if (PyList_Append(list, ring_peek(&self->queue, i)) < 0) {
@@ -648,6 +660,7 @@ static int
 DatagramTransport_traverse(DatagramTransport *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    LOOP_HOME_VISIT(self);
     for (size_t i = 0; i < ring_count(&self->queue); i++) {
         Py_VISIT((PyObject *)ring_peek(&self->queue, i));
     }
@@ -674,6 +687,7 @@ DatagramTransport_clear(DatagramTransport *self)
     Py_CLEAR(self->address);
     Py_CLEAR(self->context);
     Py_CLEAR(self->last_name);
+    LOOP_HOME_CLEAR(self);
     return 0;
 }
 

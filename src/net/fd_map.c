@@ -13,6 +13,7 @@ enum { FD_MAP_LIMIT = 1 << 28 }; /* more than any system has */
 PyObject *
 fd_map_get(FdMap *self, long fd)
 {
+    MONITOR_GUARD(&self->monitor);
     PyObject *weakref = fd >= 0 && fd < self->size ? self->weakrefs[fd] : NULL;
     return weakref ? compat_weakref_get(weakref) : NULL;
 }
@@ -41,6 +42,7 @@ reserve(FdMap *self, long fd)
 int
 fd_map_set(FdMap *self, long fd, PyObject *value)
 {
+    MONITOR_GUARD(&self->monitor);
     if (fd < 0 || fd > FD_MAP_LIMIT) {
         PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
         return -1;
@@ -68,6 +70,7 @@ key_fd(PyObject *key)
 static PyObject *
 FdMap_getitem(FdMap *self, PyObject *key)
 {
+    MONITOR_GUARD(&self->monitor);
     long fd = key_fd(key);
     if (fd < 0 && self->others != NULL) {
         return PyObject_GetItem(self->others, key);
@@ -97,6 +100,7 @@ set_other(FdMap *self, PyObject *key, PyObject *value)
 static int
 FdMap_setitem(FdMap *self, PyObject *key, PyObject *value)
 {
+    MONITOR_GUARD(&self->monitor);
     long fd = key_fd(key);
     if (value != NULL) {
         return fd < 0 ? set_other(self, key, value) : fd_map_set(self, fd, value);
@@ -116,6 +120,7 @@ FdMap_setitem(FdMap *self, PyObject *key, PyObject *value)
 static int
 FdMap_contains(FdMap *self, PyObject *key)
 {
+    MONITOR_GUARD(&self->monitor);
     long fd = key_fd(key);
     if (fd < 0 && self->others != NULL) {
         return PySequence_Contains(self->others, key);
@@ -128,6 +133,7 @@ FdMap_contains(FdMap *self, PyObject *key)
 static PyObject *
 FdMap_get(FdMap *self, PyObject *const *args, Py_ssize_t nargs)
 {
+    MONITOR_GUARD(&self->monitor);
     if (nargs < 1 || nargs > 2) {
         PyErr_SetString(PyExc_TypeError, "get() takes a key and a default");
         return NULL;
@@ -145,6 +151,7 @@ FdMap_get(FdMap *self, PyObject *const *args, Py_ssize_t nargs)
 static PyObject *
 live_keys(FdMap *self)
 {
+    MONITOR_GUARD(&self->monitor);
     PyObject *keys = PyList_New(0);
     for (Py_ssize_t fd = 0; keys != NULL && fd < self->size; fd++) {
         PyObject *value = fd_map_get(self, fd);

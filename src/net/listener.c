@@ -127,6 +127,7 @@ accept_many(Loop *loop, const struct serving *serving, struct listening *listeni
 static PyObject *
 Loop__accept_all(Loop *self, PyObject *args)
 {
+    GUARD(self, self);
     if (!PyTuple_CheckExact(args) || PyTuple_GET_SIZE(args) != ARGUMENTS) {
         PyErr_SetString(PyExc_TypeError, "_accept_all() takes the arguments of _accept_connection()");
         return NULL;
@@ -166,6 +167,7 @@ make_transport(Loop *loop, PyObject *protocol, PyObject *sock, PyObject *address
 static PyObject *
 Loop__open_accepted(Loop *self, PyObject *accepted)
 {
+    GUARD(self, self);
     PyObject *factory, *sock, *address, *server, *context;
     if (!PyTuple_CheckExact(accepted)) {
         PyErr_SetString(PyExc_TypeError, "_open_accepted() takes a tuple");

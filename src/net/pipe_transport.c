@@ -59,6 +59,7 @@ typedef struct {
     int fd; /* -1: None */
     bool closing;
     bool paused;
+    LOOP_HOME
 } ReadPipeTransport;
 
 typedef struct {
@@ -77,6 +78,7 @@ typedef struct {
     bool closing;
     bool ending;
     bool protocol_paused;
+    LOOP_HOME
 } WritePipeTransport;
 
 /* What os.<name> is, if it has been replaced: a new reference, or NULL. */
@@ -293,6 +295,7 @@ drained(WritePipeTransport *self)
 static PyObject *
 ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (self->closing || !transport_is_set(self->pipe)) {
         Py_RETURN_NONE;
     }
@@ -313,18 +316,21 @@ ReadPipeTransport__read_ready(ReadPipeTransport *self, PyObject *Py_UNUSED(ignor
 static PyObject *
 ReadPipeTransport_is_reading(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyBool_FromLong(!self->closing && !self->paused);
 }
 
 static PyObject *
 ReadPipeTransport_is_closing(ReadPipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyBool_FromLong(self->closing);
 }
 
 static PyObject *
 WritePipeTransport_write(WritePipeTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     PyObject *data = args_parse_one("write", "data", args, nargs, kwnames);
     if (data == NULL) {
         return NULL;
@@ -354,6 +360,7 @@ WritePipeTransport_write(WritePipeTransport *self, PyObject *const *args, Py_ssi
 static PyObject *
 WritePipeTransport__write_ready(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (chunks_empty(&self->chunks)) {
         Py_RETURN_NONE;
     }
@@ -373,6 +380,7 @@ WritePipeTransport__write_ready(WritePipeTransport *self, PyObject *Py_UNUSED(ig
 static PyObject *
 WritePipeTransport_write_eof(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (self->closing) {
         Py_RETURN_NONE;
     }
@@ -386,6 +394,7 @@ WritePipeTransport_write_eof(WritePipeTransport *self, PyObject *Py_UNUSED(ignor
 static PyObject *
 WritePipeTransport__close(WritePipeTransport *self, PyObject *args)
 {
+    TRANSPORT_GUARD(self);
     PyObject *exception = Py_None;
     if (!PyArg_ParseTuple(args, "|O:_close", &exception)) {
         return NULL;
@@ -405,12 +414,14 @@ WritePipeTransport__close(WritePipeTransport *self, PyObject *args)
 static PyObject *
 WritePipeTransport_get_write_buffer_size(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyLong_FromSize_t(self->chunks.size_bytes);
 }
 
 static PyObject *
 WritePipeTransport_is_closing(WritePipeTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyBool_FromLong(self->closing);
 }
 
@@ -418,6 +429,7 @@ WritePipeTransport_is_closing(WritePipeTransport *self, PyObject *Py_UNUSED(igno
 static PyObject *
 WritePipeTransport_get_buffer(WritePipeTransport *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return chunks_list(&self->chunks);
 }
 
@@ -453,6 +465,7 @@ static int
 ReadPipeTransport_traverse(ReadPipeTransport *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    LOOP_HOME_VISIT(self);
     Py_VISIT(self->loop);
     Py_VISIT(self->pipe);
     Py_VISIT(self->protocol);
@@ -467,6 +480,7 @@ ReadPipeTransport_clear(ReadPipeTransport *self)
     Py_CLEAR(self->pipe);
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->extra);
+    LOOP_HOME_CLEAR(self);
     return 0;
 }
 
@@ -496,6 +510,7 @@ static int
 WritePipeTransport_traverse(WritePipeTransport *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    LOOP_HOME_VISIT(self);
     Py_VISIT(self->loop);
     Py_VISIT(self->pipe);
     Py_VISIT(self->protocol);
@@ -511,6 +526,7 @@ WritePipeTransport_clear(WritePipeTransport *self)
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->extra);
     chunks_clear(&self->chunks);
+    LOOP_HOME_CLEAR(self);
     return 0;
 }
 

@@ -56,8 +56,10 @@ class_is_stock(struct state *state)
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(state->socket_names); i++) {
         PyObject *name = PyTuple_GET_ITEM(state->socket_names, i);
-        PyObject *value = PyDict_GetItemWithError(compat_type_dict_borrow(class), name);
-        if (value != NULL ? !is_stock(state, name, value) : PyErr_Occurred() != NULL) {
+        PyObject *value = compat_dict_get(compat_type_dict_borrow(class), name);
+        bool stock = value != NULL ? is_stock(state, name, value) : PyErr_Occurred() == NULL;
+        Py_XDECREF(value);
+        if (!stock) {
             return false;
         }
     }
@@ -67,7 +69,7 @@ class_is_stock(struct state *state)
 bool
 plain_socket_look_again(struct state *state)
 {
-    state->socket_version = NO_VERSION;
+    COMPAT_STORE(state->socket_version, NO_VERSION);
     /* A class gets a version when an attribute is looked up that it has.  Nobody replaces a slot. */
     PyObject *slot = PyObject_GetAttrString(state->socket_type, "_io_refs");
     Py_XDECREF(slot);
@@ -75,7 +77,7 @@ plain_socket_look_again(struct state *state)
     bool stock = class_is_stock(state);
     PyErr_Clear();
     if (stock && version != 0) {
-        state->socket_version = version;
+        COMPAT_STORE(state->socket_version, version);
     }
     return stock;
 }

@@ -17,7 +17,8 @@ static inline bool
 socket_is_plain(struct state *state, PyObject *sock)
 {
     return (PyObject *)Py_TYPE(sock) == state->socket_type
-           && AC_LIKELY(compat_type_version(Py_TYPE(sock)) == state->socket_version || plain_socket_look_again(state));
+           && AC_LIKELY(compat_type_version(Py_TYPE(sock)) == COMPAT_LOAD(state->socket_version)
+                        || plain_socket_look_again(state));
 }
 
 /* Whether socket.socket is still that class, by which accept() makes a connection's object. */

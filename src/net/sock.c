@@ -90,6 +90,7 @@ attempt_again(SockCoroutine *self, PyObject **result)
 static PyObject *
 sock_ready(SockCoroutine *self, PyObject *Py_UNUSED(ignored))
 {
+    GUARD(self->loop, self);
     Future *future = (Future *)self->base.awaiting;
     if (future == NULL || future->future_state != FUTURE_PENDING || self->handle == NULL) {
         Py_RETURN_NONE; /* cancelled, but not resumed yet */
@@ -156,6 +157,7 @@ static PySendResult
 sock_start(Coroutine *base, PyObject **result)
 {
     SockCoroutine *self = (SockCoroutine *)base;
+    GUARD(self->loop, self);
     int usable = self->loop->fused && socket_is_plain(base->state, self->sock) ? sock_take_arguments(self) : 0;
     if (usable <= 0) {
         PyObject *args[] = { self->sock, self->arguments[0], self->arguments[1] };
@@ -185,6 +187,7 @@ sock_leave(Coroutine *base)
     Handle *handle = self->handle;
     self->handle = NULL;
     if (handle != NULL) {
+        GUARD(self->loop, self);
         if (reader_socket_done(self->loop, self->fd, direction_of(self), self->sock, handle) < 0) {
             PyErr_WriteUnraisable((PyObject *)self->loop);
         }
@@ -241,6 +244,7 @@ static PyObject *
 sock_coroutine(Loop *loop, enum sock_operation operation, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     struct state *state = loop->state;
+    GUARD(loop, loop);
     int aside = AC_UNLIKELY(loop_methods_changed(loop)) ? is_aside(loop, operation) : 0;
     if (aside < 0) {
         return NULL;

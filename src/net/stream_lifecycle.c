@@ -107,12 +107,14 @@ extra_borrow(StreamTransport *self)
 PyObject *
 StreamTransport_get_extra(StreamTransport *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return Py_XNewRef(extra_borrow(self));
 }
 
 int
 StreamTransport_set_extra(StreamTransport *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     Py_XSETREF(self->extra, Py_XNewRef(value));
     return 0;
 }
@@ -120,6 +122,7 @@ StreamTransport_set_extra(StreamTransport *self, PyObject *value, void *Py_UNUSE
 PyObject *
 StreamTransport_get_extra_info(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     static const char *const names[] = { "name", "default" };
     struct state *state = self->state;
     PyObject *values[AC_ARRAY_SIZE(names)];
@@ -322,6 +325,7 @@ stream_transport_call_asyncio(StreamTransport *self, const char *name)
 PyObject *
 StreamTransport__read_ready__on_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     struct state *state = self->state;
     Loop *loop = transport_loop_borrow(state, self->loop);
     if (loop == NULL) {
@@ -433,6 +437,7 @@ do_finally(StreamTransport *self, int (*step)(StreamTransport *self), PyObject *
 PyObject *
 StreamTransport__call_connection_lost(StreamTransport *self, PyObject *reason)
 {
+    TRANSPORT_GUARD(self);
     PyObject *exception = NULL;
     if (self->protocol_connected) {
         PyObject *protocol = Py_NewRef(self->protocol ? self->protocol : Py_None);
@@ -480,6 +485,7 @@ PyDoc_STRVAR(make_socket_transport_doc,
 static PyObject *
 Loop__make_socket_transport(Loop *self, PyObject *args, PyObject *kwargs)
 {
+    GUARD(self, self);
     static char *names[] = { "sock", "protocol", "waiter", "extra", "server", "context", NULL };
     PyObject *sock, *protocol, *waiter = NULL, *extra = NULL, *server = NULL, *context = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O$OOO:_make_socket_transport", names, &sock, &protocol, &waiter,

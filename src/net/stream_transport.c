@@ -389,6 +389,7 @@ stream_transport_send(StreamTransport *self, const char *data, size_t size, stru
 int
 stream_transport_write(StreamTransport *self, PyObject *data)
 {
+    TRANSPORT_GUARD(self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
         PyObject *name = PyType_GetName(Py_TYPE(data));
         if (name != NULL) {
@@ -549,6 +550,7 @@ read_into_buffer(StreamTransport *self, PyObject *protocol)
 static PyObject *
 StreamTransport__read_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (self->conn_lost || !transport_is_set(self->sock)) {
         Py_RETURN_NONE;
     }
@@ -575,6 +577,7 @@ StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t n
 static PyObject *
 StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     PyObject *list_of_data = args_parse_one("writelines", "list_of_data", args, nargs, kwnames);
     if (list_of_data == NULL) {
         return NULL;
@@ -650,6 +653,7 @@ shut_down_writing(StreamTransport *self)
 static PyObject *
 StreamTransport_write_eof(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (self->closing || self->eof) {
         Py_RETURN_NONE;
     }
@@ -687,6 +691,7 @@ end_now(StreamTransport *self)
 static PyObject *
 StreamTransport__write_ready(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (self->conn_lost || !self->waiting) {
         Py_RETURN_NONE;
     }
@@ -740,6 +745,7 @@ stream_transport_set_protocol(StreamTransport *self, PyObject *protocol)
 static PyObject *
 StreamTransport_set_protocol(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     PyObject *protocol = args_parse_one("set_protocol", "protocol", args, nargs, kwnames);
     return transport_none_unless(protocol && stream_transport_set_protocol(self, protocol) == 0 ? 0 : -1);
 }
@@ -764,6 +770,7 @@ watch_for_reading(StreamTransport *self, Loop *loop, PyObject *ready)
 static PyObject *
 StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     if (self->closing || self->paused) {
         Py_RETURN_NONE; /* connection_made() did */
     }
@@ -786,6 +793,7 @@ StreamTransport__start_reading(StreamTransport *self, PyObject *Py_UNUSED(ignore
 static PyObject *
 StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     /* Once more where the end could not be scheduled for lack of memory. */
     if (self->closing && (self->conn_lost || self->waiting || !chunks_empty(&self->chunks))) {
         Py_RETURN_NONE;
@@ -810,6 +818,7 @@ StreamTransport_close(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 StreamTransport__force_close(StreamTransport *self, PyObject *exception)
 {
+    TRANSPORT_GUARD(self);
     if (self->conn_lost) {
         Py_RETURN_NONE;
     }
@@ -829,24 +838,28 @@ StreamTransport__force_close(StreamTransport *self, PyObject *exception)
 static PyObject *
 StreamTransport_get_write_buffer_size(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return flush(self) < 0 ? NULL : PyLong_FromSize_t(self->chunks.size_bytes);
 }
 
 static PyObject *
 StreamTransport_get_protocol(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return Py_NewRef(self->protocol ? self->protocol : Py_None);
 }
 
 static PyObject *
 StreamTransport_is_closing(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyBool_FromLong(self->closing);
 }
 
 static PyObject *
 StreamTransport_is_reading(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return PyBool_FromLong(!self->closing && !self->paused);
 }
 
@@ -854,6 +867,7 @@ StreamTransport_is_reading(StreamTransport *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 StreamTransport_get_buffer(StreamTransport *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return flush(self) < 0 ? NULL : chunks_list(&self->chunks);
 }
 
@@ -861,6 +875,7 @@ StreamTransport_get_buffer(StreamTransport *self, void *Py_UNUSED(closure))
 static PyObject *
 StreamTransport_get_read_ready_cb(StreamTransport *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return self->closing ? Py_NewRef(Py_None) : PyObject_GetAttr((PyObject *)self, self->state->str__read_ready);
 }
 
@@ -874,6 +889,7 @@ static int
 StreamTransport_traverse(StreamTransport *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    LOOP_HOME_VISIT(self);
     Py_VISIT(self->loop);
     Py_VISIT(self->sock);
     Py_VISIT(self->protocol);
@@ -902,6 +918,7 @@ StreamTransport_clear(StreamTransport *self)
     Py_CLEAR(self->context);
     lazy_context_clear(&self->write_context);
     chunks_clear(&self->chunks);
+    LOOP_HOME_CLEAR(self);
     return 0;
 }
 
@@ -953,12 +970,13 @@ AC_COLD bool
 stream_transport_decide_plain(struct state *state, PyObject *object)
 {
     PyObject *class = (PyObject *)Py_TYPE(object), *error = compat_exception_take();
+    unsigned version = compat_type_version(Py_TYPE(object));
     bool plain = has_own(class, state->StreamTransport_type, state->str_write)
                  && has_own(class, state->StreamTransport_type, state->str_is_closing);
     if (error != NULL) {
         compat_exception_restore_steal(error);
     }
-    state->stream_transport_version = plain ? compat_type_version(Py_TYPE(object)) : 0;
+    COMPAT_STORE(state->stream_transport_version, plain ? compat_type_version_since(Py_TYPE(object), version) : 0);
     return plain;
 }
 

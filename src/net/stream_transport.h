@@ -41,6 +41,7 @@ typedef struct {
     bool protocol_buffered; /* it is a BufferedProtocol */
     bool waiting;
     bool touched; /* a method that writers call was set on the instance */
+    LOOP_HOME
 } StreamTransport;
 
 /* A transport of the connected socket `sock`, as loop._make_socket_transport() makes it; connection_made() is called soon.
@@ -57,8 +58,8 @@ stream_transport_is_plain(struct state *state, PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     unsigned version = compat_type_version(type);
-    return (PyObject *)type == state->stream_transport_class && !((StreamTransport *)object)->touched
-           && (AC_LIKELY(version != 0 && version == state->stream_transport_version)
+    return (PyObject *)type == COMPAT_LOAD(state->stream_transport_class) && !((StreamTransport *)object)->touched
+           && (AC_LIKELY(version != 0 && version == COMPAT_LOAD(state->stream_transport_version))
                || stream_transport_decide_plain(state, object));
 }
 

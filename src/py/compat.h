@@ -49,6 +49,10 @@ enum {
    calls nothing that could wait, nor Python. */
 typedef pthread_mutex_t compat_mutex;
 typedef PyCriticalSection compat_section;
+/* Whoever waits for this one does let go of them. */
+typedef PyMutex compat_parking_mutex;
+#define compat_parking_mutex_lock(mutex) PyMutex_Lock(mutex)
+#define compat_parking_mutex_unlock(mutex) PyMutex_Unlock(mutex)
 #define compat_mutex_init(mutex) ((void)pthread_mutex_init((mutex), NULL))
 #define compat_mutex_lock(mutex) ((void)pthread_mutex_lock(mutex))
 #define compat_mutex_unlock(mutex) ((void)pthread_mutex_unlock(mutex))
@@ -62,6 +66,14 @@ typedef PyCriticalSection compat_section;
 #define COMPAT_APART(name) char apart_##name[64]
 /* An object that some thread puts in a place for all others, once. */
 #define COMPAT_LOAD_PUBLISHED(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+/* Whether the word was *expected, and is `value` from now on; if not, *expected is what it was. */
+#define COMPAT_EXCHANGE_IF(place, expected, value) \
+    __atomic_compare_exchange_n(&(place), (expected), (value), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+/* A count of references: how many are left. */
+#define COMPAT_GIVE_BACK(place) __atomic_sub_fetch(&(place), 1, __ATOMIC_ACQ_REL)
+/* A word by which what was written before is published, once; and true if this was the first. */
+#define COMPAT_PUBLISH(place, value) \
+    __atomic_compare_exchange_n(&(place), &(__typeof__(place)){ 0 }, (value), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #else
 #define AC_FREE_THREADED 0
 #define COMPAT_APART(name)
@@ -80,6 +92,9 @@ typedef struct {
 #define COMPAT_STORE(place, value) ((void)((place) = (value)))
 #define COMPAT_ADD(place, number) ((place) += (number))
 #define COMPAT_LOAD_PUBLISHED(place) (place)
+#define COMPAT_EXCHANGE_IF(place, expected, value) ((void)(expected), (place) = (value), true)
+#define COMPAT_GIVE_BACK(place) (--(place))
+#define COMPAT_PUBLISH(place, value) ((place) == 0 && ((place) = (value), true))
 #endif
 
 /* Puts `object` into `*place`, unless something has come there meanwhile.  Takes it.  Returns what is there, borrowed. */
@@ -367,6 +382,45 @@ compat_exception_restore_steal(PyObject *exception)
 #define compat_exception_restore_steal PyErr_SetRaisedException
 #endif
 
+/* dict[key], for a dictionary that other threads may change meanwhile: a new reference.  NULL: there is none, or with an
+   exception. */
+static inline PyObject *
+compat_dict_get(PyObject *dict, PyObject *key)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    return Py_XNewRef(PyDict_GetItemWithError(dict, key));
+#else
+    PyObject *value;
+    (void)PyDict_GetItemRef(dict, key, &value);
+    return value;
+#endif
+}
+
+/* Whether nobody else holds the object. */
+static inline bool
+compat_is_unique(PyObject *object)
+{
+#if !defined(Py_GIL_DISABLED)
+    return Py_REFCNT(object) == 1;
+#elif PY_VERSION_HEX >= 0x030E0000
+    return PyUnstable_Object_IsUniquelyReferenced(object) != 0;
+#else
+    return _Py_IsOwnedByCurrentThread(object) && __atomic_load_n(&object->ob_ref_local, __ATOMIC_RELAXED) == 1
+           && __atomic_load_n(&object->ob_ref_shared, __ATOMIC_RELAXED) == 0;
+#endif
+}
+
+/* list[index], which is there unless another thread has taken it away meanwhile: a new reference, or NULL with IndexError. */
+static inline PyObject *
+compat_list_get(PyObject *list, Py_ssize_t index)
+{
+#ifdef Py_GIL_DISABLED
+    return PyList_GetItemRef(list, index);
+#else
+    return Py_NewRef(PyList_GET_ITEM(list, index));
+#endif
+}
+
 /* Whether `object` is what the weak reference refers to. */
 static inline int
 compat_weakref_is(PyObject *weakref, PyObject *object)
@@ -449,6 +503,19 @@ compat_type_version(PyTypeObject *type)
     return 0;
 #else
     return COMPAT_LOAD(type->tp_version_tag);
+#endif
+}
+
+/* What was found out about a type is good for this version of it: 0, none, if another thread may have changed it meanwhile. */
+static inline unsigned
+compat_type_version_since(PyTypeObject *type, unsigned before)
+{
+    unsigned version = compat_type_version(type);
+#ifdef Py_GIL_DISABLED
+    return version == before ? version : 0;
+#else
+    (void)before;
+    return version; /* which the search has made, if there was none */
 #endif
 }
 

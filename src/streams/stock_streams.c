@@ -45,6 +45,8 @@ AC_COLD static bool
 decide(struct state *state)
 {
     PyObject *reader = state->asyncio_StreamReader, *protocol = state->asyncio_StreamReaderProtocol;
+    unsigned reader_version = compat_type_version(class_of(reader));
+    unsigned protocol_version = compat_type_version(class_of(protocol));
     PyObject *plain_names[] = { state->str__buffer, state->str__eof, state->str__limit, state->str__waiter };
     bool stock = keeps_attributes_in_its_dictionary(reader) && keeps_attributes_in_its_dictionary(protocol)
                  && state_class_has(protocol, state->str_data_received, state->asyncio_data_received)
@@ -55,8 +57,9 @@ decide(struct state *state)
     for (size_t i = 0; i < AC_ARRAY_SIZE(plain_names); i++) {
         stock &= state_class_has(reader, plain_names[i], NULL);
     }
-    state->stock_reader_version = stock ? compat_type_version(class_of(reader)) : 0;
-    state->stock_protocol_version = stock ? compat_type_version(class_of(protocol)) : 0;
+    COMPAT_STORE(state->stock_reader_version, stock ? compat_type_version_since(class_of(reader), reader_version) : 0);
+    COMPAT_STORE(state->stock_protocol_version,
+                 stock ? compat_type_version_since(class_of(protocol), protocol_version) : 0);
     return stock;
 }
 
@@ -78,8 +81,8 @@ are_stock(struct state *state)
 {
     unsigned reader = compat_type_version(class_of(state->asyncio_StreamReader));
     unsigned protocol = compat_type_version(class_of(state->asyncio_StreamReaderProtocol));
-    bool known = reader != 0 && reader == state->stock_reader_version && protocol != 0
-                 && protocol == state->stock_protocol_version;
+    bool known = reader != 0 && reader == COMPAT_LOAD(state->stock_reader_version) && protocol != 0
+                 && protocol == COMPAT_LOAD(state->stock_protocol_version);
     return have_their_codes(state->stock_stream_codes) && (AC_LIKELY(known) || decide(state));
 }
 

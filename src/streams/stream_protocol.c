@@ -62,6 +62,7 @@ feed_stream(struct state *state, PyObject *protocol, PyObject *data)
     if ((PyObject *)Py_TYPE(protocol) == state->asyncio_StreamReaderProtocol) {
         return stock_streams_feed(state, protocol, data);
     }
+    PRIMITIVE_GUARD(self);
     if (!is_usual(self, 1 << PROTOCOL_DATA_RECEIVED | 1 << PROTOCOL_STREAM_READER)) {
         return 0;
     }
@@ -74,6 +75,7 @@ static PyObject *
 StreamReaderProtocol_data_received(StreamReaderProtocol *self, PyObject *const *args, Py_ssize_t nargs,
                                    PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 1 || kwnames != NULL || !is_usual(self, 1 << PROTOCOL_STREAM_READER))) {
         return primitive_call_asyncio_method((Primitive *)self, PROTOCOL_DATA_RECEIVED, args, nargs, kwnames);
     }

@@ -146,8 +146,11 @@ int
 stream_reader_feed(struct state *state, PyObject *reader, PyObject *data)
 {
     StreamReader *self = (StreamReader *)reader;
-    if (AC_LIKELY(stream_reader_check(state, reader) && takes(self, data, 1 << READER_FEED_DATA))) {
-        return feed(self, data);
+    if (AC_LIKELY(stream_reader_check(state, reader))) {
+        PRIMITIVE_GUARD(self);
+        if (AC_LIKELY(takes(self, data, 1 << READER_FEED_DATA))) {
+            return feed(self, data);
+        }
     }
     PyObject *result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
     Py_XDECREF(result);
@@ -260,6 +263,7 @@ wait_for_data(ReadCoroutine *self, const char *method, PyObject **result)
 static PySendResult
 read_conclude(Coroutine *base, PySendResult outcome, PyObject **Py_UNUSED(result))
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     if (base->delegate == NULL) {
         PyObject *error = compat_exception_take();
@@ -410,6 +414,7 @@ read_all(ReadCoroutine *self, PyObject **result)
 static PySendResult
 read_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     StreamReader *reader = self->reader;
     if (!is_ours(self, 1 << READER_READ) || size_of_argument(self, &self->size) < 0) {
@@ -430,6 +435,7 @@ read_start(Coroutine *base, PyObject **result)
 static PySendResult
 read_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     if (waited(self) < 0) {
         return PYGEN_ERROR;
@@ -458,6 +464,7 @@ readexactly_now(ReadCoroutine *self, PyObject **result)
 static PySendResult
 readexactly_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     if (!is_ours(self, 0) || size_of_argument(self, &self->size) < 0 || self->size < 0) {
         return delegate(self, READER_READEXACTLY);
@@ -471,6 +478,7 @@ readexactly_start(Coroutine *base, PyObject **result)
 static PySendResult
 readexactly_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     return waited(self) < 0 ? PYGEN_ERROR : readexactly_now(self, result);
 }
@@ -569,6 +577,7 @@ readuntil_now(ReadCoroutine *self, PyObject **result)
 static PySendResult
 readuntil_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     if (!is_ours(self, 0) || !has_plain_separators(self)) {
         return delegate(self, READER_READUNTIL);
@@ -579,6 +588,7 @@ readuntil_start(Coroutine *base, PyObject **result)
 static PySendResult
 readuntil_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     return waited(self) < 0 ? PYGEN_ERROR : readuntil_now(self, result);
 }
@@ -640,6 +650,7 @@ readline_except(ReadCoroutine *self, PySendResult outcome, PyObject **result)
 static PySendResult
 readline_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     if (!is_ours(self, 1 << READER_READUNTIL)) {
         return delegate(self, READER_READLINE);
@@ -651,12 +662,14 @@ readline_start(Coroutine *base, PyObject **result)
 static PySendResult
 readline_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     return readline_except((ReadCoroutine *)base, readuntil_resume(base, result), result);
 }
 
 static PySendResult
 readline_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     outcome = read_conclude(base, outcome, result);
     return base->delegate ? outcome : readline_except((ReadCoroutine *)base, outcome, result);
 }
@@ -678,6 +691,7 @@ anext_except(PySendResult outcome, PyObject **result)
 static PySendResult
 anext_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     ReadCoroutine *self = (ReadCoroutine *)base;
     if (!is_ours(self, 1 << READER_READUNTIL | 1 << READER_READLINE)) {
         return delegate(self, READER_ANEXT);
@@ -688,12 +702,14 @@ anext_start(Coroutine *base, PyObject **result)
 static PySendResult
 anext_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     return anext_except(readline_resume(base, result), result);
 }
 
 static PySendResult
 anext_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 {
+    PRIMITIVE_GUARD(((ReadCoroutine *)base)->reader);
     outcome = readline_conclude(base, outcome, result);
     return base->delegate ? outcome : anext_except(outcome, result);
 }
@@ -763,7 +779,7 @@ call(const struct read_method *method, PyObject *function, PyObject *const *args
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     PyObject *argument;
     bool usual = parse_call(method, args, nargs, kwnames, &argument) && stream_reader_check(state, args[0]);
-    if (AC_UNLIKELY(!usual || state->debug_loops > 0)) {
+    if (AC_UNLIKELY(!usual || COMPAT_LOAD(state->debug_loops) > 0)) {
         return primitive_call_asyncio(state, &reader_kind, method->method, args, nargs, kwnames);
     }
     return read_coroutine_new((StreamReader *)args[0], method->body, argument);
@@ -831,6 +847,7 @@ static PyType_Spec ReadCoroutine_spec = {
 static PyObject *
 StreamReader_feed_data(StreamReader *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 1 || kwnames != NULL || !takes(self, args[0], 0))) {
         return primitive_call_asyncio_method((Primitive *)self, READER_FEED_DATA, args, nargs, kwnames);
     }
@@ -840,6 +857,7 @@ StreamReader_feed_data(StreamReader *self, PyObject *const *args, Py_ssize_t nar
 static PyObject *
 StreamReader_exception(StreamReader *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || self->exception == NULL)) {
         return primitive_call_asyncio_method((Primitive *)self, READER_EXCEPTION, args, nargs, kwnames);
     }
@@ -849,6 +867,7 @@ StreamReader_exception(StreamReader *self, PyObject *const *args, Py_ssize_t nar
 static PyObject *
 StreamReader_at_eof(StreamReader *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !is_plain(self, 0))) {
         return primitive_call_asyncio_method((Primitive *)self, READER_AT_EOF, args, nargs, kwnames);
     }
@@ -865,6 +884,7 @@ StreamReader_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNU
 static int
 set_limit(StreamReader *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     Py_ssize_t limit = value && PyLong_CheckExact(value) ? PyLong_AsSsize_t(value) : 0;
     PyErr_Clear();
     self->limit = limit > 0 ? limit : 0;
@@ -895,6 +915,7 @@ init_natively(StreamReader *self, PyObject *limit, PyObject *loop)
 static int
 StreamReader_init(StreamReader *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     static char *keywords[] = { "limit", "loop", NULL };
     PyObject *limit = NULL, *loop = NULL;
     int parsed = PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:StreamReader", keywords, &limit, &loop);
@@ -947,6 +968,7 @@ StreamReader_dealloc(StreamReader *self)
 static PyObject *
 StreamReader_get_buffer(StreamReader *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     PyObject *array = byte_queue_get_array(&self->buffer);
     return array || PyErr_Occurred() ? array : primitive_no_attribute((Primitive *)self, "_buffer");
 }
@@ -954,6 +976,7 @@ StreamReader_get_buffer(StreamReader *self, void *Py_UNUSED(closure))
 static int
 StreamReader_set_buffer(StreamReader *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     byte_queue_set_array(&self->buffer, value);
     return 0;
 }
@@ -962,12 +985,14 @@ StreamReader_set_buffer(StreamReader *self, PyObject *value, void *Py_UNUSED(clo
 static PyObject *
 StreamReader_get_flag(StreamReader *self, void *closure)
 {
+    PRIMITIVE_GUARD(self);
     return PyBool_FromLong(*(bool *)((char *)self + (uintptr_t)closure));
 }
 
 static int
 StreamReader_set_flag(StreamReader *self, PyObject *value, void *closure)
 {
+    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
         *(bool *)((char *)self + (uintptr_t)closure) = truth;

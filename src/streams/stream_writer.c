@@ -109,6 +109,7 @@ is_closing(StreamWriter *self)
 static PySendResult
 drain_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     StreamWriter *writer = (StreamWriter *)self->owner;
     bool usual = writer->transport != NULL && writer->protocol != NULL && !primitive_overrides(self->owner, 0);
@@ -135,6 +136,7 @@ drain_start(Coroutine *base, PyObject **result)
 static PySendResult
 drain_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return drain_helper((PrimitiveCoroutine *)base, result);
 }
 
@@ -181,6 +183,7 @@ none_for(PyObject *result)
 static PyObject *
 StreamWriter_write(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     PyObject *transport = self->transport;
     if (AC_LIKELY(nargs == 1 && kwnames == NULL && !primitive_overrides((Primitive *)self, 0)
                   && writes_natively(self))) {
@@ -195,18 +198,21 @@ StreamWriter_write(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, 
 static PyObject *
 StreamWriter_writelines(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     return none_for(pass_on(self, self->state->str_writelines, WRITER_WRITELINES, args, nargs, 1, kwnames));
 }
 
 static PyObject *
 StreamWriter_close(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     return pass_on(self, self->state->str_close, WRITER_CLOSE, args, nargs, 0, kwnames);
 }
 
 static PyObject *
 StreamWriter_is_closing(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     return pass_on(self, self->state->str_is_closing, WRITER_IS_CLOSING, args, nargs, 0, kwnames);
 }
 
@@ -220,6 +226,7 @@ StreamWriter_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNU
 static int
 StreamWriter_init(StreamWriter *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     static char *keywords[] = { "transport", "protocol", "reader", "loop", NULL };
     PyObject *transport, *protocol, *reader, *loop;
     struct state *state = self->state;
@@ -272,6 +279,7 @@ StreamWriter_dealloc(StreamWriter *self)
 static PyObject *
 StreamWriter_get_complete_fut(StreamWriter *self, void *closure)
 {
+    PRIMITIVE_GUARD(self);
     if (self->complete_fut == NULL && self->loop != NULL) {
         Future *future = future_new(self->state, self->loop);
         if (future == NULL || future_set_result(future, Py_None) < 0) {

@@ -54,7 +54,14 @@ typedef struct {
     Py_ssize_t slot_count;
     Py_ssize_t todo; /* how many of them have a future */
     Py_ssize_t left; /* how many are still to be given out */
+    LOOP_HOME
 } AsCompleted;
+
+#if AC_FREE_THREADED
+#define AS_COMPLETED_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
+#else
+#define AS_COMPLETED_GUARD(self) ((void)0)
+#endif
 
 /* ---- Something happens ---- */
 
@@ -91,6 +98,7 @@ static PyObject *
 handle_completion_called(PyObject *owner, PyObject *future)
 {
     AsCompleted *self = (AsCompleted *)owner;
+    AS_COMPLETED_GUARD(self);
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         if ((PyObject *)self->slots[i].future == future) {
             return handle_completion(self, &self->slots[i]) < 0 ? NULL : Py_NewRef(Py_None);
@@ -103,6 +111,7 @@ static PyObject *
 handle_timeout_called(PyObject *owner, PyObject *Py_UNUSED(ignored))
 {
     AsCompleted *self = (AsCompleted *)owner;
+    AS_COMPLETED_GUARD(self);
     for (Py_ssize_t i = 0; i < self->slot_count && self->done != NULL; i++) {
         struct completion_slot *slot = &self->slots[i];
         Future *future = slot->future;
@@ -267,6 +276,7 @@ coroutine_new(AsCompleted *self, const struct coroutine_body *body)
 static PyObject *
 AsCompleted_next(AsCompleted *self)
 {
+    AS_COMPLETED_GUARD(self);
     if (self->left == 0 || self->done == NULL) {
         return NULL;
     }
@@ -278,6 +288,7 @@ AsCompleted_next(AsCompleted *self)
 static PyObject *
 AsCompleted_anext(AsCompleted *self)
 {
+    AS_COMPLETED_GUARD(self);
     return coroutine_new(self, &anext_body);
 }
 
@@ -335,6 +346,9 @@ as_completed_new(struct state *state, Loop *loop, PyObject *set)
         return NULL;
     }
     self->state = state;
+#if AC_FREE_THREADED
+    (void)loop_find_home(&self->home, loop);
+#endif
     PyObject_GC_Track((PyObject *)self);
     self->slots = PyMem_Calloc((size_t)PySet_GET_SIZE(set), sizeof(*self->slots));
     self->done = queue_new(state);
@@ -384,6 +398,7 @@ as_completed(PyObject *module, PyObject *args)
 static int
 AsCompleted_traverse(AsCompleted *self, visitproc visit, void *arg)
 {
+    LOOP_HOME_VISIT(self);
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->done);
     Py_VISIT(self->timeout_handle);
@@ -401,6 +416,7 @@ AsCompleted_clear(AsCompleted *self)
     Py_CLEAR(self->done);
     Py_CLEAR(self->timeout_handle);
     Py_CLEAR(self->waiting_task);
+    LOOP_HOME_CLEAR(self);
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         Py_CLEAR(self->slots[i].future);
     }
@@ -425,12 +441,14 @@ AsCompleted_dealloc(AsCompleted *self)
 static PyObject *
 AsCompleted_get_done(AsCompleted *self, void *Py_UNUSED(closure))
 {
+    AS_COMPLETED_GUARD(self);
     return Py_NewRef(self->done ? self->done : Py_None);
 }
 
 static PyObject *
 AsCompleted_get_todo(AsCompleted *self, void *Py_UNUSED(closure))
 {
+    AS_COMPLETED_GUARD(self);
     PyObject *todo = PySet_New(NULL);
     for (Py_ssize_t i = 0; todo != NULL && i < self->slot_count; i++) {
         PyObject *future = (PyObject *)self->slots[i].future;
@@ -444,6 +462,7 @@ AsCompleted_get_todo(AsCompleted *self, void *Py_UNUSED(closure))
 static PyObject *
 AsCompleted_get_left(AsCompleted *self, void *Py_UNUSED(closure))
 {
+    AS_COMPLETED_GUARD(self);
     return PyLong_FromSsize_t(self->left);
 }
 

@@ -65,7 +65,7 @@ static Lock *
 lock_of(Barrier *self)
 {
     Condition *condition = condition_cast(self->state, self->condition);
-    return condition ? (Lock *)Py_XNewRef((PyObject *)condition_lock_borrow(condition)) : NULL;
+    return condition ? condition_lock(condition) : NULL;
 }
 
 /* A method of the condition, without arguments.  New reference. */
@@ -251,6 +251,7 @@ wait_for_room(PrimitiveCoroutine *self, PyObject **result)
 static PySendResult
 wait_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (self->phase == DELEGATED) {
         return outcome;
@@ -290,12 +291,14 @@ start(Coroutine *base, PyObject **result, int method, unsigned methods)
 static PySendResult
 wait_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return start(base, result, BARRIER_WAIT, 0);
 }
 
 static PySendResult
 enter_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return start(base, result, BARRIER_AENTER, 1 << BARRIER_WAIT);
 }
 
@@ -352,6 +355,7 @@ set_parties(Barrier *self, PyObject *parties)
 static int
 Barrier_init(Barrier *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     PyObject *parties;
     if (!args_parse_init(args, kwargs, "parties", &parties) || parties == NULL || !PyLong_CheckExact(parties)
         || PyLong_AsSsize_t(parties) <= 0) {
@@ -402,6 +406,7 @@ Barrier_dealloc(Barrier *self)
 static int
 Barrier_set_parties(Barrier *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     if (value == NULL && self->parties == NULL) {
         primitive_no_attribute((Primitive *)self, "_parties");
         return -1;
@@ -413,12 +418,14 @@ Barrier_set_parties(Barrier *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Barrier_get_count(Barrier *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return self->barrier_state ? PyLong_FromSsize_t(self->count) : primitive_no_attribute((Primitive *)self, "_count");
 }
 
 static int
 Barrier_set_count(Barrier *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     Py_ssize_t number = value ? PyLong_AsSsize_t(value) : 0;
     if (number == -1 && PyErr_Occurred()) {
         return -1;

@@ -38,7 +38,7 @@
    wait_for() goes through them again and again.
 
    The lock's methods are attributes of the instance, as asyncio has them, so that they hide what a subclass defines and go with the
-   lock that was given.  While they are those of a native lock, they are not called but done (condition_lock_borrow()). */
+   lock that was given.  While they are those of a native lock, they are not called but done (condition_lock()). */
 #include "sync/condition.h"
 
 #include "flow/coroutine_function.h"
@@ -79,23 +79,24 @@ find_lock(Condition *self)
     struct state *state = self->state;
     PyObject *error = compat_exception_take();
     PyObject *dict = PyObject_GenericGetDict((PyObject *)self, NULL);
-    Lock *lock = NULL;
-    if (dict != NULL) {
-        lock = lock_of_methods_borrow(state, PyDict_GetItemWithError(dict, state->str_acquire),
-                                      PyDict_GetItemWithError(dict, state->str_release),
-                                      PyDict_GetItemWithError(dict, state->str_locked));
-    }
+    PyObject *acquire = dict ? compat_dict_get(dict, state->str_acquire) : NULL;
+    PyObject *release = dict ? compat_dict_get(dict, state->str_release) : NULL;
+    PyObject *locked = dict ? compat_dict_get(dict, state->str_locked) : NULL;
     PyErr_Clear();
+    Lock *lock = lock_of_methods_borrow(state, acquire, release, locked);
     Py_XSETREF(self->plain_lock, (Lock *)Py_XNewRef((PyObject *)lock));
     self->lock_known = true;
+    Py_XDECREF(acquire);
+    Py_XDECREF(release);
+    Py_XDECREF(locked);
     Py_XDECREF(dict);
     if (error != NULL) {
         compat_exception_restore_steal(error);
     }
 }
 
-Lock *
-condition_lock_borrow(Condition *self)
+static Lock *
+lock_borrow(Condition *self)
 {
     if (AC_UNLIKELY(!self->lock_known)) {
         find_lock(self);
@@ -104,11 +105,18 @@ condition_lock_borrow(Condition *self)
     return lock != NULL && lock_is_plain(lock) ? lock : NULL;
 }
 
+Lock *
+condition_lock(Condition *self)
+{
+    PRIMITIVE_GUARD(self);
+    return (Lock *)Py_XNewRef((PyObject *)lock_borrow(self));
+}
+
 /* Whether it is known to be locked, without asking what may be somebody's own method. */
 static bool
 is_surely_locked(Condition *self)
 {
-    Lock *lock = condition_lock_borrow(self);
+    Lock *lock = lock_borrow(self);
     return lock != NULL && lock->locked;
 }
 
@@ -123,6 +131,7 @@ notify(Condition *self, Py_ssize_t limit)
 int
 condition_notify_all(Condition *self)
 {
+    PRIMITIVE_GUARD(self);
     return notify(self, PY_SSIZE_T_MAX);
 }
 
@@ -223,7 +232,7 @@ acquire_ended(PrimitiveCoroutine *self, PySendResult outcome, PyObject **result)
 static PySendResult
 acquire(PrimitiveCoroutine *self, PyObject **result)
 {
-    Lock *lock = condition_lock_borrow((Condition *)self->owner);
+    Lock *lock = lock_borrow((Condition *)self->owner);
     *result = NULL;
     if (AC_LIKELY(lock != NULL)) {
         Py_INCREF((PyObject *)lock);
@@ -281,7 +290,7 @@ waited(PrimitiveCoroutine *self, PyObject **result)
 static int
 may_wait_here(Condition *self, Lock **lock, Loop **loop)
 {
-    *lock = is_plain(self, 1 << CONDITION_GET_LOOP) ? condition_lock_borrow(self) : NULL;
+    *lock = is_plain(self, 1 << CONDITION_GET_LOOP) ? lock_borrow(self) : NULL;
     if (*lock == NULL || !(*lock)->locked) {
         return 0;
     }
@@ -322,6 +331,7 @@ begin_waiting(PrimitiveCoroutine *self, Lock *lock, Loop *loop, PyObject **resul
 static PySendResult
 wait_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     Lock *lock;
     Loop *loop;
@@ -339,6 +349,7 @@ wait_start(Coroutine *base, PyObject **result)
 static PySendResult
 wait_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (self->phase == WAITING) {
         return waited(self, result);
@@ -352,6 +363,7 @@ wait_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 static PySendResult
 wait_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     (void)primitive_waited(self);
     return waited(self, result);
@@ -426,6 +438,7 @@ wait_while_false(PrimitiveCoroutine *self, PyObject **result)
 static PySendResult
 wait_for_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     return wait_while_false(self, result);
 }
@@ -444,6 +457,7 @@ wait_for_continue(PrimitiveCoroutine *self, PySendResult outcome, PyObject **res
 static PySendResult
 wait_for_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (self->phase == WAITING_BY_METHOD) {
         Py_CLEAR(base->delegate);
@@ -457,6 +471,7 @@ wait_for_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 static PySendResult
 wait_for_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return wait_for_continue((PrimitiveCoroutine *)base, wait_resume(base, result), result);
 }
 
@@ -488,32 +503,43 @@ Condition_wait_for(PyObject *function, PyObject *const *args, size_t nargsf, PyO
     return primitive_call(&wait_for_method, function, args, nargsf, kwnames);
 }
 
-/* `async with condition` is `async with` its lock, if that is a native one. */
+/* `async with condition` is `async with` its lock, if that is a native one.  Then a new reference to that. */
 static Lock *
-lock_to_enter_borrow(const struct primitive_method *method, PyObject *function, PyObject *const *args, size_t nargsf,
-                     PyObject *kwnames)
+lock_to_enter(const struct primitive_method *method, PyObject *function, PyObject *const *args, size_t nargsf,
+              PyObject *kwnames)
 {
     bool plain = primitive_call_is_plain(method, function, args, nargsf, kwnames);
-    return plain ? condition_lock_borrow((Condition *)args[0]) : NULL;
+    return plain ? condition_lock((Condition *)args[0]) : NULL;
 }
 
 static PyObject *
 Condition_aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Lock *lock = lock_to_enter_borrow(&enter_method, function, args, nargsf, kwnames);
-    return lock ? lock_enter(lock) : primitive_call_by_asyncio(&enter_method, function, args, nargsf, kwnames);
+    Lock *lock = lock_to_enter(&enter_method, function, args, nargsf, kwnames);
+    if (lock == NULL) {
+        return primitive_call_by_asyncio(&enter_method, function, args, nargsf, kwnames);
+    }
+    PyObject *coroutine = lock_enter(lock);
+    Py_DECREF((PyObject *)lock);
+    return coroutine;
 }
 
 static PyObject *
 Condition_aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Lock *lock = lock_to_enter_borrow(&exit_method, function, args, nargsf, kwnames);
-    return lock ? lock_exit(lock) : primitive_call_by_asyncio(&exit_method, function, args, nargsf, kwnames);
+    Lock *lock = lock_to_enter(&exit_method, function, args, nargsf, kwnames);
+    if (lock == NULL) {
+        return primitive_call_by_asyncio(&exit_method, function, args, nargsf, kwnames);
+    }
+    PyObject *coroutine = lock_exit(lock);
+    Py_DECREF((PyObject *)lock);
+    return coroutine;
 }
 
 static PyObject *
 Condition_notify(Condition *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     bool plain = kwnames == NULL && (nargs == 0 || (nargs == 1 && PyLong_CheckExact(args[0])))
                  && is_plain(self, 1 << CONDITION__NOTIFY) && is_surely_locked(self);
     Py_ssize_t limit = plain && nargs == 1 ? PyLong_AsSsize_t(args[0]) : 1;
@@ -527,6 +553,7 @@ Condition_notify(Condition *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 static PyObject *
 Condition_notify_all(Condition *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     bool plain = nargs == 0 && kwnames == NULL && is_plain(self, 1 << CONDITION_NOTIFY | 1 << CONDITION__NOTIFY)
                  && is_surely_locked(self);
     if (AC_UNLIKELY(!plain)) {
@@ -589,6 +616,7 @@ init(Condition *self, PyObject *lock)
 static int
 Condition_init(Condition *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     PyObject *lock;
     if (!args_parse_init(args, kwargs, "lock", &lock)) {
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
@@ -602,6 +630,7 @@ Condition_init(Condition *self, PyObject *args, PyObject *kwargs)
 static int
 Condition_setattro(Condition *self, PyObject *name, PyObject *value)
 {
+    PRIMITIVE_GUARD(self);
     struct state *state = self->state;
     int result = primitive_setattro((Primitive *)self, name, value);
     if (name == state->str_acquire || name == state->str_release || name == state->str_locked) {

@@ -18,8 +18,8 @@ PyObject *condition_new(struct state *state);
 /* `object` as a condition of ours on which nothing is overridden that Barrier calls, or NULL. */
 Condition *condition_cast(struct state *state, PyObject *object);
 
-/* The lock under it, if lock.h's functions may do what `acquire` and `release` are; or NULL. */
-Lock *condition_lock_borrow(Condition *self);
+/* The lock under it, if lock.h's functions may do what `acquire` and `release` are; or NULL.  New reference. */
+Lock *condition_lock(Condition *self);
 
 /* condition.wait(): a coroutine.  New reference. */
 PyObject *condition_wait(Condition *self);

@@ -40,6 +40,7 @@ static const struct primitive_kind event_kind = PRIMITIVE_KIND(Event, event_meth
 static int
 set_and_wake(Event *self)
 {
+    PRIMITIVE_GUARD(self);
     if (self->value) {
         return 0;
     }
@@ -73,6 +74,7 @@ event_clear(struct state *state, PyObject *event)
 {
     Event *self = event_cast(state, event, EVENT_CLEAR);
     if (AC_LIKELY(self != NULL)) {
+        PRIMITIVE_GUARD(self);
         self->value = false;
         return 0;
     }
@@ -86,6 +88,7 @@ event_clear(struct state *state, PyObject *event)
 static PySendResult
 wait_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     Event *event = (Event *)self->owner;
     if (AC_UNLIKELY(!lazy_deque_exists(&event->waiters))) {
@@ -108,12 +111,14 @@ stop_waiting(PrimitiveCoroutine *self, PyObject *Py_UNUSED(error))
 static PySendResult
 wait_conclude(Coroutine *base, PySendResult outcome, PyObject **Py_UNUSED(result))
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return base->delegate ? outcome : primitive_handle((PrimitiveCoroutine *)base, stop_waiting);
 }
 
 static PySendResult
 wait_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (primitive_waited(self) < 0) {
         return wait_conclude(base, PYGEN_ERROR, result);
@@ -173,6 +178,7 @@ is_plain_call(Event *self, Py_ssize_t nargs, PyObject *kwnames)
 static PyObject *
 Event_set(Event *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (!is_plain_call(self, nargs, kwnames)) {
         return primitive_call_asyncio_method((Primitive *)self, EVENT_SET, args, nargs, kwnames);
     }
@@ -185,6 +191,7 @@ Event_set(Event *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwname
 static PyObject *
 Event_clear_flag(Event *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (!is_plain_call(self, nargs, kwnames)) {
         return primitive_call_asyncio_method((Primitive *)self, EVENT_CLEAR, args, nargs, kwnames);
     }
@@ -195,6 +202,7 @@ Event_clear_flag(Event *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
 static PyObject *
 Event_is_set(Event *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (!is_plain_call(self, nargs, kwnames)) {
         return primitive_call_asyncio_method((Primitive *)self, EVENT_IS_SET, args, nargs, kwnames);
     }
@@ -211,6 +219,7 @@ Event_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwa
 static int
 Event_init(Event *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     if (PyTuple_GET_SIZE(args) != 0 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0)) {
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
     }
@@ -249,6 +258,7 @@ Event_dealloc(Event *self)
 static PyObject *
 Event_get_value(Event *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return lazy_deque_exists(&self->waiters) ? PyBool_FromLong(self->value)
                                              : primitive_no_attribute((Primitive *)self, "_value");
 }
@@ -256,6 +266,7 @@ Event_get_value(Event *self, void *Py_UNUSED(closure))
 static int
 Event_set_value(Event *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
         self->value = truth;

@@ -161,7 +161,7 @@ is_free(struct lazy_deque *self)
         self->used = true;
         return true;
     }
-    return self->made && Py_REFCNT(self->deque) == 1 && PySequence_Size(self->deque) == 0;
+    return self->made && compat_is_unique(self->deque) && PySequence_Size(self->deque) == 0;
 }
 
 int

@@ -54,6 +54,7 @@ is_plain(Lock *self, unsigned methods)
 bool
 lock_is_plain(Lock *self)
 {
+    PRIMITIVE_GUARD(self);
     return is_plain(self, 1 << LOCK_GET_LOOP | 1 << LOCK_ACQUIRE | 1 << LOCK_RELEASE | 1 << LOCK_LOCKED
                               | 1 << LOCK_WAKE_UP_FIRST);
 }
@@ -61,6 +62,7 @@ lock_is_plain(Lock *self)
 int
 lock_acquire_at_once(Lock *self)
 {
+    PRIMITIVE_GUARD(self);
     int busy = self->locked ? 1 : waiters_any_not_cancelled(&self->waiters, self->state);
     if (busy == 0) {
         self->locked = true;
@@ -71,12 +73,14 @@ lock_acquire_at_once(Lock *self)
 int
 lock_wake_up_first(Lock *self)
 {
+    PRIMITIVE_GUARD(self);
     return self->locked || waiters_wake_first(&self->waiters, self->state, Py_True) >= 0 ? 0 : -1;
 }
 
 int
 lock_release(Lock *self)
 {
+    PRIMITIVE_GUARD(self);
     self->locked = false;
     return lock_wake_up_first(self);
 }
@@ -124,6 +128,7 @@ stop_waiting(PrimitiveCoroutine *self, PyObject *Py_UNUSED(error))
 static PySendResult
 acquire_conclude(Coroutine *base, PySendResult outcome, PyObject **Py_UNUSED(result))
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (base->delegate != NULL) {
         return outcome;
@@ -152,24 +157,28 @@ enum { ACQUIRING = 1 << LOCK_GET_LOOP | 1 << LOCK_WAKE_UP_FIRST };
 static PySendResult
 lock_acquire_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return acquire_start(base, result, LOCK_ACQUIRE, ACQUIRING, Py_True);
 }
 
 static PySendResult
 lock_acquire_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return acquire_resume(base, result, Py_True);
 }
 
 static PySendResult
 lock_enter_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return acquire_start(base, result, LOCK_AENTER, ACQUIRING | 1 << LOCK_ACQUIRE, Py_None);
 }
 
 static PySendResult
 lock_enter_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return acquire_resume(base, result, Py_None);
 }
 
@@ -211,6 +220,7 @@ Lock_aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *
 static PySendResult
 lock_exit_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     Lock *lock = (Lock *)((PrimitiveCoroutine *)base)->owner;
     if (AC_UNLIKELY(!is_plain(lock, 1 << LOCK_RELEASE | 1 << LOCK_WAKE_UP_FIRST) || !lock->locked)) {
         return primitive_exit((PrimitiveCoroutine *)base, result);
@@ -240,6 +250,7 @@ Lock_aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *k
 static PyObject *
 Lock_release(Lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     bool plain = nargs == 0 && kwnames == NULL && is_plain(self, 1 << LOCK_WAKE_UP_FIRST) && self->locked;
     if (AC_UNLIKELY(!plain)) {
         return primitive_call_asyncio_method((Primitive *)self, LOCK_RELEASE, args, nargs, kwnames);
@@ -253,6 +264,7 @@ Lock_release(Lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 static PyObject *
 Lock_locked(Lock *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !lazy_deque_exists(&self->waiters))) {
         return primitive_call_asyncio_method((Primitive *)self, LOCK_LOCKED, args, nargs, kwnames);
     }
@@ -318,6 +330,7 @@ Lock_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwar
 static int
 Lock_init(Lock *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     if (PyTuple_GET_SIZE(args) != 0 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0)) {
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
     }
@@ -356,6 +369,7 @@ Lock_dealloc(Lock *self)
 static PyObject *
 Lock_get_locked(Lock *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return lazy_deque_exists(&self->waiters) ? PyBool_FromLong(self->locked)
                                              : primitive_no_attribute((Primitive *)self, "_locked");
 }
@@ -363,6 +377,7 @@ Lock_get_locked(Lock *self, void *Py_UNUSED(closure))
 static int
 Lock_set_locked(Lock *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
         self->locked = truth;

@@ -60,6 +60,7 @@ find_overrides(Primitive *self, PyObject *dict, int method)
 unsigned
 primitive_decide(Primitive *self)
 {
+    unsigned version = compat_type_version(Py_TYPE(self));
     PyObject *error = compat_exception_take();
     PyObject *dict = self->touched ? PyObject_GenericGetDict((PyObject *)self, NULL) : NULL;
     PyErr_Clear();
@@ -72,13 +73,14 @@ primitive_decide(Primitive *self)
         compat_exception_restore_steal(error);
     }
     self->overridden = overridden;
-    self->version = compat_type_version(Py_TYPE(self)); /* which the search above has made */
+    self->version = compat_type_version_since(Py_TYPE(self), version);
     return overridden;
 }
 
 int
 primitive_setattro(Primitive *self, PyObject *name, PyObject *value)
 {
+    PRIMITIVE_GUARD(self);
     int result = PyObject_GenericSetAttr((PyObject *)self, name, value);
     for (int i = 0; i < self->kind->method_count; i++) {
         if (name == method_borrow(self->state, self->kind, i, METHOD_NAME)) {
@@ -218,12 +220,14 @@ primitive_clear(Primitive *self)
 PyObject *
 primitive_get_loop(Primitive *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return Py_NewRef(self->loop ? self->loop : Py_None);
 }
 
 int
 primitive_set_loop(Primitive *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     Py_XSETREF(self->loop, value == Py_None ? NULL : Py_XNewRef(value));
     return 0;
 }
@@ -231,6 +235,7 @@ primitive_set_loop(Primitive *self, PyObject *value, void *Py_UNUSED(closure))
 PyObject *
 primitive_get_object(Primitive *self, void *closure)
 {
+    PRIMITIVE_GUARD(self);
     const struct primitive_attribute *attribute = closure;
     PyObject *value = *(PyObject **)((char *)self + attribute->offset);
     return value ? Py_NewRef(value) : primitive_no_attribute(self, attribute->name);
@@ -239,6 +244,7 @@ primitive_get_object(Primitive *self, void *closure)
 int
 primitive_set_object(Primitive *self, PyObject *value, void *closure)
 {
+    PRIMITIVE_GUARD(self);
     const struct primitive_attribute *attribute = closure;
     PyObject **place = (PyObject **)((char *)self + attribute->offset);
     if (value == NULL && *place == NULL) {
@@ -258,6 +264,7 @@ deque_of(Primitive *self, const struct primitive_attribute *attribute)
 PyObject *
 primitive_get_deque(Primitive *self, void *closure)
 {
+    PRIMITIVE_GUARD(self);
     const struct primitive_attribute *attribute = closure;
     PyObject *deque = lazy_deque_get(deque_of(self, attribute), self->state);
     return deque || PyErr_Occurred() ? deque : primitive_no_attribute(self, attribute->name);
@@ -266,6 +273,7 @@ primitive_get_deque(Primitive *self, void *closure)
 int
 primitive_set_deque(Primitive *self, PyObject *value, void *closure)
 {
+    PRIMITIVE_GUARD(self);
     const struct primitive_attribute *attribute = closure;
     struct lazy_deque *deque = deque_of(self, attribute);
     if (value == NULL && !lazy_deque_exists(deque)) {

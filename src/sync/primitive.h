@@ -30,6 +30,12 @@ struct primitive_kind {
     int method_count;
 };
 
+#if AC_FREE_THREADED
+#define PRIMITIVE_MONITOR struct monitor monitor;
+#else
+#define PRIMITIVE_MONITOR
+#endif
+
 #define PRIMITIVE_HEAD                                                                                        \
     PyObject_HEAD                                                                                             \
     struct state *state;                                                                                      \
@@ -37,11 +43,48 @@ struct primitive_kind {
     PyObject *loop;      /* owned or NULL: the loop that it is bound to */                                    \
     unsigned version;    /* of the type, when `overridden` was decided; 0: it was not */                      \
     unsigned overridden; /* a bit for each method that is not ours, nor the one asyncio has in ours' place */ \
-    bool touched;        /* one was set on the instance */
+    PRIMITIVE_MONITOR                                                                                         \
+    bool touched; /* one was set on the instance */
 
 typedef struct {
     PRIMITIVE_HEAD
 } Primitive;
+
+/* First in each function that Python calls, or another primitive, and that looks at more than the constants of `self`.  Without a
+   GIL a primitive is guarded by a monitor, for whoever uses it first binds it; and what it does to futures and queue of the loop
+   that it is bound to, by that loop's critical section, as everywhere. */
+#if AC_FREE_THREADED
+struct primitive_guard {
+    struct monitor *monitor; /* NULL: the thread was in it already */
+    struct guard loop;
+};
+
+static inline void
+primitive_guard_begin(struct primitive_guard *guard, Primitive *self)
+{
+    guard->monitor = monitor_enter(&self->monitor) ? &self->monitor : NULL;
+    Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
+    guard->loop.object = NULL;
+    if (loop != NULL) {
+        guard_begin(&guard->loop, loop, NULL);
+    }
+}
+
+static inline void
+primitive_guard_end(struct primitive_guard *guard)
+{
+    guard_end(&guard->loop);
+    if (guard->monitor != NULL) {
+        monitor_leave(guard->monitor);
+    }
+}
+
+#define PRIMITIVE_GUARD(self)                                                       \
+    __attribute__((cleanup(primitive_guard_end))) struct primitive_guard guard_of_; \
+    primitive_guard_begin(&guard_of_, (Primitive *)(self))
+#else
+#define PRIMITIVE_GUARD(self) ((void)0)
+#endif
 
 /* The first method of each kind, and that asyncio's class is not as it was, as bits. */
 enum {

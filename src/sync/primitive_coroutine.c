@@ -105,7 +105,7 @@ is_plain_call(const struct primitive_method *method, struct state *state, PyObje
 {
     PyTypeObject *type = *(PyTypeObject **)((char *)state + method->kind->type);
     bool right = nargs == 1 + method->argument_count && kwnames == NULL && state_type_check(args[0], type);
-    return AC_LIKELY(right && state->debug_loops == 0);
+    return AC_LIKELY(right && COMPAT_LOAD(state->debug_loops) == 0);
 }
 
 bool

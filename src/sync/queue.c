@@ -149,7 +149,7 @@ take_item(Queue *self)
     case STORAGE_LIFO: {
         PyObject *list = self->items.deque;
         Py_ssize_t last = PyList_GET_SIZE(list) - 1;
-        PyObject *item = last >= 0 ? Py_NewRef(PyList_GET_ITEM(list, last)) : NULL;
+        PyObject *item = last >= 0 ? compat_list_get(list, last) : NULL;
         if (item != NULL && PyList_SetSlice(list, last, last + 1, NULL) < 0) {
             Py_CLEAR(item);
         }
@@ -260,6 +260,7 @@ get_or_wait(PrimitiveCoroutine *self, bool again, PyObject **result)
 static PySendResult
 get_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (!is_plain((Queue *)self->owner, GETTING)) {
         return primitive_delegate(self, QUEUE_GET);
@@ -297,12 +298,14 @@ give_up_getting(PrimitiveCoroutine *self, PyObject *Py_UNUSED(error))
 static PySendResult
 get_conclude(Coroutine *base, PySendResult outcome, PyObject **Py_UNUSED(result))
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return base->delegate ? outcome : primitive_handle((PrimitiveCoroutine *)base, give_up_getting);
 }
 
 static PySendResult
 get_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (primitive_waited(self) < 0) {
         return get_conclude(base, PYGEN_ERROR, result);
@@ -346,6 +349,7 @@ put_or_wait(PrimitiveCoroutine *self, bool again, PyObject **result)
 static PySendResult
 put_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (!is_plain((Queue *)self->owner, PUTTING) || ((Queue *)self->owner)->odd_limit) {
         return primitive_delegate(self, QUEUE_PUT);
@@ -365,12 +369,14 @@ give_up_putting(PrimitiveCoroutine *self, PyObject *Py_UNUSED(error))
 static PySendResult
 put_conclude(Coroutine *base, PySendResult outcome, PyObject **Py_UNUSED(result))
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return base->delegate ? outcome : primitive_handle((PrimitiveCoroutine *)base, give_up_putting);
 }
 
 static PySendResult
 put_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (primitive_waited(self) < 0) {
         return put_conclude(base, PYGEN_ERROR, result);
@@ -392,6 +398,7 @@ static const struct coroutine_body put_body = {
 static PySendResult
 join_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     Queue *queue = (Queue *)self->owner;
     if (!is_plain(queue, 0)) {
@@ -437,6 +444,7 @@ int
 queue_put(PyObject *queue, PyObject *item)
 {
     Queue *self = (Queue *)queue;
+    PRIMITIVE_GUARD(self);
     return is_plain(self, 1 << QUEUE_PUT_NOWAIT) ? put_now(self, item)
                                                  : primitive_tell((Primitive *)self, QUEUE_PUT_NOWAIT, item);
 }
@@ -445,6 +453,7 @@ PyObject *
 queue_get_at_once(PyObject *queue)
 {
     Queue *self = (Queue *)queue;
+    PRIMITIVE_GUARD(self);
     return is_plain(self, GETTING | 1 << QUEUE_GET) && is_empty(self) == 0 ? get_now(self) : NULL;
 }
 
@@ -481,6 +490,7 @@ Queue_join(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *k
 static PyObject *
 Queue_get_nowait(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     bool plain = nargs == 0 && kwnames == NULL && is_plain(self, 1 << QUEUE_EMPTY | 1 << QUEUE_WAKEUP_NEXT);
     int any = plain ? lazy_deque_any(&self->items, self->state) : 0;
     if (AC_UNLIKELY(any <= 0)) {
@@ -493,6 +503,7 @@ Queue_get_nowait(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
 static PyObject *
 Queue_put_nowait(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     enum { NEEDED = 1 << QUEUE_FULL | 1 << QUEUE_QSIZE | 1 << QUEUE_WAKEUP_NEXT };
     bool plain = nargs == 1 && kwnames == NULL && is_plain(self, NEEDED) && !self->odd_limit && !self->is_shutdown;
     int full = plain ? is_full(self) : 1;
@@ -509,6 +520,7 @@ Queue_put_nowait(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
 static PyObject *
 Queue_empty(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !lazy_deque_exists(&self->items))) {
         return primitive_call_asyncio_method((Primitive *)self, QUEUE_EMPTY, args, nargs, kwnames);
     }
@@ -519,6 +531,7 @@ Queue_empty(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 static PyObject *
 Queue_full(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !is_plain(self, 1 << QUEUE_FULL | 1 << QUEUE_QSIZE))
         || self->odd_limit) {
         return primitive_call_asyncio_method((Primitive *)self, QUEUE_FULL, args, nargs, kwnames);
@@ -530,6 +543,7 @@ Queue_full(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnam
 static PyObject *
 Queue_qsize(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !lazy_deque_exists(&self->items))) {
         return primitive_call_asyncio_method((Primitive *)self, QUEUE_QSIZE, args, nargs, kwnames);
     }
@@ -540,6 +554,7 @@ Queue_qsize(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 static PyObject *
 Queue_task_done(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !is_plain(self, 0) || self->unfinished <= 0)) {
         return primitive_call_asyncio_method((Primitive *)self, QUEUE_TASK_DONE, args, nargs, kwnames);
     }
@@ -625,6 +640,7 @@ init(Queue *self, PyObject *maxsize)
 static int
 Queue_init(Queue *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     PyObject *maxsize;
     if (!args_parse_init(args, kwargs, "maxsize", &maxsize)) {
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
@@ -672,12 +688,14 @@ Queue_dealloc(Queue *self)
 static PyObject *
 Queue_get_maxsize(Queue *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return self->maxsize ? Py_NewRef(self->maxsize) : primitive_no_attribute((Primitive *)self, "_maxsize");
 }
 
 static int
 Queue_set_maxsize(Queue *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     if (value == NULL) {
         Py_CLEAR(self->maxsize);
         self->odd_limit = true;
@@ -689,6 +707,7 @@ Queue_set_maxsize(Queue *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Queue_get_unfinished(Queue *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return self->finished ? PyLong_FromSsize_t(self->unfinished)
                           : primitive_no_attribute((Primitive *)self, "_unfinished_tasks");
 }
@@ -696,6 +715,7 @@ Queue_get_unfinished(Queue *self, void *Py_UNUSED(closure))
 static int
 Queue_set_unfinished(Queue *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     Py_ssize_t number = value ? PyLong_AsSsize_t(value) : 0;
     if (number == -1 && PyErr_Occurred()) {
         return -1;
@@ -707,6 +727,7 @@ Queue_set_unfinished(Queue *self, PyObject *value, void *Py_UNUSED(closure))
 static PyObject *
 Queue_get_is_shutdown(Queue *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return lazy_deque_exists(&self->items) ? PyBool_FromLong(self->is_shutdown)
                                            : primitive_no_attribute((Primitive *)self, "_is_shutdown");
 }
@@ -714,6 +735,7 @@ Queue_get_is_shutdown(Queue *self, void *Py_UNUSED(closure))
 static int
 Queue_set_is_shutdown(Queue *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
     if (truth >= 0) {
         self->is_shutdown = truth;

@@ -176,6 +176,7 @@ handle_cancellation(PrimitiveCoroutine *self, PyObject *error)
 static PySendResult
 acquire_conclude(Coroutine *base, PySendResult outcome, PyObject **Py_UNUSED(result))
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (base->delegate != NULL) {
         return outcome;
@@ -211,24 +212,28 @@ acquire_resume(Coroutine *base, PyObject **result, PyObject *value)
 static PySendResult
 semaphore_acquire_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return start(base, result, SEMAPHORE_ACQUIRE, ACQUIRING, Py_True);
 }
 
 static PySendResult
 semaphore_acquire_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return acquire_resume(base, result, Py_True);
 }
 
 static PySendResult
 semaphore_enter_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return start(base, result, SEMAPHORE_AENTER, ACQUIRING | 1 << SEMAPHORE_ACQUIRE, Py_None);
 }
 
 static PySendResult
 semaphore_enter_resume(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     return acquire_resume(base, result, Py_None);
 }
 
@@ -276,6 +281,7 @@ release(Semaphore *self)
 static PySendResult
 semaphore_exit_start(Coroutine *base, PyObject **result)
 {
+    PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     Semaphore *semaphore = (Semaphore *)((PrimitiveCoroutine *)base)->owner;
     if (AC_UNLIKELY(!is_plain(semaphore, 1 << SEMAPHORE_RELEASE) || !may_release(semaphore))) {
         return primitive_exit((PrimitiveCoroutine *)base, result);
@@ -297,6 +303,7 @@ static const struct coroutine_body exit_body = {
 static PyObject *
 Semaphore_release(Semaphore *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !may_release(self))) {
         PyErr_Clear();
         return primitive_call_asyncio_method((Primitive *)self, SEMAPHORE_RELEASE, args, nargs, kwnames);
@@ -310,6 +317,7 @@ Semaphore_release(Semaphore *self, PyObject *const *args, Py_ssize_t nargs, PyOb
 static PyObject *
 Semaphore_locked(Semaphore *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_GUARD(self);
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !is_plain(self, 0))) {
         return primitive_call_asyncio_method((Primitive *)self, SEMAPHORE_LOCKED, args, nargs, kwnames);
     }
@@ -366,6 +374,7 @@ parse_value(PyObject *args, PyObject *kwargs, PyObject **value)
 static int
 Semaphore_init(Semaphore *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_GUARD(self);
     PyObject *value;
     bool bounded = self->kind == &bounded_kind;
     if (!parse_value(args, kwargs, &value)) {
@@ -419,6 +428,7 @@ Semaphore_dealloc(Semaphore *self)
 static PyObject *
 Semaphore_get_value(Semaphore *self, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     if (!lazy_deque_exists(&self->waiters)) {
         return primitive_no_attribute((Primitive *)self, "_value");
     }
@@ -428,6 +438,7 @@ Semaphore_get_value(Semaphore *self, void *Py_UNUSED(closure))
 static int
 Semaphore_set_value(Semaphore *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    PRIMITIVE_GUARD(self);
     return set_value(self, value ? value : Py_None);
 }
 

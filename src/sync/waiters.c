@@ -16,6 +16,7 @@ static int
 is_cancelled(struct state *state, PyObject *future)
 {
     if (AC_LIKELY(Py_TYPE(future) == state->Future_type)) {
+        FUTURE_GUARD((Future *)future);
         return ((Future *)future)->future_state == FUTURE_CANCELLED;
     }
     return ask(future, state->str_cancelled);
@@ -26,6 +27,7 @@ static int
 wake(struct state *state, PyObject *future, PyObject *result)
 {
     if (AC_LIKELY(Py_TYPE(future) == state->Future_type)) {
+        FUTURE_GUARD((Future *)future); /* whatever somebody has put there */
         if (((Future *)future)->future_state != FUTURE_PENDING) {
             return 0;
         }

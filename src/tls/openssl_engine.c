@@ -260,7 +260,7 @@ bio_ctrl(BIO *bio, int command, long Py_UNUSED(number), void *Py_UNUSED(pointer)
 static void
 release_stream(struct openssl_stream *stream)
 {
-    if (--stream->owners > 0) {
+    if (COMPAT_GIVE_BACK(stream->owners) > 0) {
         return;
     }
     struct openssl_library *library = stream->library;
@@ -297,7 +297,9 @@ make_method(struct openssl_library *library)
     library->BIO_meth_set_write(method, bio_write);
     library->BIO_meth_set_ctrl(method, bio_ctrl);
     library->BIO_meth_set_destroy(method, bio_destroy);
-    library->method = method;
+    if (!COMPAT_PUBLISH(library->method, method)) {
+        library->BIO_meth_free(method); /* another thread was faster */
+    }
     return true;
 }
 
@@ -415,7 +417,7 @@ openssl_stream_open(struct tls_session *session)
     struct openssl_library *library = openssl_library_borrow(session->state);
     SSL *ssl =
         library != NULL ? openssl_structure(library, session->ssl_socket, session->incoming, session->outgoing) : NULL;
-    if (ssl == NULL || (library->method == NULL && !make_method(library))) {
+    if (ssl == NULL || (COMPAT_LOAD_PUBLISHED(library->method) == NULL && !make_method(library))) {
         return NULL;
     }
     struct openssl_stream *stream = PyMem_RawCalloc(1, sizeof(*stream));
@@ -425,7 +427,7 @@ openssl_stream_open(struct tls_session *session)
         return NULL;
     }
     stream->library = library;
-    library->references++;
+    (void)COMPAT_ADD(library->references, 1);
     stream->ssl = ssl;
     stream->owners = 2;
     library->BIO_set_data(bio, stream);

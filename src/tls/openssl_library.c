@@ -107,28 +107,26 @@ look_up(struct openssl_library *library, struct state *state)
 struct openssl_library *
 openssl_library_borrow(struct state *state)
 {
-    if (state->openssl_library == NULL) {
+    if (COMPAT_LOAD_PUBLISHED(state->openssl_library) == NULL) {
         struct openssl_library *library = PyMem_RawCalloc(1, sizeof(*library));
         if (library == NULL) {
             return NULL;
         }
         library->references = 1;
         library->tried = !look_up(library, state);
-        if (state->openssl_library != NULL) {
-            openssl_library_release(library); /* an import has run Python, which has asked, too */
-        }
-        else {
-            state->openssl_library = library;
+        if (!COMPAT_PUBLISH(state->openssl_library, library)) {
+            openssl_library_release(
+                library); /* an import has run Python, which has asked, too; or another thread has */
         }
     }
-    struct openssl_library *library = state->openssl_library;
-    return library->tried && !library->proven ? NULL : library;
+    struct openssl_library *library = COMPAT_LOAD_PUBLISHED(state->openssl_library);
+    return COMPAT_LOAD_PUBLISHED(library->tried) && !COMPAT_LOAD(library->proven) ? NULL : library;
 }
 
 void
 openssl_library_release(struct openssl_library *library)
 {
-    if (--library->references == 0) {
+    if (COMPAT_GIVE_BACK(library->references) == 0) {
         if (library->method != NULL) {
             library->BIO_meth_free(library->method);
         }
@@ -199,11 +197,11 @@ openssl_structure(struct openssl_library *library, PyObject *ssl_socket, PyObjec
         || (PyObject *)Py_TYPE(outgoing) != library->bio_type) {
         return NULL;
     }
-    if (!library->tried) {
-        library->proven = openssl_prove(library, ssl_socket, incoming, outgoing);
-        library->tried = true;
+    if (!COMPAT_LOAD_PUBLISHED(library->tried)) {
+        COMPAT_STORE(library->proven, openssl_prove(library, ssl_socket, incoming, outgoing));
+        (void)COMPAT_PUBLISH(library->tried, true);
     }
-    if (!library->proven) {
+    if (!COMPAT_LOAD(library->proven)) {
         return NULL;
     }
     SSL *ssl = ((struct socket_layout *)ssl_socket)->ssl;

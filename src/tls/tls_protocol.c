@@ -109,6 +109,7 @@ check_session(TLSProtocol *self)
 Py_ssize_t
 tls_protocol_write_buffer_size(TLSProtocol *self)
 {
+    TRANSPORT_GUARD(self);
     Py_ssize_t pending = check_session(self) < 0 ? -1 : self->session.engine->pending_output(&self->session);
     return pending < 0 ? -1 : pending + (Py_ssize_t)self->backlog.size_bytes;
 }
@@ -301,6 +302,7 @@ flush(TLSProtocol *self, bool all)
 int
 tls_protocol_flush(TLSProtocol *self)
 {
+    TRANSPORT_GUARD(self);
     return list_linked(&self->deferred.link) ? flush(self, false) : 0;
 }
 
@@ -379,6 +381,7 @@ append_data(TLSProtocol *self, PyObject *data)
 int
 tls_protocol_write(TLSProtocol *self, PyObject *data)
 {
+    TRANSPORT_GUARD(self);
     int refused = refuse_write(self);
     if (refused != 0) {
         return refused < 0 ? -1 : 0;
@@ -697,6 +700,7 @@ received(PyObject *object, Loop *loop, char *data, size_t size)
 static PyObject *
 TLSProtocol_get_buffer(TLSProtocol *self, PyObject *Py_UNUSED(sizehint))
 {
+    TRANSPORT_GUARD(self);
     Py_XSETREF(self->foreign_buffer, PyByteArray_FromStringAndSize(NULL, FOREIGN_BUFFER_SIZE));
     return Py_XNewRef(self->foreign_buffer);
 }
@@ -704,6 +708,7 @@ TLSProtocol_get_buffer(TLSProtocol *self, PyObject *Py_UNUSED(sizehint))
 static PyObject *
 TLSProtocol_buffer_updated(TLSProtocol *self, PyObject *count)
 {
+    TRANSPORT_GUARD(self);
     Py_ssize_t size = PyNumber_AsSsize_t(count, PyExc_OverflowError);
     PyObject *buffer = self->foreign_buffer;
     self->foreign_buffer = NULL;
@@ -723,6 +728,7 @@ TLSProtocol_buffer_updated(TLSProtocol *self, PyObject *count)
 static PyObject *
 TLSProtocol__feed(TLSProtocol *self, PyObject *data)
 {
+    TRANSPORT_GUARD(self);
     Py_buffer view;
     if (check_session(self) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
@@ -735,18 +741,21 @@ TLSProtocol__feed(TLSProtocol *self, PyObject *data)
 static PyObject *
 TLSProtocol__append_backlog(TLSProtocol *self, PyObject *data)
 {
+    TRANSPORT_GUARD(self);
     return transport_none_unless(append_data(self, data));
 }
 
 static PyObject *
 TLSProtocol__do_read(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return transport_none_unless(do_read(self));
 }
 
 static PyObject *
 TLSProtocol__do_write(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     undefer(self);
     return transport_none_unless(write_backlog(self, false));
 }
@@ -755,6 +764,7 @@ TLSProtocol__do_write(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 TLSProtocol__process_outgoing(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     bool waits = self->tls_state == TLS_WRAPPED && !chunks_empty(&self->backlog) && !list_linked(&self->deferred.link);
     int result = waits ? flush(self, false) : process_outgoing(self);
     if (result == 0 && self->ssl_reading_paused && self->session.engine != NULL) {
@@ -766,12 +776,14 @@ TLSProtocol__process_outgoing(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 TLSProtocol__flush(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     return transport_none_unless(tls_protocol_flush(self));
 }
 
 static PyObject *
 TLSProtocol__flush_all(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     bool waits = self->tls_state == TLS_WRAPPED && !chunks_empty(&self->backlog);
     return transport_none_unless(waits ? flush(self, true) : 0);
 }
@@ -780,6 +792,7 @@ TLSProtocol__flush_all(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 TLSProtocol__write_appdata(TLSProtocol *self, PyObject *list_of_data)
 {
+    TRANSPORT_GUARD(self);
     int refused = refuse_write(self);
     if (refused != 0) {
         return transport_none_unless(refused < 0 ? -1 : 0);
@@ -818,6 +831,7 @@ TLSProtocol__write_appdata(TLSProtocol *self, PyObject *list_of_data)
 static PyObject *
 TLSProtocol__get_write_buffer_size(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     Py_ssize_t size = tls_protocol_write_buffer_size(self);
     return size < 0 ? NULL : PyLong_FromSsize_t(size);
 }
@@ -825,6 +839,7 @@ TLSProtocol__get_write_buffer_size(TLSProtocol *self, PyObject *Py_UNUSED(ignore
 static PyObject *
 TLSProtocol__get_read_buffer_size(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     Py_ssize_t size = check_session(self) < 0 ? -1 : self->session.engine->pending_input(&self->session);
     return size < 0 ? NULL : PyLong_FromSsize_t(size);
 }
@@ -833,6 +848,7 @@ TLSProtocol__get_read_buffer_size(TLSProtocol *self, PyObject *Py_UNUSED(ignored
 static PyObject *
 TLSProtocol__drop_outgoing(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     undefer(self);
     chunks_clear(&self->backlog);
     lazy_context_clear(&self->write_context);
@@ -845,6 +861,7 @@ TLSProtocol__drop_outgoing(TLSProtocol *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 TLSProtocol__start_session(TLSProtocol *self, PyObject *openssl)
 {
+    TRANSPORT_GUARD(self);
     int wanted = PyObject_IsTrue(openssl);
     if (wanted < 0 || tls_session_start(&self->session, wanted) < 0) {
         return NULL;
@@ -855,18 +872,21 @@ TLSProtocol__start_session(TLSProtocol *self, PyObject *openssl)
 static PyObject *
 TLSProtocol_get_engine(TLSProtocol *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return self->session.engine ? PyUnicode_FromString(self->session.engine->name) : Py_NewRef(Py_None);
 }
 
 static PyObject *
 TLSProtocol_get_state(TLSProtocol *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return PyObject_GetAttrString(self->state->SSLProtocolState, state_names[self->tls_state]);
 }
 
 static int
 TLSProtocol_set_state(TLSProtocol *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     for (size_t i = 0; i < AC_ARRAY_SIZE(state_names); i++) {
         PyObject *member = PyObject_GetAttrString(self->state->SSLProtocolState, state_names[i]);
         if (member == NULL) {
@@ -885,6 +905,7 @@ TLSProtocol_set_state(TLSProtocol *self, PyObject *value, void *Py_UNUSED(closur
 static PyObject *
 TLSProtocol_get_backlog(TLSProtocol *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return chunks_list(&self->backlog);
 }
 
@@ -897,6 +918,7 @@ TLSProtocol_ignore_setting(TLSProtocol *Py_UNUSED(self), PyObject *Py_UNUSED(val
 static PyObject *
 TLSProtocol_get_backlog_size(TLSProtocol *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return PyLong_FromSize_t(self->backlog.size_bytes);
 }
 
@@ -910,6 +932,7 @@ TLSProtocol_get_empty(TLSProtocol *Py_UNUSED(self), void *Py_UNUSED(closure))
 static PyObject *
 TLSProtocol_get_sslobj(TLSProtocol *self, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     return Py_NewRef(transport_or_none(self->session.sslobj));
 }
 
@@ -917,6 +940,7 @@ TLSProtocol_get_sslobj(TLSProtocol *self, void *Py_UNUSED(closure))
 static int
 TLSProtocol_set_sslobj(TLSProtocol *self, PyObject *value, void *Py_UNUSED(closure))
 {
+    TRANSPORT_GUARD(self);
     if (refuse_delete(value, "_sslobj", "TLSProtocol") < 0) {
         return -1;
     }
@@ -931,6 +955,7 @@ static int
 TLSProtocol_traverse(TLSProtocol *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    LOOP_HOME_VISIT(self);
 #define X(field, name) Py_VISIT(self->field);
     TLS_OBJECTS(X)
 #undef X
@@ -949,6 +974,7 @@ TLSProtocol_clear(TLSProtocol *self)
     tls_session_clear(&self->session);
     lazy_context_clear(&self->write_context);
     chunks_clear(&self->backlog);
+    LOOP_HOME_CLEAR(self);
     return 0;
 }
 

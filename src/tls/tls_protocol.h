@@ -58,6 +58,7 @@ typedef struct {
     bool ssl_reading_paused, ssl_writing_paused;
     bool eof_received;
     bool encrypting; /* the backlog, at this moment */
+    LOOP_HOME
 } TLSProtocol;
 
 /* Encrypts what was deferred, and has it sent.  Returns 0 or -1.  Runs Python. */

@@ -15,6 +15,7 @@ typedef struct {
     PyObject *loop; /* owned, as is the protocol, which close() after close() sets to None */
     PyObject *ssl_protocol;
     bool closed;
+    LOOP_HOME
 } TLSTransport;
 
 /* ---- Python face ---- */
@@ -41,6 +42,7 @@ call_protocol(TLSTransport *self, PyObject *method, PyObject *argument)
 static PyObject *
 TLSTransport_write(TLSTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     PyObject *data = args_parse_one("write", "data", args, nargs, kwnames);
     if (data == NULL) {
         return NULL;
@@ -73,6 +75,7 @@ TLSTransport_write(TLSTransport *self, PyObject *const *args, Py_ssize_t nargs, 
 static PyObject *
 TLSTransport_writelines(TLSTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    TRANSPORT_GUARD(self);
     PyObject *list_of_data = args_parse_one("writelines", "list_of_data", args, nargs, kwnames);
     return list_of_data ? call_protocol(self, self->state->str__write_appdata, list_of_data) : NULL;
 }
@@ -80,6 +83,7 @@ TLSTransport_writelines(TLSTransport *self, PyObject *const *args, Py_ssize_t na
 static PyObject *
 TLSTransport_get_write_buffer_size(TLSTransport *self, PyObject *Py_UNUSED(ignored))
 {
+    TRANSPORT_GUARD(self);
     TLSProtocol *protocol = protocol_borrow(self);
     if (protocol == NULL) {
         return call_protocol(self, self->state->str__get_write_buffer_size, NULL);
@@ -94,6 +98,7 @@ static int
 TLSTransport_traverse(TLSTransport *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
+    LOOP_HOME_VISIT(self);
     Py_VISIT(self->loop);
     Py_VISIT(self->ssl_protocol);
     return 0;
@@ -104,6 +109,7 @@ TLSTransport_clear(TLSTransport *self)
 {
     Py_CLEAR(self->loop);
     Py_CLEAR(self->ssl_protocol);
+    LOOP_HOME_CLEAR(self);
     return 0;
 }
 

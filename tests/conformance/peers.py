@@ -298,8 +298,9 @@ def words(suites: dict[str, dict[str, int]]) -> str:
 
 def about(results: list[dict[str, Any]]) -> str:
     dates = sorted({result["date"] for result in results})
-    pythons = " and ".join(f"{result['python']} ({result['system']})" for result in results)
-    return f"By `python -m {NAME}` on CPython {pythons}, {', '.join(dates)}.\n\n"
+    pythons = " and ".join(result["python"] for result in results)
+    system = results[-1]["system"]
+    return f"By `python -m tests.conformance.peers` on CPython {pythons}, {system}, {', '.join(dates)}.\n\n"
 
 
 # ---- The command line ----
