@@ -1,6 +1,6 @@
 """Tell races of asyncio_c apart from those of CPython, in reports of the thread sanitizer.
 
-    python tools/tsan_reports.py FILE...     FILE: what TSAN_OPTIONS=log_path=... has written
+    python tools/tsan_reports.py PREFIX     PREFIX: the log_path of TSAN_OPTIONS, to which each process adds its number
 
 A report is ours if code of the module touches the memory (or the lock) that it is about: if, in one of its stacks, the innermost
 frame that is not the sanitizer's own is the module's. What CPython's functions do, called by us or not, is CPython's, and is counted
@@ -56,8 +56,9 @@ def named(stack: Stack) -> str:
     return stack[0][0] + (" (called by the module)" if called else "")
 
 
-def main(names: list[str]) -> int:
-    text = "".join(pathlib.Path(name).read_text(errors="replace") for name in names)
+def main(prefix: pathlib.Path) -> int:
+    files = sorted(prefix.parent.glob(prefix.name + ".*"))
+    text = "".join(file.read_text(errors="replace") for file in files)
     reports = [part for part in text.split(RULE) if "WARNING: ThreadSanitizer" in part]
     ours = []
     theirs: collections.Counter[str] = collections.Counter()
@@ -76,4 +77,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(pathlib.Path(sys.argv[1])))

@@ -1033,7 +1033,7 @@ loop_open(Loop *loop, struct state *state)
     loop->decision = (struct deferred){ .run = decide_later, .owner = (PyObject *)loop };
     loop->collection = (struct deferred){ .run = collect_timers, .owner = (PyObject *)loop };
     registry_add_loop(loop);
-    state->stand_ins.changed = stand_ins_changed;
+    COMPAT_STORE(state->stand_ins.changed, stand_ins_changed);
     const char *name = getenv("ASYNCIO_C_POLLER");
     int error = poller_open(&loop->poller, name != NULL && *name != '\0' ? name : NULL);
     if (error == -EINVAL) {
