@@ -71,17 +71,18 @@ called_aside(Loop *self, PyObject *name, PyObject *const *args, Py_ssize_t nargs
 #define CALLED_ASIDE(self, changed, method, args, nargs, kwnames, result) \
     (AC_UNLIKELY(changed) && called_aside(self, (self)->state->str_##method, args, nargs, kwnames, result))
 
-/* Where threads run at the same time, another one than the loop's has to go around its critical section. */
-static int
+/* Where threads run at the same time, another one than the loop's has to go around its critical section, and wakes it there. */
+static inline int
 push(Loop *self, Handle *handle, bool threadsafe)
 {
 #if AC_FREE_THREADED
     if (threadsafe && !loop_is_inside(self)) {
         return loop_push_from_outside(self, &handle->runnable);
     }
+#else
+    (void)threadsafe;
 #endif
-    int result = loop_push(self, &handle->runnable);
-    return result < 0 || !threadsafe ? result : loop_wake(self);
+    return loop_push(self, &handle->runnable);
 }
 
 static PyObject *
@@ -125,7 +126,11 @@ Loop_call_soon(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kw
 static PyObject *
 Loop_call_soon_threadsafe(Loop *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
+    PyObject *handle = call_soon(self, "call_soon_threadsafe", false, args, nargs, kwnames);
+    if (!AC_FREE_THREADED && handle != NULL && AC_UNLIKELY(loop_wake(self) < 0)) {
+        Py_CLEAR(handle);
+    }
+    return handle;
 }
 
 static PyObject *
