@@ -85,8 +85,11 @@ typedef struct {
 static PyObject *
 replaced(struct state *state, PyObject *name, PyObject *own)
 {
-    PyObject *function = PyDict_GetItemWithError(state->os_globals, name);
-    return AC_UNLIKELY(function != own) ? Py_XNewRef(function) : NULL;
+    PyObject *function = compat_dict_get(state->os_globals, name);
+    if (AC_LIKELY(function == own)) {
+        Py_CLEAR(function);
+    }
+    return function;
 }
 
 /* ---- Reading ---- */

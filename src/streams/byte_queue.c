@@ -126,7 +126,7 @@ byte_queue_is_plain(struct byte_queue *self)
     if (!PyByteArray_CheckExact(self->array)) {
         return false;
     }
-    if (PyByteArray_GET_SIZE(self->array) == 0 && Py_REFCNT(self->array) == 1) {
+    if (PyByteArray_GET_SIZE(self->array) == 0 && compat_is_unique(self->array)) {
         Py_CLEAR(self->array);
     }
     return true;
