@@ -357,7 +357,7 @@ loop_poll(Loop *loop)
     if (count != 0 || timeout_ns != 0 || ring_count(&loop->ready) == 0) {
         loop_poll_promptly(loop);
     }
-    if (AC_UNLIKELY(loop->undecided) && loop_decide_fused(loop) < 0) {
+    if (AC_UNLIKELY(loop->undecided || (AC_FREE_THREADED && loop_class_changed(loop))) && loop_decide_fused(loop) < 0) {
         return -1;
     }
     if (count < 0) {
@@ -919,6 +919,9 @@ int
 loop_decide_fused(Loop *loop)
 {
     struct state *state = loop->state;
+#if AC_FREE_THREADED
+    const uint64_t changes = COMPAT_LOAD(state->stand_ins.changes);
+#endif
     if (stand_ins_look(state) < 0) {
         return -1;
     }
@@ -953,6 +956,9 @@ loop_decide_fused(Loop *loop)
     COMPAT_STORE(loop->debug_overridden, overridden[BYPASSED_get_debug] != 0);
     loop->fused = loop->initialized && !any && !loop->debug && !loop->selects;
     loop->undecided = false;
+#if AC_FREE_THREADED
+    COMPAT_STORE(loop->changes_known, changes);
+#endif
     loop->class_version = compat_type_version(Py_TYPE(loop));
     loop->methods_version = stand_ins_any_aside(state) ? VERSION_UNKNOWN : loop->class_version;
     loop->clock_version = compat_dict_version(state->time_dict);
@@ -996,17 +1002,24 @@ loop_collect_timers_later(Loop *loop)
 }
 
 /* Something was replaced that matters to loops.  Nothing can be looked up in the middle of that, so the loops go the long way, as
-   if everything were overridden, until the end of the callback that runs, or of the poll, or the next run. */
+   if everything were overridden, until the end of the callback that runs, or of the poll, or the next run.  Those that run in
+   other threads at the same time find it out by themselves: loop_class_changed(). */
 static void
 stand_ins_changed(struct state *state)
 {
+    compat_mutex_lock(&state->loops_lock);
     for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
         Loop *loop = AC_CONTAINER_OF(node, Loop, link);
+        if (!loop_is_inside(loop)) {
+            continue;
+        }
         loop->fused = false;
         loop->undecided = loop->time_overridden = loop->create_task_overridden = true;
-        loop->debug_overridden = loop->make_transport_overridden = loop->add_reader_overridden = true;
+        loop->make_transport_overridden = loop->add_reader_overridden = true;
+        COMPAT_STORE(loop->debug_overridden, true);
         (void)defer_once(loop, &loop->decision);
     }
+    compat_mutex_unlock(&state->loops_lock);
 }
 
 int

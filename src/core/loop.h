@@ -99,6 +99,7 @@ struct Loop {
     struct observation observed;
     uint64_t cancelled_in; /* 1 + the turn in which a timer was cancelled last */
     uint64_t fork_generation;
+    uint64_t changes_known;   /* without a GIL: state->stand_ins.changes, when `fused` was decided */
     uint64_t class_version;   /* 3.11: of its class when `fused` was decided, */
     uint64_t methods_version; /* the same, and that of no class while a method has stepped aside, */
     uint64_t clock_version;   /* and of the modules `time`, */
@@ -209,7 +210,8 @@ PyObject *loop_call_asyncio(Loop *loop, const char *name, PyObject *const *args,
 /* Re-reads which methods are overridden. Returns 0 or -1. */
 int loop_decide_fused(Loop *loop);
 
-/* Whether the class of the loop, or a module that it goes by, has changed since, which on 3.11 nobody tells. */
+/* Whether the class of the loop, or a module that it goes by, has changed since, which on 3.11 nobody tells; and without a GIL
+   another thread is not told.  There the first two are of everything. */
 static inline bool loop_class_changed(Loop *loop);
 static inline bool loop_methods_changed(Loop *loop); /* or a method has stepped aside */
 static inline bool loop_clock_changed(Loop *loop);
@@ -263,13 +265,21 @@ loop_poll_promptly(Loop *loop)
 static inline bool
 loop_class_changed(Loop *loop)
 {
+#if AC_FREE_THREADED
+    return COMPAT_LOAD(loop->state->stand_ins.changes) != COMPAT_LOAD(loop->changes_known);
+#else
     return !COMPAT_DICT_WATCHERS && Py_TYPE(loop)->tp_version_tag != loop->class_version;
+#endif
 }
 
 static inline bool
 loop_methods_changed(Loop *loop)
 {
+#if AC_FREE_THREADED
+    return loop_class_changed(loop);
+#else
     return !COMPAT_DICT_WATCHERS && Py_TYPE(loop)->tp_version_tag != loop->methods_version;
+#endif
 }
 
 static inline bool

@@ -57,6 +57,7 @@ came_by_keyword(Loop *self, const char *method, const char *const *names, Py_ssi
 AC_COLD static bool
 called_aside(Loop *self, PyObject *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **result)
 {
+    GUARD(self, self);
     *result = NULL;
     if (loop_decide_fused(self) < 0) {
         return true;

@@ -324,6 +324,7 @@ registry_after_fork(struct state *state)
 #if AC_FREE_THREADED
     compat_mutex_init(&state->loops_lock);
     compat_mutex_init(&state->tasks.lock);
+    stand_ins_after_fork(state);
     for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
         threads_after_fork(AC_CONTAINER_OF(node, Loop, link));
     }

@@ -140,7 +140,7 @@ static void
 coroutine_function_step(PyObject *function, bool aside)
 {
     CoroutineFunction *self = (CoroutineFunction *)function;
-    self->is_aside = aside;
+    COMPAT_STORE(self->is_aside, aside);
     choose_call(self);
 }
 

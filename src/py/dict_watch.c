@@ -27,12 +27,15 @@ same_key(PyObject *left, PyObject *right)
 }
 
 PyObject *
-dict_get_borrow(PyObject *dict, PyObject *key, const struct change *change)
+dict_get(PyObject *dict, PyObject *key, const struct change *change)
 {
     if (change != NULL && change->dict == dict && same_key(change->key, key)) {
-        return change->value;
+        return Py_XNewRef(change->value);
     }
-    PyObject *value = PyDict_GetItemWithError(dict, key);
+    compat_section section;
+    compat_section_begin(&section, dict);
+    PyObject *value = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    compat_section_end(&section);
     if (value == NULL) {
         PyErr_Clear();
     }

@@ -1,7 +1,8 @@
 /* Notices that somebody replaces what a module or class defines.  Layer: py.
 
-   A module or class is its dictionary.  From Python 3.12 on the interpreter tells of each change, just before it is made; on
-   3.11 dictionaries have a version, which dict_watch_look() compares.  Nothing is paid as long as nothing changes. */
+   A module or class is its dictionary.  From Python 3.12 on the interpreter tells of each change, just before it is made, in the
+   thread that makes it, and while that has the critical section of the dictionary; on 3.11 dictionaries have a version, which
+   dict_watch_look() compares.  Nothing is paid as long as nothing changes. */
 #ifndef AC_PY_DICT_WATCH_H
 #define AC_PY_DICT_WATCH_H
 
@@ -33,9 +34,9 @@ PyObject *dict_of_borrow(PyObject *owner);
 /* On 3.11: whether any of the dictionaries has changed since the last call.  Always false where Python tells. */
 bool dict_watch_look(struct dict_watch *watch);
 
-/* What `dict` has under `key`, and will have after `change`, which may be NULL.  Borrowed; NULL without an exception if there
-   is nothing.  Runs no Python. */
-PyObject *dict_get_borrow(PyObject *dict, PyObject *key, const struct change *change);
+/* What `dict` has under `key`, and will have after `change`, which may be NULL.  New reference; NULL without an exception if there
+   is nothing.  A change that we were told of by another thread has been made before.  Runs no Python. */
+PyObject *dict_get(PyObject *dict, PyObject *key, const struct change *change);
 
 int dict_watch_traverse(struct dict_watch *watch, visitproc visit, void *arg);
 void dict_watch_close(struct state *state);

@@ -18,10 +18,17 @@
                else:
                    restore_own(group.ours, name)
 
-   An attribute of our class that somebody else has set is theirs, and stays. */
+   An attribute of our class that somebody else has set is theirs, and stays.
+
+   With a GIL, and from 3.12 on, that is done as soon as somebody replaces anything, in the middle of it.  Without one, changes are
+   counted then, and whoever is concerned compares the count with the one that he knows, and looks: a loop in each turn, and
+   what has been called.  The groups are made by the import, before other threads can know of them. */
 #include "py/stand_in.h"
 
 #include "py/state.h"
+
+/* Whether our classes are not changed as soon as somebody tells, but by who looks. */
+#define SETTLED_BY_LOOK (!COMPAT_DICT_WATCHERS || AC_FREE_THREADED)
 
 struct definition {
     PyObject *dict; /* owned, as are all */
@@ -84,36 +91,39 @@ count_changed_codes(const struct stand_in *group)
 static bool
 is_replaced(const struct definition *need, const struct change *change)
 {
-    PyObject *now = need->also == Py_Ellipsis ? need->value : dict_get_borrow(need->dict, need->key, change);
-    return (now != need->value && (need->also == NULL || now != need->also))
-           || code_of_borrow(need->value) != need->code;
+    PyObject *now = need->also == Py_Ellipsis ? Py_XNewRef(need->value) : dict_get(need->dict, need->key, change);
+    bool replaced =
+        (now != need->value && (need->also == NULL || now != need->also)) || code_of_borrow(need->value) != need->code;
+    Py_XDECREF(now);
+    return replaced;
 }
 
-/* What asyncio's class will answer for `name`, or NULL. */
+/* What asyncio's class will answer for `name`: a new reference, or NULL. */
 static PyObject *
-lookup_borrow(PyObject *mro, PyObject *name, const struct change *change)
+lookup(PyObject *mro, PyObject *name, const struct change *change)
 {
     PyObject *value = NULL;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(mro) && value == NULL; i++) {
-        value = dict_get_borrow(dict_of_borrow(PyTuple_GET_ITEM(mro, i)), name, change);
+        value = dict_get(dict_of_borrow(PyTuple_GET_ITEM(mro, i)), name, change);
     }
     return value;
 }
 
 /* ---- Stepping aside, and back ---- */
 
-/* Puts our own attribute or the descriptor into our class.  On 3.11, where nobody tells, methods in Python are always found by the
-   descriptor, which looks; those in C look for themselves.  Returns whether anything changed, or -1. */
+/* Puts our own attribute or the descriptor into our class.  Where that has to wait for somebody to look, methods in Python are always
+   found by the descriptor, which looks; those in C look for themselves.  Returns whether anything changed, or -1. */
 static int
 method_step(struct method *method, PyTypeObject *ours, bool aside)
 {
-    PyObject *dict = compat_type_dict_borrow(ours), *now = dict_get_borrow(dict, method->name, NULL);
+    PyObject *dict = compat_type_dict_borrow(ours), *now = dict_get(dict, method->name, NULL);
     bool in_python = method->own != NULL && !Py_IS_TYPE(method->own, &PyMethodDescr_Type);
-    bool by_descriptor = aside || (!COMPAT_DICT_WATCHERS && in_python);
+    bool by_descriptor = aside || (SETTLED_BY_LOOK && in_python);
     PyObject *wanted = by_descriptor ? (PyObject *)method->aside : method->own;
     bool was_aside = method->is_aside;
     bool is_known = now == (PyObject *)method->aside || now == method->own || now == method->stock;
-    method->is_aside = aside && is_known;
+    COMPAT_STORE(method->is_aside, aside && is_known);
+    Py_XDECREF(now); /* compared, and no more */
     if (now == wanted || !is_known) {
         return method->is_aside != was_aside;
     }
@@ -124,23 +134,32 @@ method_step(struct method *method, PyTypeObject *ours, bool aside)
     return 1;
 }
 
-/* Returns whether anything changed, or -1. */
-static int
-group_settle(struct stand_ins *all, struct stand_in *group, const struct change *change)
+/* Whether one of its needs is not as it was; the function steps aside, or back, at once. */
+static bool
+needs_settle(struct stand_in *group, const struct change *change)
 {
     bool replaced = false;
-    int result = 0;
-    group->codes_changed = count_changed_codes(group);
     for (size_t i = 0; i < group->need_count && !replaced; i++) {
         replaced = is_replaced(&group->needs[i], change);
     }
     if (group->function != NULL) {
         group->step(group->function, replaced);
     }
+    return replaced;
+}
+
+/* Returns whether anything changed, or -1. */
+static int
+group_settle(struct stand_ins *all, struct stand_in *group, const struct change *change)
+{
+    int result = 0;
+    COMPAT_STORE(group->codes_changed, count_changed_codes(group));
+    bool replaced = needs_settle(group, change);
     for (size_t i = 0; i < group->method_count && result >= 0; i++) {
         struct method *method = &group->methods[i];
-        PyObject *now = lookup_borrow(group->theirs_mro, method->name, change);
-        bool aside = now != NULL && (replaced || now != method->stock || code_of_borrow(now) != method->code);
+        PyObject *now = lookup(group->theirs_mro, method->name, change);
+        bool aside = now != NULL && (replaced || now != method->stock || code_of_borrow(method->stock) != method->code);
+        Py_XDECREF(now);
         all->settling = true;
         int stepped = method_step(method, (PyTypeObject *)group->ours, aside);
         all->settling = false;
@@ -148,6 +167,61 @@ group_settle(struct stand_ins *all, struct stand_in *group, const struct change 
     }
     return result;
 }
+
+#if AC_FREE_THREADED
+
+/* Our classes cannot be changed here, in the middle of what may have the lock of all types: who looks does it. */
+int
+stand_ins_change(struct state *state, const struct change *change)
+{
+    struct stand_ins *all = &state->stand_ins;
+    (void)COMPAT_ADD(all->changes, 1);
+    for (size_t i = 0; i < all->count; i++) {
+        if (all->groups[i]->function != NULL) {
+            (void)needs_settle(all->groups[i], change);
+        }
+    }
+    if (COMPAT_LOAD(all->changed) != NULL) {
+        all->changed(state);
+    }
+    return 0;
+}
+
+/* By one thread at a time.  What we change ourselves counts as well, so that there is one more look, which finds nothing. */
+int
+stand_ins_look(struct state *state)
+{
+    struct stand_ins *all = &state->stand_ins;
+    bool look = COMPAT_LOAD(all->changes) != COMPAT_LOAD(all->looked);
+    for (size_t i = 0; i < all->count && !look; i++) {
+        look = count_changed_codes(all->groups[i]) != COMPAT_LOAD(all->groups[i]->codes_changed);
+    }
+    if (AC_LIKELY(!look)) {
+        return 0;
+    }
+    compat_parking_mutex_lock(&all->lock);
+    const uint64_t changes = COMPAT_LOAD(all->changes);
+    int settled = 0;
+    for (size_t i = 0; i < all->count && settled >= 0; i++) {
+        settled = group_settle(all, all->groups[i], NULL);
+    }
+    if (settled >= 0) {
+        COMPAT_STORE(all->looked, changes);
+    }
+    compat_parking_mutex_unlock(&all->lock);
+    if (COMPAT_LOAD(all->changed) != NULL) {
+        all->changed(state);
+    }
+    return settled < 0 ? -1 : 0;
+}
+
+void
+stand_ins_after_fork(struct state *state)
+{
+    state->stand_ins.lock = (compat_parking_mutex){ 0 };
+}
+
+#else
 
 int
 stand_ins_change(struct state *state, const struct change *change)
@@ -167,7 +241,7 @@ stand_ins_change(struct state *state, const struct change *change)
         }
         changed |= settled;
     }
-    if (changed && all->changed != NULL) {
+    if (changed && COMPAT_LOAD(all->changed) != NULL) {
         all->changed(state);
     }
     return 0;
@@ -188,11 +262,13 @@ stand_ins_look(struct state *state)
             changed |= settled;
         }
     }
-    if (changed && all->changed != NULL) {
+    if (changed && COMPAT_LOAD(all->changed) != NULL) {
         all->changed(state);
     }
     return 0;
 }
+
+#endif
 
 bool
 stand_in_is_stock(struct state *state, PyObject *name, PyObject *value)
@@ -202,7 +278,7 @@ stand_in_is_stock(struct state *state, PyObject *name, PyObject *value)
         for (size_t j = 0; j < group->method_count; j++) {
             struct method *method = &group->methods[j];
             if (method->name == name && method->stock == value && value != NULL) {
-                return !method->is_aside;
+                return !COMPAT_LOAD(method->is_aside);
             }
         }
     }
@@ -216,7 +292,7 @@ stand_in_is_aside(struct state *state, PyTypeObject *type, PyObject *name)
         struct stand_in *group = state->stand_ins.groups[i];
         for (size_t j = 0; j < group->method_count; j++) {
             if (group->methods[j].name == name && PyType_IsSubtype(type, (PyTypeObject *)group->ours)) {
-                return group->methods[j].is_aside;
+                return COMPAT_LOAD(group->methods[j].is_aside);
             }
         }
     }
@@ -226,11 +302,24 @@ stand_in_is_aside(struct state *state, PyTypeObject *type, PyObject *name)
 AC_COLD int
 stand_in_look_at(struct state *state, PyTypeObject *class, uint64_t *version, PyTypeObject *type, PyObject *name)
 {
+#if AC_FREE_THREADED
+    (void)class;
+    const uint64_t changes = COMPAT_LOAD(state->stand_ins.changes);
+    if (AC_LIKELY(changes == COMPAT_LOAD(*version))) {
+        return 0;
+    }
+    if (stand_ins_look(state) < 0) {
+        return -1;
+    }
+    COMPAT_STORE(*version, changes);
+    return stand_in_is_aside(state, type, name);
+#else
     PyObject *found =
         stand_ins_look(state) < 0 ? NULL : PyObject_GetAttr((PyObject *)class, name); /* gives it a version */
     *version = class->tp_version_tag != 0 ? class->tp_version_tag : VERSION_UNKNOWN;
     Py_XDECREF(found);
     return found ? stand_in_is_aside(state, type, name) : -1;
+#endif
 }
 
 bool
@@ -239,7 +328,7 @@ stand_ins_any_aside(struct state *state)
     for (size_t i = 0; i < state->stand_ins.count; i++) {
         struct stand_in *group = state->stand_ins.groups[i];
         for (size_t j = 0; j < group->method_count; j++) {
-            if (group->methods[j].is_aside) {
+            if (COMPAT_LOAD(group->methods[j].is_aside)) {
                 return true;
             }
         }
@@ -249,13 +338,13 @@ stand_ins_any_aside(struct state *state)
 
 /* ---- The descriptor ---- */
 
-/* What our class would have in its place. */
+/* What our class would have in its place: a new reference, or NULL. */
 static PyObject *
-inherited_borrow(const struct stand_in *group, const struct method *method)
+inherited(const struct stand_in *group, const struct method *method)
 {
-    PyObject *mro = ((PyTypeObject *)group->ours)->tp_mro, *value = method->own;
+    PyObject *mro = ((PyTypeObject *)group->ours)->tp_mro, *value = Py_XNewRef(method->own);
     for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(mro) && value == NULL; i++) {
-        value = dict_get_borrow(dict_of_borrow(PyTuple_GET_ITEM(mro, i)), method->name, NULL);
+        value = dict_get(dict_of_borrow(PyTuple_GET_ITEM(mro, i)), method->name, NULL);
     }
     return value;
 }
@@ -270,9 +359,8 @@ Aside_get(Aside *self, PyObject *object, PyObject *type)
         PyErr_SetString(PyExc_AttributeError, "asyncio_c is no more");
         return NULL;
     }
-    PyObject *value =
-        Py_XNewRef(self->method->is_aside ? lookup_borrow(self->group->theirs_mro, self->method->name, NULL)
-                                          : inherited_borrow(self->group, self->method));
+    PyObject *value = COMPAT_LOAD(self->method->is_aside) ? lookup(self->group->theirs_mro, self->method->name, NULL)
+                                                          : inherited(self->group, self->method);
     if (value == NULL) {
         PyErr_SetObject(PyExc_AttributeError, self->method->name);
         return NULL;
@@ -383,7 +471,7 @@ need_init(struct state *state, struct definition *need, PyObject *item)
     }
     need->dict = Py_NewRef(dict_of_borrow(owner));
     need->key = Py_NewRef(name);
-    need->value = Py_XNewRef(dict_get_borrow(need->dict, name, NULL));
+    need->value = dict_get(need->dict, name, NULL);
     need->also = Py_XNewRef(also);
     need->code = Py_XNewRef(code_of_borrow(need->value));
     return dict_watch_add(state, owner);
@@ -399,9 +487,9 @@ method_init(struct state *state, struct method *method, struct stand_in *group, 
     PyObject *interned = Py_NewRef(name);
     PyUnicode_InternInPlace(&interned);
     method->name = interned;
-    method->stock = Py_XNewRef(lookup_borrow(group->theirs_mro, interned, NULL));
+    method->stock = lookup(group->theirs_mro, interned, NULL);
     method->code = Py_XNewRef(code_of_borrow(method->stock));
-    method->own = Py_XNewRef(dict_get_borrow(dict_of_borrow(group->ours), interned, NULL));
+    method->own = dict_get(dict_of_borrow(group->ours), interned, NULL);
     method->aside = (Aside *)state->Aside_type->tp_alloc(state->Aside_type, 0);
     if (method->aside == NULL) {
         return -1;

@@ -12,13 +12,24 @@ struct stand_ins {
     struct stand_in **groups; /* private */
     size_t count;
     bool settling; /* our own classes are changed, of which we hear as well: private */
+#if AC_FREE_THREADED
+    uint64_t changes;          /* how many we were told of, by any thread */
+    uint64_t looked;           /* how many there were at the last look: private */
+    compat_parking_mutex lock; /* of whoever looks: private */
+#endif
     /* Called after a change, in the middle of it as a watcher's callback: takes the shortcuts back until they are decided upon
        again.  Runs no Python. */
     void (*changed)(struct state *state);
 };
 
-/* Looks for replaced code, and on 3.11 for changed dictionaries.  Returns 0 or -1. */
+/* Looks for replaced code, and for changed dictionaries where stand_ins_change() does not do all by itself: on 3.11, and where
+   threads run at the same time.  Returns 0 or -1. */
 int stand_ins_look(struct state *state);
+
+#if AC_FREE_THREADED
+/* In a forked child: who looked is not there any more. */
+void stand_ins_after_fork(struct state *state);
+#endif
 
 /* A watched dictionary changes.  Returns 0, or -1 with MemoryError set. */
 int stand_ins_change(struct state *state, const struct change *change);
@@ -34,7 +45,8 @@ bool stand_in_is_stock(struct state *state, PyObject *name, PyObject *value);
 bool stand_in_is_aside(struct state *state, PyTypeObject *type, PyObject *name);
 
 /* The same, of a method in C that has been called: on 3.11, where nobody tells, it looks whether `class`, by which asyncio's method
-   is found, has changed since `version`, which is VERSION_UNKNOWN at first.  1, 0 or -1 with an exception set. */
+   is found, has changed since `version`, which is VERSION_UNKNOWN at first; where threads run at the same time, whether anything
+   has.  1, 0 or -1 with an exception set. */
 static inline int stand_in_stepped_aside(struct state *state, PyTypeObject *class, uint64_t *version,
                                          PyTypeObject *type, PyObject *name);
 
@@ -51,7 +63,7 @@ int stand_in_look_at(struct state *state, PyTypeObject *class, uint64_t *version
 static inline int
 stand_in_stepped_aside(struct state *state, PyTypeObject *class, uint64_t *version, PyTypeObject *type, PyObject *name)
 {
-    bool unchanged = COMPAT_DICT_WATCHERS || class->tp_version_tag == *version;
+    bool unchanged = !AC_FREE_THREADED && (COMPAT_DICT_WATCHERS || class->tp_version_tag == *version);
     return AC_LIKELY(unchanged) ? 0 : stand_in_look_at(state, class, version, type, name);
 }
 
