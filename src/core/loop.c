@@ -737,8 +737,29 @@ loop_record(Loop *loop, Recorder *recorder)
     if (recorder != NULL && recorder->ops->attached(recorder, loop) < 0) {
         return -1;
     }
-    Py_XSETREF(loop->recorder, (Recorder *)Py_XNewRef((PyObject *)recorder));
+    Recorder *previous = loop->recorder;
+    COMPAT_STORE(loop->recorder, (Recorder *)Py_XNewRef((PyObject *)recorder));
+    Py_XDECREF((PyObject *)previous);
     return 0;
+}
+
+/* As every loop is, if so. */
+static int
+record_as_all(Loop *loop)
+{
+    struct state *state = loop->state;
+    if (AC_LIKELY(COMPAT_LOAD(state->recorder) == NULL) || loop->recorder != NULL) {
+        return 0;
+    }
+    compat_mutex_lock(&state->loops_lock);
+    Recorder *recorder = (Recorder *)Py_XNewRef((PyObject *)state->recorder);
+    compat_mutex_unlock(&state->loops_lock);
+    int result = recorder != NULL ? loop_record(loop, recorder) : 0;
+    if (AC_FREE_THREADED && result == 0 && COMPAT_LOAD(state->recorder) != recorder) {
+        result = loop_record(loop, NULL); /* another thread has ended it, and may not have found this loop */
+    }
+    Py_XDECREF(recorder);
+    return result;
 }
 
 int
@@ -748,8 +769,7 @@ loop_run(Loop *loop)
     if (loop_decide_fused(loop) < 0) {
         return -1;
     }
-    Recorder *of_all = loop->state->recorder;
-    if (AC_UNLIKELY(of_all != NULL && loop->recorder == NULL) && loop_record(loop, of_all) < 0) {
+    if (record_as_all(loop) < 0) {
         return -1;
     }
     /* A nested run hands the current task back as it found it. */
@@ -1068,7 +1088,7 @@ loop_open(Loop *loop, struct state *state)
         return -1;
     }
     loop->poller.known_by = &loop->waker;
-    return state->recorder != NULL ? loop_record(loop, state->recorder) : 0;
+    return record_as_all(loop);
 }
 
 /* Drops what is queued, without running it. */

@@ -129,6 +129,7 @@ entry_begins(Loop *loop, PyObject *owner, int64_t now_ns)
     observed->entry_since_ns = now_ns;
     observed->entry_owner = owner;
     observed->thread = PyThread_get_thread_ident();
+    loop_queued_while_idle(owner); /* from now on others may hold it, and ask a handle what it calls */
     if (wake_pulses(loop)) {
         observed->entry_since_ns = clock_now_ns(); /* what the observers do themselves does not count */
     }
@@ -219,6 +220,25 @@ observe_again(Loop *loop, PyObject *owner)
     entry_begins(loop, owner, clock_now_ns());
 }
 
+static void
+pulse_set_loop(Pulse *pulse, Loop *loop)
+{
+    compat_mutex_lock(&pulse->lock);
+    COMPAT_STORE(pulse->loop, loop);
+    compat_mutex_unlock(&pulse->lock);
+}
+
+/* The loop that has it, or NULL: a new reference, unless the loop is dying. */
+static Loop *
+pulse_loop(Pulse *pulse)
+{
+    compat_mutex_lock(&pulse->lock);
+    Loop *loop = pulse->loop;
+    loop = loop != NULL && compat_try_incref((PyObject *)loop) ? loop : NULL;
+    compat_mutex_unlock(&pulse->lock);
+    return loop;
+}
+
 void
 observe_close(Loop *loop)
 {
@@ -226,7 +246,7 @@ observe_close(Loop *loop)
     while ((pulse = loop->observed.pulses) != NULL) {
         loop->observed.pulses = pulse->next;
         pulse->next = NULL;
-        pulse->loop = NULL;
+        pulse_set_loop(pulse, NULL);
         call_observer(pulse->wake, NULL, 0);
         Py_DECREF(pulse);
     }
@@ -250,6 +270,7 @@ Pulse_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
     self->wake = Py_NewRef(wake);
     self->tell = Py_NewRef(tell);
     self->limit_ns = clock_ns_not_before(limit);
+    compat_mutex_init(&self->lock);
     return (PyObject *)self;
 }
 
@@ -262,6 +283,7 @@ Pulse_open(Pulse *self, PyObject *object)
         return PyErr_Format(PyExc_TypeError, "an event loop of asyncio_c is needed, not %.200s",
                             Py_TYPE(object)->tp_name);
     }
+    GUARD(loop, self);
     if (loop_check_closed(loop) < 0) {
         return NULL;
     }
@@ -269,7 +291,8 @@ Pulse_open(Pulse *self, PyObject *object)
         PyErr_SetString(PyExc_RuntimeError, "it is open already");
         return NULL;
     }
-    self->loop = loop;
+    compat_enable_try_incref((PyObject *)loop);
+    pulse_set_loop(self, loop);
     self->parked = true;
     self->fork_generation = state->fork_generation;
     self->woken = self->told = loop->observed.entry; /* what runs has begun before */
@@ -280,6 +303,20 @@ Pulse_open(Pulse *self, PyObject *object)
 }
 
 static PyObject *
+look_at(Pulse *self, Loop *loop, unsigned long long known, bool park)
+{
+    GUARD(loop, self);
+    struct observation *observed = self->loop ? &loop->observed : NULL; /* it may have been closed meanwhile */
+    if (observed == NULL || observed->entry_owner == NULL || observed->entry == known) {
+        self->parked = self->parked || park;
+        Py_RETURN_NONE;
+    }
+    PyObject *owner = Py_NewRef(observed->entry_owner);
+    double seconds = observed->waking ? 0.0 : clock_seconds(clock_now_ns() - observed->entry_since_ns);
+    return Py_BuildValue("(KdkN)", (unsigned long long)observed->entry, seconds, observed->thread, owner);
+}
+
+static PyObject *
 Pulse_look(Pulse *self, PyObject *args)
 {
     unsigned long long known;
@@ -287,30 +324,36 @@ Pulse_look(Pulse *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "Kp:look", &known, &park)) {
         return NULL;
     }
-    struct observation *observed = self->loop ? &self->loop->observed : NULL;
-    if (observed == NULL || observed->entry_owner == NULL || observed->entry == known) {
-        self->parked = self->parked || park;
-        Py_RETURN_NONE;
-    }
-    PyObject *owner = Py_NewRef(observed->entry_owner);
-    loop_queued_while_idle(owner); /* from now on others may hold it */
-    double seconds = observed->waking ? 0.0 : clock_seconds(clock_now_ns() - observed->entry_since_ns);
-    return Py_BuildValue("(KdkN)", (unsigned long long)observed->entry, seconds, observed->thread, owner);
+    Loop *loop = pulse_loop(self);
+    PyObject *seen = loop ? look_at(self, loop, known, park) : Py_NewRef(Py_None);
+    Py_XDECREF(loop);
+    return seen;
 }
 
-static PyObject *
-Pulse_close(Pulse *self, PyObject *Py_UNUSED(ignored))
+static void
+take_from(Pulse *self, Loop *loop)
 {
+    GUARD(loop, self);
     if (self->loop != NULL) {
-        Pulse **place = &self->loop->observed.pulses;
+        Pulse **place = &loop->observed.pulses;
         while (*place != self) {
             place = &(*place)->next;
         }
         *place = self->next;
         self->next = NULL;
-        decide(self->loop);
-        self->loop = NULL;
+        decide(loop);
+        pulse_set_loop(self, NULL);
         Py_DECREF(self); /* the loop's; the caller holds another */
+    }
+}
+
+static PyObject *
+Pulse_close(Pulse *self, PyObject *Py_UNUSED(ignored))
+{
+    Loop *loop = pulse_loop(self);
+    if (loop != NULL) {
+        take_from(self, loop);
+        Py_DECREF(loop);
     }
     Py_RETURN_NONE;
 }
@@ -318,7 +361,7 @@ Pulse_close(Pulse *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Pulse_get_closed(Pulse *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->loop == NULL);
+    return PyBool_FromLong(COMPAT_LOAD(self->loop) == NULL);
 }
 
 static int

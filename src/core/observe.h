@@ -8,7 +8,7 @@
    struct timings   histograms, which loop.measure() switches on and loop.stats() shows.
 
    Pulse            what another thread may know of the entry that runs.  The thread never touches the loop, which may be gone:
-                    it asks its Pulse, which the loop lets go of when it is closed.  It looks at most twice in the time
+                    it asks its Pulse, which the loop lets go of when it is closed, and which holds the loop while it looks.  It looks at most twice in the time
                     after which it reports; when it finds that nothing runs it parks, and the next entry wakes it, and starts it
                     if it is not there, as at the beginning and in the child of a fork.  An entry that has taken too long is
                     told at its end by the loop itself, in the loop's thread. */
@@ -37,7 +37,8 @@ struct timings {
 
 typedef struct Pulse {
     PyObject_HEAD
-    Loop *loop;         /* borrowed: which has it among its pulses; or NULL */
+    Loop *loop;         /* borrowed: which has it among its pulses; or NULL; changes under the lock */
+    compat_mutex lock;  /* of that pointer; all else is guarded by the loop's critical section */
     struct Pulse *next; /* owned by that loop */
     PyObject *wake;     /* owned or, when cleared, NULL: wake() starts or wakes the thread */
     PyObject *tell;     /* likewise: tell(owner, number, seconds) hears of an entry that took longer than the limit */

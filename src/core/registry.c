@@ -305,9 +305,33 @@ registry_add_loop(Loop *loop)
 #if AC_FREE_THREADED
     threads_init(&loop->threads);
 #endif
+    compat_enable_try_incref((PyObject *)loop);
     compat_mutex_lock(&state->loops_lock);
     list_append(&state->loops, &loop->link);
     compat_mutex_unlock(&state->loops_lock);
+}
+
+Py_ssize_t
+registry_loops(struct state *state, Loop ***loops)
+{
+    Py_ssize_t size = 0, count = 0;
+    compat_mutex_lock(&state->loops_lock);
+    for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
+        size++;
+    }
+    *loops = PyMem_RawMalloc((size_t)(size + 1) * sizeof(**loops));
+    for (struct list_node *node = state->loops.next; *loops != NULL && node != &state->loops; node = node->next) {
+        Loop *loop = AC_CONTAINER_OF(node, Loop, link);
+        if (compat_try_incref((PyObject *)loop)) {
+            (*loops)[count++] = loop;
+        }
+    }
+    compat_mutex_unlock(&state->loops_lock);
+    if (*loops == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return count;
 }
 
 void

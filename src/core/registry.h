@@ -53,6 +53,8 @@ Py_hash_t registry_hash(PyObject *loop);
 /* Loops, likewise. */
 void registry_add_loop(Loop *loop);
 void registry_remove_loop(Loop *loop);
+/* All of them but those that are dying, each held, in an array that is to be freed by PyMem_RawFree(); -1 with MemoryError. */
+Py_ssize_t registry_loops(struct state *state, Loop ***loops);
 
 /* In a forked child, where only this thread is left: what others have locked. */
 void registry_after_fork(struct state *state);

@@ -251,6 +251,7 @@ loop_take_inbox(Loop *loop)
     COMPAT_STORE(threads->filled, false);
     compat_mutex_unlock(&threads->inbox_lock);
     int result = 0;
+    threads->taking = true;
     while (ring_count(&taken) > 0) {
         struct runnable *runnable = ring_pop(&taken);
         PyObject *owner = runnable->owner;
@@ -259,6 +260,7 @@ loop_take_inbox(Loop *loop)
         }
         Py_DECREF(owner);
     }
+    threads->taking = false;
     ring_release(&taken);
     return result;
 }

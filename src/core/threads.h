@@ -43,6 +43,7 @@ struct threads {
     bool filled;             /* the inbox is not empty */
     uint64_t next_number;    /* of tasks, for their names, which the loop has taken */
     uint64_t end_number;
+    bool taking; /* what was in it is being queued; in the section */
 };
 
 /* One thread in one loop's, or without a loop one object's, critical section; on the stack. */

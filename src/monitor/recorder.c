@@ -11,10 +11,14 @@
    A task's step is an entry of the ready queue: of our tasks the task itself, of others a handle whose callback is bound to the
    task.  So tasks of all kinds are recorded by the same few places; only that somebody cancels one is not told by asyncio's own.
 
+   Loops of several threads may tell one Recorder at the same time: its ring and its numbers have a lock; the rest of what is done for
+   a task is done in the critical section of its loop.
+
    What fails here is left out of the recording, and counted. */
 #include "base/event_ring.h"
 #include "core/handle.h"
 #include "core/recorder.h"
+#include "core/registry.h"
 #include "core/task.h"
 #include "flow/coroutine.h"
 #include "flow/flow.h"
@@ -56,6 +60,7 @@ typedef struct {
     struct state *state;
     PyObject *describe; /* owned; describe(task): what it waits for, as a tuple of strings */
     PyObject *tasks;    /* owned; {address: (weak reference, identity)} */
+    compat_mutex lock;  /* of the ring */
     struct event_ring ring;
     uint64_t next_number;
     uint64_t missed;
@@ -73,13 +78,12 @@ event_release(struct event *event)
     Py_XDECREF((PyObject *)event->what);
 }
 
-/* Takes `what`.  Runs no Python. */
+/* Takes `what`.  `end_ns` is when it was, or 0: now.  Runs no Python. */
 static void
-note_steal(RecorderObject *self, Loop *loop, enum kind kind, int detail, uint64_t subject, PyObject *who,
-           PyObject *what)
+note_at_steal(RecorderObject *self, Loop *loop, enum kind kind, int detail, int64_t end_ns, uint64_t subject,
+              PyObject *who, PyObject *what)
 {
     struct event event = {
-        .time_ns = clock_now_ns(),
         .subject = subject,
         .who = Py_XNewRef(who),
         .what = what,
@@ -88,14 +92,24 @@ note_steal(RecorderObject *self, Loop *loop, enum kind kind, int detail, uint64_
         .detail = (uint16_t)detail,
     };
     struct event dropped;
+    compat_mutex_lock(&self->lock);
+    event.time_ns = end_ns != 0 ? end_ns : clock_now_ns();
     int result = event_ring_push(&self->ring, &event, &dropped);
+    compat_mutex_unlock(&self->lock);
     if (result < 0) {
-        self->missed++;
+        (void)COMPAT_ADD(self->missed, 1);
         event_release(&event);
     }
     else if (result > 0) {
         event_release(&dropped);
     }
+}
+
+static void
+note_steal(RecorderObject *self, Loop *loop, enum kind kind, int detail, uint64_t subject, PyObject *who,
+           PyObject *what)
+{
+    note_at_steal(self, loop, kind, detail, 0, subject, who, what);
 }
 
 /* ---- Tasks ---- */
@@ -215,12 +229,12 @@ static PyObject *
 task_identity(RecorderObject *self, Loop *loop, PyObject *task, enum origin origin)
 {
     PyObject *key = PyLong_FromVoidPtr(task);
-    PyObject *entry = key ? PyDict_GetItemWithError(self->tasks, key) : NULL, *identity = NULL;
+    PyObject *entry = key ? compat_dict_get(self->tasks, key) : NULL, *identity = NULL;
     if (entry != NULL && compat_weakref_is(PyTuple_GET_ITEM(entry, 0), task)) {
         identity = Py_NewRef(PyTuple_GET_ITEM(entry, 1));
     }
     else if (key != NULL && !PyErr_Occurred()) {
-        identity = identity_new(self, task, ++self->next_number);
+        identity = identity_new(self, task, COMPAT_ADD(self->next_number, 1));
         if (identity != NULL && task_remember(self, key, task, identity) < 0) {
             Py_CLEAR(identity);
         }
@@ -228,10 +242,11 @@ task_identity(RecorderObject *self, Loop *loop, PyObject *task, enum origin orig
             note_steal(self, loop, KIND_MADE, origin, identity_number(identity), identity, NULL);
         }
     }
+    Py_XDECREF(entry);
     Py_XDECREF(key);
     if (identity == NULL) {
         PyErr_Clear();
-        self->missed++;
+        (void)COMPAT_ADD(self->missed, 1);
     }
     return identity;
 }
@@ -384,7 +399,8 @@ struct quiet {
 static struct quiet
 quiet_begin(void)
 {
-    return (struct quiet){ .collected = PyGC_Disable(),
+    /* Without a GIL collections come between bytecodes, and are to be had by other threads. */
+    return (struct quiet){ .collected = AC_FREE_THREADED ? 0 : PyGC_Disable(),
                            .exception = PyErr_Occurred() ? compat_exception_take() : NULL };
 }
 
@@ -403,12 +419,14 @@ static void
 note_queued(RecorderObject *self, Loop *loop, struct runnable *runnable, enum cause cause)
 {
     struct quiet quiet = quiet_begin();
+    Py_INCREF(self); /* another thread may end the recording */
     PyObject *task = task_of(self->state, loop, runnable);
     PyObject *identity = task ? task_identity(self, loop, task, ORIGIN_MADE) : NULL;
     uint64_t subject = identity ? identity_number(identity) : subject_of(runnable);
     note_steal(self, loop, KIND_QUEUED, cause, subject, identity, NULL);
     Py_XDECREF(identity);
     Py_XDECREF(task);
+    Py_DECREF(self);
     quiet_end(quiet);
 }
 
@@ -417,6 +435,11 @@ static enum cause
 cause_now(Loop *loop)
 {
     enum cause cause = CAUSE_RUNNING;
+#if AC_FREE_THREADED
+    if (loop->threads.taking) {
+        return CAUSE_THREAD;
+    }
+#endif
     if (loop->thread_id != 0 && loop->thread_id != PyThread_get_thread_ident()) {
         cause = CAUSE_THREAD;
     }
@@ -437,7 +460,7 @@ static int
 recorder_attached(Recorder *base, Loop *loop)
 {
     RecorderObject *self = of_base(base);
-    loop->recorded_as = ++self->loops;
+    loop->recorded_as = COMPAT_ADD(self->loops, 1);
     for (size_t i = 0; i < ring_count(&loop->ready); i++) {
         note_queued(self, loop, ring_peek(&loop->ready, i), CAUSE_RUNNING);
     }
@@ -578,10 +601,8 @@ note_step_ended(RecorderObject *self, Loop *loop, PyObject *task, PyObject *iden
     if (done > 0) {
         task_forget(self, task);
     }
-    note_steal(self, loop, KIND_ENDS, outcome, identity_number(identity), identity, what);
-    if (self->ring.count > 0) {
-        event_ring_at(&self->ring, self->ring.count - 1)->time_ns = end_ns; /* finding out has taken time */
-    }
+    /* Finding out has taken time. */
+    note_at_steal(self, loop, KIND_ENDS, outcome, end_ns, identity_number(identity), identity, what);
     if (interrupt != NULL) {
         compat_exception_restore_steal(interrupt);
     }
@@ -616,11 +637,13 @@ recorder_cancels(Recorder *base, Loop *loop, PyObject *task)
 {
     RecorderObject *self = of_base(base);
     struct quiet quiet = quiet_begin();
+    Py_INCREF(self);
     PyObject *identity = task_identity(self, loop, task, ORIGIN_MADE);
     if (identity != NULL) {
         note_steal(self, loop, KIND_CANCELS, cause_now(loop), identity_number(identity), identity, NULL);
     }
     Py_XDECREF(identity);
+    Py_DECREF(self);
     quiet_end(quiet);
 }
 
@@ -654,6 +677,7 @@ Recorder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->base.ops = &recorder_ops;
     self->state = state;
+    compat_mutex_init(&self->lock);
     event_ring_init(&self->ring, (size_t)size);
     self->describe = Py_NewRef(describe);
     self->tasks = PyDict_New();
@@ -661,6 +685,27 @@ Recorder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         Py_CLEAR(self);
     }
     return (PyObject *)self;
+}
+
+/* Returns 1, 0 if somebody else records already, or -1. */
+static int
+start_of_one(RecorderObject *self, Loop *loop)
+{
+    GUARD(loop, loop);
+    return loop->recorder != NULL ? 0 : loop_record(loop, &self->base) < 0 ? -1 : 1;
+}
+
+static int
+start_of_all(RecorderObject *self)
+{
+    struct state *state = self->state;
+    compat_mutex_lock(&state->loops_lock);
+    bool free = state->recorder == NULL;
+    if (free) {
+        COMPAT_STORE(state->recorder, (Recorder *)Py_NewRef((PyObject *)self));
+    }
+    compat_mutex_unlock(&state->loops_lock);
+    return free;
 }
 
 static PyObject *
@@ -672,20 +717,12 @@ Recorder_start(RecorderObject *self, PyObject *loop)
         PyErr_Format(PyExc_TypeError, "a loop of asyncio_c was expected, got %.200s", Py_TYPE(loop)->tp_name);
         return NULL;
     }
-    if (native != NULL ? native->recorder != NULL : state->recorder != NULL) {
+    int started = native != NULL ? start_of_one(self, native) : start_of_all(self);
+    if (started == 0) {
         PyErr_SetString(PyExc_RuntimeError,
                         native ? "the loop is being recorded already" : "loops are being recorded already");
-        return NULL;
     }
-    if (native != NULL) {
-        if (loop_record(native, &self->base) < 0) {
-            return NULL;
-        }
-    }
-    else {
-        state->recorder = (Recorder *)Py_NewRef((PyObject *)self);
-    }
-    Py_RETURN_NONE;
+    return started > 0 ? Py_NewRef(Py_None) : NULL;
 }
 
 /* The step in which the recording began has ended: nobody else tells, for when it began there was no recorder. */
@@ -728,6 +765,7 @@ Recorder_found(RecorderObject *self, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "a loop of asyncio_c and a task were expected");
         return NULL;
     }
+    GUARD(loop, loop);
     PyObject *identity = task_identity(self, loop, task, ORIGIN_FOUND);
     int result = 0;
     if (identity != NULL && running) {
@@ -740,21 +778,41 @@ Recorder_found(RecorderObject *self, PyObject *args)
     return result < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+static void
+stop_of_one(RecorderObject *self, Loop *loop)
+{
+    GUARD(loop, loop);
+    if (loop->recorder == &self->base) {
+        COMPAT_STORE(loop->recorder, NULL);
+        Py_DECREF(self);
+    }
+}
+
 static PyObject *
 Recorder_stop(RecorderObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct state *state = self->state;
-    for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
-        Loop *loop = AC_CONTAINER_OF(node, Loop, link);
-        if (loop->recorder == &self->base) {
-            loop->recorder = NULL;
-            Py_DECREF(self); /* the caller holds it, too */
+    compat_mutex_lock(&state->loops_lock);
+    bool of_all = state->recorder == &self->base;
+    if (of_all) {
+        COMPAT_STORE(state->recorder, NULL);
+    }
+    compat_mutex_unlock(&state->loops_lock);
+    if (of_all) {
+        Py_DECREF(self); /* the caller holds it, too */
+    }
+    Loop **loops;
+    Py_ssize_t count = registry_loops(state, &loops);
+    if (count < 0) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (COMPAT_LOAD(loops[i]->recorder) == &self->base) {
+            stop_of_one(self, loops[i]);
         }
+        Py_DECREF(loops[i]);
     }
-    if (state->recorder == &self->base) {
-        state->recorder = NULL;
-        Py_DECREF(self);
-    }
+    PyMem_RawFree(loops);
     PyDict_Clear(self->tasks);
     return PyLong_FromLongLong(clock_now_ns());
 }
@@ -772,8 +830,10 @@ Recorder_events(RecorderObject *self, PyObject *Py_UNUSED(ignored))
     Py_ssize_t count = (Py_ssize_t)self->ring.count;
     PyObject *list = PyList_New(0);
     for (Py_ssize_t i = 0; i < count && list != NULL; i++) {
+        compat_mutex_lock(&self->lock);
         struct event event = *event_ring_at(&self->ring, (size_t)i);
         PyObject *held[] = { Py_NewRef(or_none(event.who)), Py_NewRef(or_none(event.what)) };
+        compat_mutex_unlock(&self->lock);
         PyObject *tuple = Py_BuildValue("LiiIKOO", (long long)event.time_ns, (int)event.kind, (int)event.detail,
                                         event.source, (unsigned long long)event.subject, held[0], held[1]);
         if (tuple == NULL || PyList_Append(list, tuple) < 0) {

@@ -18,6 +18,7 @@ counted(PyObject *module, PyObject *object)
     if (loop == NULL) {
         return refuse(object);
     }
+    GUARD(loop, object);
     const struct counters *counters = &loop->counters;
     int64_t now_ns = clock_now_ns();
     int64_t waiting_ns = counters->waiting_ns, running_ns = counters->running_ns;
@@ -60,10 +61,10 @@ histogram_object(const struct histogram *histogram)
 
 /* The histograms of the lag and the callbacks, copied first: making objects may run anything. */
 static PyObject *
-measured(PyObject *module, PyObject *object)
+measured_of(Loop *loop)
 {
-    Loop *loop = loop_cast(state_of_module(module), object);
-    if (loop == NULL || loop->observed.timings == NULL) {
+    GUARD(loop, loop);
+    if (loop->observed.timings == NULL) {
         Py_RETURN_NONE;
     }
     struct histogram *copies = PyMem_Malloc(2 * sizeof(*copies));
@@ -82,6 +83,20 @@ measured(PyObject *module, PyObject *object)
 }
 
 static PyObject *
+measured(PyObject *module, PyObject *object)
+{
+    Loop *loop = loop_cast(state_of_module(module), object);
+    return loop ? measured_of(loop) : Py_NewRef(Py_None);
+}
+
+static int
+measure_from_now_on(Loop *loop, bool wanted)
+{
+    GUARD(loop, loop);
+    return observe_measure(loop, wanted);
+}
+
+static PyObject *
 measure(PyObject *module, PyObject *args)
 {
     PyObject *object;
@@ -90,7 +105,7 @@ measure(PyObject *module, PyObject *args)
         return NULL;
     }
     Loop *loop = loop_cast(state_of_module(module), object);
-    if (loop == NULL || observe_measure(loop, wanted) < 0) {
+    if (loop == NULL || measure_from_now_on(loop, wanted) < 0) {
         return loop ? NULL : refuse(object);
     }
     Py_RETURN_NONE;

@@ -6,10 +6,15 @@ With a GIL it has to hold as well. What spins here spins until somebody outside 
 import asyncio
 import contextlib
 import threading
+import time
+from asyncio import base_events, tasks
 
 import pytest
 
+import asyncio_c
+
 from . import support
+from .test_threads import running_in_thread
 
 
 class Spinner:
@@ -101,3 +106,186 @@ def test_loop_that_spins_in_a_sort(impl, loop):
             spinner.task.get_name()
     assert spinner.sorted == [3, 2, 1]
     assert len(spinner.called) == 6
+
+
+# ---- What others replace ----
+
+
+def working(loop, stop, done):
+    """Run what goes by classes and modules in a loop of this thread until `stop` is set; append how often to `done`."""
+
+    async def one():
+        await asyncio.sleep(0)
+        return 1
+
+    async def main():
+        count = 0
+        while not stop.is_set() or count == 0:
+            count += sum(await asyncio.gather(*(loop.create_task(one()) for _ in range(3))))
+            loop.call_soon(int)
+            loop.call_later(0, int).cancel()
+            await asyncio.sleep(0)
+        return count
+
+    with contextlib.closing(loop):
+        done.append(loop.run_until_complete(main()))
+
+
+@contextlib.contextmanager
+def replaced(owner, name):
+    """Have a wrapper stand there, and give the list of what it was called for."""
+    stock = getattr(owner, name)
+    calls = []
+
+    def wrapper(*args, **kwargs):
+        calls.append(args)
+        return stock(*args, **kwargs)
+
+    setattr(owner, name, wrapper)
+    try:
+        yield calls
+    finally:
+        setattr(owner, name, stock)
+
+
+def test_class_and_module_are_replaced_while_loops_run(impl):
+    stop, done = threading.Event(), []
+
+    def replace():
+        try:
+            for _ in range(15):
+                for owner, name in (
+                    (base_events.BaseEventLoop, "call_soon"),
+                    (tasks, "gather"),
+                    (time, "monotonic"),
+                ):
+                    with replaced(owner, name):
+                        pass
+        finally:
+            stop.set()
+
+    loops = [impl.new_event_loop() for _ in range(2)]
+    errors = support.in_threads([replace, *(lambda loop=loop: working(loop, stop, done) for loop in loops)])
+    assert errors == []
+    assert len(done) == 2
+
+
+def test_loop_of_another_thread_goes_by_what_was_replaced_from_its_next_turn_on(impl, loop):
+    seen = []
+
+    def check(calls, expected):
+        finished = threading.Event()
+
+        def second():
+            del calls[:]
+            handle = loop.call_soon(int)
+            seen.append([call for call in calls if call[1] is int] != [])
+            handle.cancel()
+            finished.set()
+
+        loop.call_soon_threadsafe(lambda: loop.call_soon(second))
+        assert finished.wait(30)
+        assert seen.pop() is expected
+
+    with support.closing(impl.new_event_loop()), running_in_thread(loop):
+        for _ in range(10):
+            with replaced(base_events.BaseEventLoop, "call_soon") as calls:
+                check(calls, True)
+            check(calls, False)
+
+
+# ---- Seeing a loop ----
+
+
+def test_stats_of_loops_that_work(ours):
+    stop, done = threading.Event(), []
+    loops = [ours.new_event_loop() for _ in range(2)]
+
+    def look():
+        try:
+            last = [loop.stats() for loop in loops]
+            for index in range(100):
+                for each, loop in enumerate(loops):
+                    loop.measure(index % 2 == 0)
+                    stats = loop.stats()
+                    assert stats.callbacks >= last[each].callbacks
+                    assert stats.seconds_working >= 0
+                    last[each] = stats
+        finally:
+            stop.set()
+
+    functions = [look, *(lambda loop=loop: working(loop, stop, done) for loop in loops)]
+    assert support.in_threads(functions) == []
+
+
+def test_stats_of_a_loop_that_spins(ours):
+    with contextlib.closing(ours.new_event_loop()) as loop, Spinner(ours, loop).spinning():
+        assert loop.stats().tasks == 1
+
+
+def test_watch_of_several_loops_in_several_threads(ours):
+    blocked = threading.Semaphore(0)
+
+    def run(number):
+        reports, told = [], threading.Event()
+
+        def report(each):
+            reports.append(each)
+            if f"blocks_{number}" in each.callback:
+                told.set()
+
+        def block():
+            while not told.is_set():
+                pass
+
+        block.__qualname__ = f"blocks_{number}"
+        for _ in range(2):
+            told.clear()
+            with contextlib.closing(ours.new_event_loop()) as loop, asyncio_c.watch(loop, 0.01, report):
+                loop.call_soon(block)
+                loop.call_later(0, loop.stop)
+                loop.run_forever()
+        assert not any(f"blocks_{1 - number}" in each.callback for each in reports)
+        blocked.release()
+
+    assert support.in_threads([lambda: run(0), lambda: run(1)]) == []
+    assert blocked.acquire(blocking=False) and blocked.acquire(blocking=False)
+
+
+def test_watches_end_while_their_loop_runs(ours):
+    stop, done = threading.Event(), []
+    loop = ours.new_event_loop()
+
+    def watch():
+        try:
+            for _ in range(40):
+                asyncio_c.watch(loop, 0.001, lambda report: None).close()
+        finally:
+            stop.set()
+
+    assert support.in_threads([watch, lambda: working(loop, stop, done)]) == []
+
+
+def test_recording_of_loops_that_begin_and_end(ours):
+    stop, runs = threading.Event(), []
+
+    async def one():
+        await asyncio.sleep(0)
+
+    def record():
+        try:
+            for _ in range(20):
+                with asyncio_c.record(size=500) as recording:
+                    pass
+                assert recording.text()
+        finally:
+            stop.set()
+
+    def run():
+        while not stop.is_set():
+            with contextlib.closing(ours.new_event_loop()) as loop:
+                loop.run_until_complete(asyncio.wait([loop.create_task(one()) for _ in range(5)]))
+            runs.append(1)
+
+    assert support.in_threads([record, run, run]) == []
+    assert runs
