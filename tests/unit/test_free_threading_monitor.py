@@ -14,7 +14,6 @@ import pytest
 import asyncio_c
 
 from . import support
-from .test_threads import running_in_thread
 
 
 class Spinner:
@@ -187,7 +186,7 @@ def test_loop_of_another_thread_goes_by_what_was_replaced_from_its_next_turn_on(
         assert finished.wait(30)
         assert seen.pop() is expected
 
-    with support.closing(impl.new_event_loop()), running_in_thread(loop):
+    with support.closing(impl.new_event_loop()), support.running_in_thread(loop):
         for _ in range(10):
             with replaced(base_events.BaseEventLoop, "call_soon") as calls:
                 check(calls, True)
