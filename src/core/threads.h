@@ -129,9 +129,10 @@ monitor_guard_end(struct monitor_guard *guard)
     }
 }
 
-#define MONITOR_GUARD(place)                                                                                           \
-    __attribute__((cleanup(monitor_guard_end))) struct monitor_guard monitor_guard_ = { monitor_enter(place) ? (place) \
-                                                                                                             : NULL }
+#define MONITOR_GUARD(place)                                                                                         \
+    __attribute__((unused, cleanup(monitor_guard_end))) struct monitor_guard monitor_guard_ = { monitor_enter(place) \
+                                                                                                    ? (place)        \
+                                                                                                    : NULL }
 
 /* The loop by whose section an object is guarded that other threads may use: kept from when it first belongs to one, for its own
    field may be cleared at any time.  `loop` is what it belongs to now, or NULL.  NULL: to none yet. */
