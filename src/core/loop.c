@@ -10,7 +10,17 @@
    nothing to do with a descriptor; from then on a poll is put off for at most POLL_BUDGET_NS and POLL_BUDGET_TURNS.
    Timers are looked at in every turn: the clock is a tenth of a poll.
 
-   Threads: all fields change under the GIL.  `sleeping` is set before the GIL is released for a poll, so whoever queues
+   Threads, with a GIL: all fields change under it.  Without one, threads.h says how a loop is shared:
+
+     under the loop's critical section, which the thread that runs the loop holds and any other takes for a method: the queues, the
+       timers, the poller and what it watches, the deferred, the scratch, the recorder and all else in `struct Loop`, and all fields of
+       tasks, futures, handles and transports.  LOOP_ASSERT_INSIDE() says so in debug builds, wherever queues, timers and watches change;
+     under threads.inbox_lock: the inbox, `sleeping` while the loop is about to wait or wakes, the waker's end for writing;
+     under threads.tasks.lock: the list of tasks; under state->loops_lock: `link`;
+     by themselves, as single words (COMPAT_LOAD): `closed`, `debug`, `stopping`, `selects`, `thread_id`, the flags of what is
+       overridden, the counters, `threads.section` and `threads.filled`.
+
+   With a GIL, `sleeping` is set before the GIL is released for a poll, so whoever queues
    work sees it and writes to the waker, or came before and the queue was not empty: no wake-up is lost. */
 #include "core/loop.h"
 
@@ -93,6 +103,7 @@ track_queued(Loop *loop)
 int
 loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns)
 {
+    LOOP_ASSERT_INSIDE(loop);
     PyObject *owner = timer->runnable->owner;
     if (heap_insert(&loop->timers, &timer->node, deadline_ns) < 0) {
         PyErr_NoMemory();
@@ -112,6 +123,7 @@ void
 loop_remove_timer(Loop *loop, struct timer *timer)
 {
     if (heap_node_queued(&timer->node)) {
+        LOOP_ASSERT_INSIDE(loop);
         PyObject *owner = timer->runnable->owner;
         heap_remove(&loop->timers, &timer->node);
         runnable_leaves_queue(owner);
@@ -122,6 +134,7 @@ loop_remove_timer(Loop *loop, struct timer *timer)
 void
 loop_replace_timer(Loop *loop, struct timer *old, struct timer *timer)
 {
+    LOOP_ASSERT_INSIDE(loop);
     PyObject *owner = old->runnable->owner;
     heap_replace(&loop->timers, &old->node, &timer->node);
     Py_INCREF(timer->runnable->owner);
@@ -218,8 +231,8 @@ check_forked(Loop *loop)
     return AC_LIKELY(loop->fork_generation == loop->state->fork_generation) ? 0 : leave_parent(loop);
 }
 
-int
-loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
+static int
+set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
 {
     if (check_forked(loop) < 0) {
         return -1;
@@ -227,6 +240,13 @@ loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
     loop_poll_promptly(loop);
     int error = poller_set(&loop->poller, &watch->watch, wanted);
     return error < 0 ? raise_errno(error) : 0;
+}
+
+int
+loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
+{
+    LOOP_ASSERT_INSIDE(loop);
+    return set_watch(loop, watch, wanted);
 }
 
 void
@@ -674,6 +694,7 @@ poll_and_run(Loop *loop, bool must_poll)
     if (AC_UNLIKELY(loop_class_changed(loop)) && loop_decide_fused(loop) < 0) {
         return -1;
     }
+    LOOP_ASSERT_INSIDE(loop);
     loop->turn++;
     int64_t now_ns = 0;
     bool look_at_timers;
@@ -1082,7 +1103,7 @@ loop_open(Loop *loop, struct state *state)
         return raise_errno(error);
     }
     loop->waker_watch = (struct loop_watch){ .watch.fd = loop->waker.fd, .ops = &waker_ops };
-    if (loop_set_watch(loop, &loop->waker_watch, POLLER_READ) < 0) {
+    if (set_watch(loop, &loop->waker_watch, POLLER_READ) < 0) {
         poller_close(&loop->poller);
         waker_close(&loop->waker);
         return -1;

@@ -18,6 +18,7 @@
 #include "io/waker.h"
 #include "py/state.h"
 
+#include <assert.h>
 #include <stdbool.h>
 
 /* Something that is due at a time: the heap's node, and what to run then. */
@@ -302,9 +303,23 @@ loop_futures_changed(Loop *loop)
     return !COMPAT_DICT_WATCHERS && compat_dict_version(loop->state->asyncio_futures_dict) != loop->futures_version;
 }
 
+#if AC_FREE_THREADED
+static inline bool
+loop_is_inside(Loop *loop)
+{
+    return AC_LIKELY(compat_section_is_first(COMPAT_LOAD(loop->threads.section)))
+           || compat_section_holds((PyObject *)loop);
+}
+
+#define LOOP_ASSERT_INSIDE(loop) assert(loop_is_inside(loop))
+#else
+#define LOOP_ASSERT_INSIDE(loop) ((void)0)
+#endif
+
 static inline bool
 loop_defer(Loop *loop, struct deferred *deferred)
 {
+    LOOP_ASSERT_INSIDE(loop);
     if (loop->running_entries) {
         list_append(&loop->deferred, &deferred->link);
     }
@@ -342,6 +357,7 @@ loop_push(Loop *loop, struct runnable *runnable)
 static inline int
 loop_push_now(Loop *loop, struct runnable *runnable)
 {
+    LOOP_ASSERT_INSIDE(loop);
     if (AC_UNLIKELY(ring_push(&loop->ready, runnable) < 0)) {
         PyErr_NoMemory();
         return -1;
@@ -357,13 +373,6 @@ loop_push_now(Loop *loop, struct runnable *runnable)
 }
 
 #if AC_FREE_THREADED
-static inline bool
-loop_is_inside(Loop *loop)
-{
-    return AC_LIKELY(compat_section_is_first(COMPAT_LOAD(loop->threads.section)))
-           || compat_section_holds((PyObject *)loop);
-}
-
 static inline Loop *
 loop_find_home(Loop **home, Loop *loop)
 {
