@@ -51,7 +51,7 @@ asan: $(ENVIRONMENT)           ## the debug build under the address and undefine
 # by clang, as this one, TSAN=1 $(FREE_THREADED) install), or of gcc, in front of any other.  Only the first sees what the interpreter
 # itself orders, and what threads do at the same time.  Its reports go to build/tsan.PID; those of the interpreter's own races are
 # counted, ours are errors.
-TSAN_TESTS = $(addprefix tests/unit/test_,threads.py free_threading.py free_threading_sanitized.py)
+TSAN_TESTS = $(addprefix tests/unit/test_,threads.py free_threading.py free_threading_layers.py free_threading_sanitized.py)
 WATCHED = $(shell $(PYTHON) -c 'import sysconfig; print("1" * ("--with-thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS")))')
 tsan: $(ENVIRONMENT)           ## what threads do to pollers and loops, under the thread sanitizer; PYTHON= one built with it: without a GIL
 	mkdir -p build

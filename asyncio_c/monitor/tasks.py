@@ -1,7 +1,7 @@
 """What the tasks of a process are doing, for who looks from another thread.
 
-Everything is read under the GIL, a task after the other, while the loops run on: a task may be caught between two of its states. Each
-that is not done is a dictionary:
+Everything is read under the GIL, or without one in the loop's section, a task after the other, while the loops run on: a task may
+be caught between two of its states. Each that is not done is a dictionary:
 
     id, name        by the first one it is told from others
     coroutine       the qualified name of its coroutine function

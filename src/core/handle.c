@@ -21,8 +21,8 @@
    queue, where running it does nothing; a cancelled timer leaves the heap at once.
 
    On 3.14 and later, the handle of call_soon_threadsafe() promises that after cancel() has returned in another thread
-   the callback does not run.  All state changes under the GIL, so that only a cancel() that meets a running callback
-   needs a lock: it makes one and waits for it.  asyncio has a reentrant lock in each. */
+   the callback does not run.  All state changes under the GIL, or in the loop's section, so that only a cancel() that meets a
+   running callback needs a lock: it makes one and waits for it.  asyncio has a reentrant lock in each. */
 #include "core/handle.h"
 
 #include "core/registry.h"

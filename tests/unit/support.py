@@ -19,6 +19,7 @@ import logging
 import platform
 import re
 import sys
+import sysconfig
 import threading
 import types
 import warnings
@@ -63,6 +64,7 @@ PY312 = sys.version_info >= (3, 12)
 PY313 = sys.version_info >= (3, 13)
 PY314 = sys.version_info >= (3, 14)
 PY315 = sys.version_info >= (3, 15)
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def _run_in_runner(new_event_loop):
@@ -150,24 +152,28 @@ def collect():
         gc.collect()
 
 
-def in_threads(functions):
-    """Call each function in a thread of its own, all at the same time; return what they have raised."""
+def at_once(*functions):
+    """Call each function in a thread of its own, all at the same time. Return what they returned, or raise what one raised."""
     barrier = threading.Barrier(len(functions))
+    answers = [None] * len(functions)
     errors = []
 
-    def call(function):
+    def call(position, function):
         barrier.wait()
         try:
-            function()
+            answers[position] = function()
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=call, args=(function,)) for function in functions]
+    threads = [threading.Thread(target=call, args=entry, daemon=True) for entry in enumerate(functions)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    return errors
+        thread.join(60)
+        assert not thread.is_alive(), "it hangs"
+    if errors:
+        raise errors[0]
+    return answers
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import threading
 import weakref
 
@@ -25,13 +24,11 @@ from . import support
 from .net import peers
 from .test_fork import in_child
 
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-
 # How many threads meet. More than there are cores does no harm: who is stopped in the middle is what the others meet.
 THREADS = 4
 
 # How often each does what it does: a meeting is a matter of chance, and with a GIL of 0.1 ms.
-TIMES = 2000 if FREE_THREADED else 200
+TIMES = 2000 if support.FREE_THREADED else 200
 
 
 @pytest.fixture(autouse=True)
@@ -46,33 +43,9 @@ def threads_take_turns_often():
 @pytest.fixture
 def safe(impl):
     """`impl`, unless it is that of a Python whose own asyncio is not made for threads at the same time: before 3.14."""
-    if FREE_THREADED and impl.name == "asyncio" and not support.PY314:
+    if support.FREE_THREADED and impl.name == "asyncio" and not support.PY314:
         pytest.skip("asyncio's own tasks are safe without a GIL from Python 3.14 on")
     return impl
-
-
-def at_once(*functions):
-    """Call each function in a thread of its own, all at the same time. Return what they returned, or raise what one raised."""
-    barrier = threading.Barrier(len(functions))
-    answers = [None] * len(functions)
-    errors = []
-
-    def call(position, function):
-        barrier.wait()
-        try:
-            answers[position] = function()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=call, args=entry, daemon=True) for entry in enumerate(functions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "it hangs"
-    if errors:
-        raise errors[0]
-    return answers
 
 
 def meanwhile(work, *looks):
@@ -90,18 +63,18 @@ def meanwhile(work, *looks):
         while not ended.is_set():
             look()
 
-    return at_once(to_the_end, *(functools.partial(again, look) for look in looks))[0]
+    return support.at_once(to_the_end, *(functools.partial(again, look) for look in looks))[0]
 
 
 def in_each_thread(function):
     """Call `function(number)` in several threads at once."""
-    return at_once(*(functools.partial(function, number) for number in range(THREADS)))
+    return support.at_once(*(functools.partial(function, number) for number in range(THREADS)))
 
 
 # ---- The import ----
 
 
-@pytest.mark.skipif(not FREE_THREADED, reason="a Python with a GIL")
+@pytest.mark.skipif(not support.FREE_THREADED, reason="a Python with a GIL")
 def test_import_leaves_the_gil_off():
     program = "import asyncio_c, sys; asyncio_c.patch(); print(sys._is_gil_enabled())"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
@@ -111,7 +84,7 @@ def test_import_leaves_the_gil_off():
     assert (answer.stdout, answer.stderr) == ("False\n", "")
 
 
-@pytest.mark.skipif(not FREE_THREADED, reason="a Python with a GIL")
+@pytest.mark.skipif(not support.FREE_THREADED, reason="a Python with a GIL")
 def test_these_tests_run_without_a_gil(native):
     assert not sys._is_gil_enabled()
 
@@ -134,7 +107,7 @@ def test_storm_against_stop(loop):
         while any(len(items) < count for items in ran):
             loop.run_forever()
 
-    at_once(run, *(functools.partial(send, number) for number in range(THREADS)))
+    support.at_once(run, *(functools.partial(send, number) for number in range(THREADS)))
     support.run_once(loop, 2)
     assert ran == [list(range(count))] * THREADS
 
@@ -165,7 +138,7 @@ def test_storm_against_close(impl):
             support.run_once(loop, turns)
             loop.close()
 
-        _, *sent = at_once(close, *(functools.partial(send, number) for number in range(THREADS)))
+        _, *sent = support.at_once(close, *(functools.partial(send, number) for number in range(THREADS)))
         for items, count in zip(ran, sent, strict=True):
             assert items == list(range(len(items)))
             assert len(items) <= count
@@ -189,7 +162,7 @@ def test_no_wake_up_is_lost(loop):
                 pass
         loop.call_soon_threadsafe(loop.stop)
 
-    at_once(loop.run_forever, send)
+    support.at_once(loop.run_forever, send)
     assert seen == list(range(TIMES))
 
 
@@ -263,7 +236,7 @@ def test_coroutines_of_other_threads_while_the_loop_stops_and_goes_on(loop, impl
         while left > 0:
             loop.run_forever()
 
-    at_once(run, *(functools.partial(send, number) for number in range(THREADS)))
+    support.at_once(run, *(functools.partial(send, number) for number in range(THREADS)))
 
 
 # ---- Order ----
@@ -413,7 +386,7 @@ def test_all_tasks_of_several_loops(safe):
 
         loop.run_until_complete(main())
 
-    at_once(*(functools.partial(run, loops[i], loops[i - 1]) for i in range(3)))
+    support.at_once(*(functools.partial(run, loops[i], loops[i - 1]) for i in range(3)))
     for loop in loops:
         loop.close()
 
@@ -541,7 +514,7 @@ def test_one_thread_finishes_a_future(ours, loop_of_ours, runs):
         return wins
 
     if runs:
-        _, wins = at_once(loop.run_forever, work)
+        _, wins = support.at_once(loop.run_forever, work)
     else:
         wins = work()
     support.run_once(loop, 2)
@@ -590,10 +563,10 @@ def test_each_callback_that_is_added_while_the_future_finishes_runs_once(ours, l
             future.set_result(None)
 
     def work():
-        at_once(finish, *(functools.partial(add, number) for number in range(THREADS)))
+        support.at_once(finish, *(functools.partial(add, number) for number in range(THREADS)))
         loop.call_soon_threadsafe(loop.stop)
 
-    at_once(loop.run_forever, work)
+    support.at_once(loop.run_forever, work)
     support.run_once(loop, 2)
     assert sorted(called) == [(number, n) for number in range(THREADS) for n in range(len(futures))]
 
@@ -634,7 +607,7 @@ def test_tasks_are_cancelled_while_they_run(ours, loop_of_ours):
         in_each_thread(cancel)
         loop.call_soon_threadsafe(loop.stop)
 
-    at_once(loop.run_forever, main)
+    support.at_once(loop.run_forever, main)
     support.run_once(loop, 3)
     assert all(task.cancelled() for task in tasks)
 
@@ -677,7 +650,7 @@ def test_handles_are_cancelled_by_other_threads(safe, loop):
         in_each_thread(cancel)
         loop.call_soon_threadsafe(loop.stop)
 
-    at_once(loop.run_forever, main)
+    support.at_once(loop.run_forever, main)
     assert len(set(ran)) == len(ran)
     for n, handle in enumerate(handles):
         assert handle.cancelled() == (n % (2 * THREADS) < THREADS)
@@ -710,7 +683,7 @@ def test_timers_are_cancelled_by_other_threads(ours, loop_of_ours):
         loop.call_soon_threadsafe(loop.call_later, 0, loop.stop)
 
     loop.call_soon(add, 30)
-    at_once(loop.run_forever, main)
+    support.at_once(loop.run_forever, main)
     support.run_once(loop, 2)
     assert ran == {(left, n) for left in range(31) for n in range(20)}
     assert list(loop._scheduled) == []
@@ -745,7 +718,7 @@ def test_collections_in_the_middle(safe):
             if n % 10 == 9:
                 gc.collect()
 
-    at_once(lambda: safe.run(main()), collect_some)
+    support.at_once(lambda: safe.run(main()), collect_some)
 
 
 def test_collections_while_threads_send(impl):
@@ -760,10 +733,10 @@ def test_collections_while_threads_send(impl):
             loop.call_soon_threadsafe(count, number)
 
     def main():
-        at_once(collect_some, *(functools.partial(send, number) for number in range(THREADS)))
+        support.at_once(collect_some, *(functools.partial(send, number) for number in range(THREADS)))
         loop.call_soon_threadsafe(loop.stop)
 
-    at_once(loop.run_forever, main)
+    support.at_once(loop.run_forever, main)
     loop.close()
     assert ran == [100] * THREADS
 
@@ -829,7 +802,7 @@ def test_tasks_and_futures_are_dropped_in_another_thread(safe):
         while bag.get(timeout=60) is not None:
             pass
 
-    at_once(lambda: safe.run(main()), drop)
+    support.at_once(lambda: safe.run(main()), drop)
     gc.collect()
     assert (
         sorted(reports)
@@ -861,7 +834,7 @@ def test_pending_tasks_are_dropped_in_another_thread(safe):
         while bag.get(timeout=60) is not None:
             pass
 
-    at_once(make, drop)
+    support.at_once(make, drop)
     gc.collect()
     assert reports == ["Task was destroyed but it is pending!"] * count
 
@@ -927,7 +900,7 @@ def test_fork_in_the_middle_of_a_storm(safe, of):
         return answered.get(timeout=60)
 
     with support.closing(loop), support.running_in_thread(loop):
-        answers, *_ = at_once(main, *(functools.partial(storm, number) for number in range(2)))
+        answers, *_ = support.at_once(main, *(functools.partial(storm, number) for number in range(2)))
         assert answers == [[0, 1, 2, 3, 4, 1]] * 2
 
 
@@ -1024,7 +997,7 @@ def test_a_loop_in_each_of_eight_threads(safe, part):
         for _ in range(2):
             await part(safe)
 
-    at_once(*(functools.partial(safe.run, main()) for _ in range(8)))
+    support.at_once(*(functools.partial(safe.run, main()) for _ in range(8)))
 
 
 def test_everything_in_each_of_eight_threads(safe):

@@ -76,8 +76,7 @@ def test_loop_that_spins_until_it_was_asked(impl, loop, asked):
 
 def test_several_threads_ask_a_loop_that_spins(impl, loop):
     with Spinner(impl, loop).spinning() as spinner:
-        errors = support.in_threads([lambda: [spinner.future.done() for _ in range(2000)]] * 3)
-        assert errors == []
+        support.at_once(*[lambda: [spinner.future.done() for _ in range(2000)]] * 3)
 
 
 class SpinnerInSort(Spinner):
@@ -164,8 +163,7 @@ def test_class_and_module_are_replaced_while_loops_run(impl):
             stop.set()
 
     loops = [impl.new_event_loop() for _ in range(2)]
-    errors = support.in_threads([replace, *(lambda loop=loop: working(loop, stop, done) for loop in loops)])
-    assert errors == []
+    support.at_once(replace, *(lambda loop=loop: working(loop, stop, done) for loop in loops))
     assert len(done) == 2
 
 
@@ -214,7 +212,7 @@ def test_stats_of_loops_that_work(ours):
             stop.set()
 
     functions = [look, *(lambda loop=loop: working(loop, stop, done) for loop in loops)]
-    assert support.in_threads(functions) == []
+    support.at_once(*functions)
 
 
 def test_stats_of_a_loop_that_spins(ours):
@@ -247,7 +245,7 @@ def test_watch_of_several_loops_in_several_threads(ours):
         assert not any(f"blocks_{1 - number}" in each.callback for each in reports)
         blocked.release()
 
-    assert support.in_threads([lambda: run(0), lambda: run(1)]) == []
+    support.at_once(lambda: run(0), lambda: run(1))
     assert blocked.acquire(blocking=False) and blocked.acquire(blocking=False)
 
 
@@ -262,7 +260,7 @@ def test_watches_end_while_their_loop_runs(ours):
         finally:
             stop.set()
 
-    assert support.in_threads([watch, lambda: working(loop, stop, done)]) == []
+    support.at_once(watch, lambda: working(loop, stop, done))
 
 
 def test_recording_of_loops_that_begin_and_end(ours):
@@ -286,5 +284,5 @@ def test_recording_of_loops_that_begin_and_end(ours):
                 loop.run_until_complete(asyncio.wait([loop.create_task(one()) for _ in range(5)]))
             runs.append(1)
 
-    assert support.in_threads([record, run, run]) == []
+    support.at_once(record, run, run)
     assert runs
