@@ -386,19 +386,26 @@ stream_transport_send(StreamTransport *self, const char *data, size_t size, stru
     return queue_rest(self, data + sent, size - sent, context);
 }
 
+/* In the words of asyncio, which has changed them within 3.13. */
+AC_COLD static void
+refuse_data(StreamTransport *self, PyObject *data)
+{
+    static const char older[] = "data argument must be a bytes-like object, not ";
+    static const char newer[] = "data argument must be a bytes, bytearray, or memoryview object, not ";
+    int is_newer = state_code_has(self->state->asyncio_SocketTransport, "write", "co_consts", newer);
+    PyObject *name = is_newer < 0 ? NULL : PyType_GetName(Py_TYPE(data));
+    if (name != NULL) {
+        PyErr_Format(PyExc_TypeError, "%s%R", is_newer ? newer : older, name);
+        Py_DECREF(name);
+    }
+}
+
 int
 stream_transport_write(StreamTransport *self, PyObject *data)
 {
     TRANSPORT_GUARD(self);
     if (!PyBytes_Check(data) && !PyByteArray_Check(data) && !PyMemoryView_Check(data)) {
-        PyObject *name = PyType_GetName(Py_TYPE(data));
-        if (name != NULL) {
-            PyErr_Format(PyExc_TypeError,
-                         AC_PY314 ? "data argument must be a bytes, bytearray, or memoryview object, not %R"
-                                  : "data argument must be a bytes-like object, not %R",
-                         name);
-            Py_DECREF(name);
-        }
+        refuse_data(self, data);
         return -1;
     }
     if (check_writable(self, "write") < 0) {

@@ -476,7 +476,7 @@ void freelist_free(struct freelist *freelist, PyTypeObject *type, PyObject *self
 /* "from module import name", or NULL with the exception set. */
 PyObject *state_import(const char *module, const char *name);
 
-/* Whether the code of that method of the class has `name` among its `kind`, "co_names" or "co_varnames": how to know what asyncio
+/* Whether the code of that method of the class has `name` among its `kind`, "co_names", "co_varnames" or "co_consts": how to know what asyncio
    does where that changed within a version.  1, 0 (also where there is no such method in Python), or -1. */
 int state_code_has(PyObject *class, const char *method, const char *kind, const char *name);
 
