@@ -623,6 +623,11 @@ run_queue(Loop *loop, const bool observed)
         else {
             result = AC_UNLIKELY(loop->debug) ? run_one_debug(loop, runnable) : run_one(loop, runnable);
         }
+#if AC_FREE_THREADED
+        if (AC_UNLIKELY(COMPAT_LOAD(loop->threads.waiting) > 0)) {
+            loop_give_way(loop); /* before the deferred: what they write is sent, too */
+        }
+#endif
         if (loop->deferred.next != &loop->deferred) {
             result = run_deferred(loop, result);
         }
@@ -633,11 +638,6 @@ run_queue(Loop *loop, const bool observed)
         }
         Py_DECREF(owner);
         stress_collect();
-#if AC_FREE_THREADED
-        if (AC_UNLIKELY(COMPAT_LOAD(loop->threads.waiting) > 0)) {
-            loop_give_way(loop);
-        }
-#endif
     }
     loop->counters.callbacks += most - left;
     loop->running_entries = false;
@@ -906,7 +906,7 @@ loop_running_fused(struct state *state)
         return NULL;
     }
     Loop *loop = loop_cast(state, running);
-    if (loop == NULL || !loop->fused || loop->closed) {
+    if (loop == NULL || !loop->fused || loop->closed || !loop_is_inside(loop)) {
         Py_DECREF(running);
         return NULL;
     }
@@ -1166,9 +1166,21 @@ close_poller(Loop *loop)
 }
 
 void
+loop_set_closed(Loop *loop, bool closed)
+{
+#if AC_FREE_THREADED
+    compat_mutex_lock(&loop->threads.inbox_lock); /* whoever puts something there looks before, under the same lock */
+    COMPAT_STORE(loop->closed, closed);
+    compat_mutex_unlock(&loop->threads.inbox_lock);
+#else
+    loop->closed = closed;
+#endif
+}
+
+void
 loop_close(Loop *loop)
 {
-    COMPAT_STORE(loop->closed, true);
+    loop_set_closed(loop, true);
     loop_count_debug(loop);
     drop_queues(loop);
     observe_close(loop);
@@ -1179,7 +1191,8 @@ loop_close(Loop *loop)
     if (loop->poller.backend != NULL) {
         close_poller(loop);
     }
-    COMPAT_STORE(loop->closed, true); /* whatever what was dropped has set */
+    loop_set_closed(loop, true); /* whatever what was dropped has set */
+    (void)loop_check_inbox(loop);
     loop_count_debug(loop);
     ring_release(&loop->ready);
 #if AC_FREE_THREADED

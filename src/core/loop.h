@@ -236,6 +236,7 @@ PyObject *loop_handle_of(Loop *loop, struct runnable *runnable);
 /* Opens the poller and the waker; closes them and forgets all that was queued. */
 int loop_open(Loop *loop, struct state *state);
 void loop_close(Loop *loop);
+void loop_set_closed(Loop *loop, bool closed);
 int loop_traverse_queues(Loop *loop, visitproc visit, void *arg);
 
 /* `object` as a native loop of this module, or NULL (no exception). */
@@ -245,7 +246,8 @@ loop_cast(struct state *state, PyObject *object)
     return state_type_check(object, state->Loop_type) ? (Loop *)object : NULL;
 }
 
-/* The running loop of this thread if it is native and its shortcuts may be taken, else NULL.  New reference.
+/* The running loop of this thread if it is native and its shortcuts may be taken, else NULL: also where the thread is not in its section,
+   because it was interrupted in another one.  New reference.
    An exception may be set where NULL is returned: check PyErr_Occurred(). */
 Loop *loop_running_fused(struct state *state);
 

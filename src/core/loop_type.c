@@ -80,6 +80,10 @@ push(Loop *self, Handle *handle, bool threadsafe)
     if (threadsafe && !loop_is_inside(self)) {
         return loop_push_from_outside(self, &handle->runnable);
     }
+    /* In the section, but perhaps by a method of another thread's, while the loop sleeps. */
+    if (threadsafe) {
+        return loop_push(self, &handle->runnable) < 0 ? -1 : loop_wake(self);
+    }
 #else
     (void)threadsafe;
 #endif
@@ -288,7 +292,7 @@ Loop_is_running(Loop *self, PyObject *Py_UNUSED(ignored))
     }
     /* A stock task asks this before it starts eagerly.  Up to 3.14 one that fails to start, because its context is wrong,
        stays the current task. */
-    if (AC_PY312 && !AC_PY315 && COMPAT_LOAD(self->thread_id) == PyThread_get_thread_ident()) {
+    if (AC_PY312 && !AC_PY315 && loop_is_inside(self) && COMPAT_LOAD(self->thread_id) == PyThread_get_thread_ident()) {
         registry_doubt(self);
     }
     return PyBool_FromLong(COMPAT_LOAD(self->thread_id) != 0);

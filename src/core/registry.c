@@ -31,18 +31,37 @@ publishes_when_asked(Loop *loop)
     return Py_TYPE(loop)->tp_hash == registry_hash;
 }
 
+/* All loops have that dictionary, so it may have to be waited for, without the section: what was put there then may be out of date, and
+   is taken back. */
+static int
+publish_now(Loop *loop)
+{
+    PyObject *task;
+    while ((task = loop->entered_task) != NULL && !loop->published) {
+        Py_INCREF(task);
+        COMPAT_STORE(loop->published, true); /* first: the dictionary asks for the hash, too */
+        int result = put_into_dictionary(loop, task);
+        bool is_still = loop->entered_task == task && loop->published;
+        Py_DECREF(task);
+        if (result == 0 && is_still) {
+            return 0;
+        }
+        COMPAT_STORE(loop->published, false);
+        if (result < 0 || put_into_dictionary(loop, NULL) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 Py_hash_t
 registry_hash(PyObject *self)
 {
     Loop *loop = (Loop *)self;
     if (AC_UNLIKELY(COMPAT_LOAD(loop->entered_task) != NULL && !COMPAT_LOAD(loop->published))) {
         GUARD(loop, loop);
-        if (loop->entered_task != NULL && !loop->published && loop->state->current_tasks != NULL) {
-            COMPAT_STORE(loop->published, true); /* first: the dictionary asks for the hash, too */
-            if (put_into_dictionary(loop, loop->entered_task) < 0) {
-                COMPAT_STORE(loop->published, false);
-                return -1;
-            }
+        if (loop->state->current_tasks != NULL && publish_now(loop) < 0) {
+            return -1;
         }
     }
     return Py_HashPointer(self);

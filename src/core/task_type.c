@@ -30,6 +30,9 @@ static int
 init_in_loop(Task *self, PyObject *coroutine, PyObject *loop, PyObject *name, PyObject *context, bool eager_start)
 {
     GUARD(loop_cast(self->state, loop), self);
+    if (AC_FREE_THREADED) {
+        registry_remove(self); /* the list is the old loop's, which may end with the next line */
+    }
     future_reset((Future *)self);
     self->future_state = FUTURE_PENDING;
     self->blocking = self->log_traceback = false;

@@ -237,32 +237,54 @@ loop_push_from_outside(Loop *loop, struct runnable *runnable)
     return COMPAT_LOAD(loop->selects) ? loop_wake(loop) : 0;
 }
 
-/* In the critical section, as all that the ready queue is. */
+/* Drops what has come to a loop that is closed by now. */
+static void
+drop_inbox(Loop *loop)
+{
+    struct threads *threads = &loop->threads;
+    struct ring dropped;
+    compat_mutex_lock(&threads->inbox_lock);
+    dropped = threads->inbox;
+    ring_init(&threads->inbox);
+    COMPAT_STORE(threads->filled, false);
+    compat_mutex_unlock(&threads->inbox_lock);
+    while (ring_count(&dropped) > 0) {
+        Py_DECREF(((struct runnable *)ring_pop(&dropped))->owner);
+    }
+    ring_release(&dropped);
+}
+
+/* The references go from queue to queue, and nothing is called but for a recorder: callers borrow what they queue themselves.  Without
+   memory what is left stays where it is. */
 int
 loop_take_inbox(Loop *loop)
 {
     struct threads *threads = &loop->threads;
-    struct ring taken;
-    ring_init(&taken);
+    if (COMPAT_LOAD(loop->closed)) {
+        drop_inbox(loop);
+        return 0;
+    }
+    LOOP_ASSERT_INSIDE(loop);
+    int error = 0;
+    size_t taken = 0;
     compat_mutex_lock(&threads->inbox_lock);
-    struct ring empty = taken;
-    taken = threads->inbox;
-    threads->inbox = empty;
-    COMPAT_STORE(threads->filled, false);
+    while (ring_count(&threads->inbox) > 0 && (error = ring_push(&loop->ready, ring_peek(&threads->inbox, 0))) == 0) {
+        (void)ring_pop(&threads->inbox);
+        taken++;
+    }
+    COMPAT_STORE(threads->filled, error != 0);
     compat_mutex_unlock(&threads->inbox_lock);
-    int result = 0;
     threads->taking = true;
-    while (ring_count(&taken) > 0) {
-        struct runnable *runnable = ring_pop(&taken);
-        PyObject *owner = runnable->owner;
-        if (result == 0 && !loop->closed) {
-            result = loop_push_now(loop, runnable);
-        }
-        Py_DECREF(owner);
+    for (; taken > 0 && AC_UNLIKELY(loop->recorder != NULL) && taken <= ring_count(&loop->ready); taken--) {
+        struct runnable *runnable = ring_peek(&loop->ready, ring_count(&loop->ready) - taken);
+        loop->recorder->ops->queued(loop->recorder, loop, runnable, false);
     }
     threads->taking = false;
-    ring_release(&taken);
-    return result;
+    if (error != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
 }
 
 #endif

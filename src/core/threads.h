@@ -5,8 +5,10 @@
    It gives it up where it would give up a GIL: while it waits, also in Python code that blocks; between two callbacks, if
    another thread waits for it; and, where none of that comes in the time after which a thread would have asked for the GIL, in the
    middle of Python code, for that thread stops all others (which gives all sections up) and takes it before they go on.  Another
-   thread that calls a method of one of these objects holds it meanwhile.  So each piece of C runs as it does under a GIL, and
-   what holds there for calls into Python ("can change anything") is all that has to hold.
+   thread that calls a method of one of these objects holds it meanwhile.  So what holds under a GIL for calls into Python ("can change
+   anything") is what has to hold, with one rule more: a lock of CPython's own that another thread has at the moment gives all sections up,
+   too, while it is waited for.  So a call that takes one on what threads share (a dictionary of asyncio's), and a Py_DECREF of what another
+   thread has made, are as if they ran Python.
 
    Apart from that lock, because a loop may be busy for long:
 
@@ -43,7 +45,7 @@ struct threads {
     bool filled;             /* the inbox is not empty */
     uint64_t next_number;    /* of tasks, for their names, which the loop has taken */
     uint64_t end_number;
-    bool taking; /* what was in it is being queued; in the section */
+    bool taking; /* what was in the inbox is being queued, for a recorder; in the section */
 };
 
 /* One thread in one loop's, or without a loop one object's, critical section; on the stack. */

@@ -1031,3 +1031,88 @@ def test_everything_in_each_of_eight_threads(safe):
 
     safe.run(main())
     assert len(struck) == 20
+
+
+# ---- In the middle of what has a lock of its own ----
+
+
+def test_what_is_called_from_within_a_method_of_another_thread_wakes_the_loop(ours, loop_of_ours):
+    """There the thread is in the loop's section although it is not the loop's."""
+    loop = loop_of_ours
+
+    def factory(loop, coroutine, **options):
+        loop.call_soon_threadsafe(loop.stop)
+        return ours.Task(coroutine, loop=loop, **options)
+
+    async def nothing():
+        pass
+
+    loop.set_task_factory(factory)
+    with support.running_in_thread(loop) as thread:
+        [task] = support.at_once(lambda: loop.create_task(nothing()))
+        thread.join(60)
+        assert not thread.is_alive(), "it was not woken"
+    loop.run_until_complete(task)
+
+
+@pytest.mark.parametrize("call", ["create_task", "gather", "sleep", "wait_for", "timeout", "call_soon"])
+def test_use_of_the_loop_in_the_middle_of_a_sort(ours, loop_of_ours, call):
+    """A list that is sorted has a section of its own, and with that alone the thread goes on after it has let go of all."""
+    loop = loop_of_ours
+    made = []
+
+    async def nothing():
+        return call
+
+    async def within_timeout():
+        async with ours.timeout(3600):
+            return call
+
+    makers = {
+        "create_task": lambda: ours.create_task(nothing()),
+        "gather": lambda: ours.gather(nothing(), nothing()),
+        "sleep": lambda: loop.create_task(ours.sleep(0, call)),
+        "wait_for": lambda: loop.create_task(ours.wait_for(nothing(), 3600)),
+        "timeout": lambda: loop.create_task(within_timeout()),
+        "call_soon": lambda: loop.call_soon(made.append, None),
+    }
+
+    def key(number):
+        os.sched_yield()
+        made.append(makers[call]())
+        return -number
+
+    async def main():
+        numbers = [1, 2, 3]
+        numbers.sort(key=key)
+        assert numbers == [3, 2, 1]
+        for one in made[:3]:
+            if call != "call_soon":
+                assert await one in (call, [call, call])
+
+    loop.run_until_complete(main())
+    assert len(made) >= 3
+
+
+def test_task_that_is_made_anew_for_another_loop(ours):
+    """It is the last to hold the first one."""
+
+    async def nothing():
+        pass
+
+    first, second = ours.new_event_loop(), ours.new_event_loop()
+    task = ours.Task(nothing(), loop=first)
+    first.run_until_complete(task)
+    first.close()
+    if support.PY315:
+        with pytest.raises(RuntimeError, match="already initialized"):
+            task.__init__(nothing(), loop=second)
+        return
+    gone = weakref.ref(first)
+    del first
+    task.__init__(nothing(), loop=second)
+    support.collect()
+    assert gone() is None
+    assert asyncio.all_tasks(second) == {task}
+    second.run_until_complete(task)
+    second.close()
