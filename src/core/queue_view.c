@@ -115,6 +115,7 @@ ReadyQueue_set_item(QueueView *self, Py_ssize_t index, PyObject *handle)
     PyObject *owner = NULL;
     struct runnable *runnable = handle ? runnable_of_handle(self->state, handle, &owner) : NULL;
     Loop *loop = handle != NULL && runnable == NULL ? NULL : view_loop(self);
+    VIEW_GUARD(loop);
     int result = -1;
     if (loop != NULL && index >= 0 && (size_t)index < ring_count(&loop->ready)) {
         self->changes++;
@@ -154,6 +155,7 @@ ReadyQueue_insert(QueueView *self, PyObject *args)
         }
         return NULL;
     }
+    VIEW_GUARD(loop);
     Py_ssize_t count = (Py_ssize_t)ring_count(&loop->ready);
     if (index < 0) {
         index = index + count > 0 ? index + count : 0;
@@ -317,6 +319,7 @@ TimerQueue__carry(QueueView *self, PyObject *args)
     }
     double seconds = PyFloat_AsDouble(when);
     Loop *loop = seconds == -1.0 && PyErr_Occurred() ? NULL : view_open_loop(self);
+    VIEW_GUARD(loop);
     PyObject *context = loop ? PyContext_New() : NULL;
     TimerHandle *handle =
         context ? timer_handle_new(self->state, (PyObject *)loop, seconds, callback, callback_args, 2, context) : NULL;
