@@ -129,10 +129,11 @@ is_as_it_was(CoroutineFunction *self)
                && PyFunction_GET_KW_DEFAULTS(copy) == PyFunction_GET_KW_DEFAULTS(original));
 }
 
+/* A copy that somebody has changed goes by what was replaced elsewhere, too. */
 static void
 choose_call(CoroutineFunction *self)
 {
-    self->vectorcall = self->is_aside ? call_original : is_as_it_was(self) ? self->native : call_function;
+    self->vectorcall = !is_as_it_was(self) ? call_function : self->is_aside ? call_original : self->native;
 }
 
 /* Has it do what asyncio's own function does, or again what is written in C. */

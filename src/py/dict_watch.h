@@ -35,7 +35,8 @@ PyObject *dict_of_borrow(PyObject *owner);
 bool dict_watch_look(struct dict_watch *watch);
 
 /* What `dict` has under `key`, and will have after `change`, which may be NULL.  New reference; NULL without an exception if there
-   is nothing.  A change that we were told of by another thread has been made before.  Runs no Python. */
+   is nothing.  A change that we were told of by another thread has been made before.  Runs no Python, but may wait for
+   another thread, so that without a GIL it is not called in the middle of a change. */
 PyObject *dict_get(PyObject *dict, PyObject *key, const struct change *change);
 
 int dict_watch_traverse(struct dict_watch *watch, visitproc visit, void *arg);

@@ -22,7 +22,9 @@
 
    With a GIL, and from 3.12 on, that is done as soon as somebody replaces anything, in the middle of it.  Without one, changes are
    counted then, and whoever is concerned compares the count with the one that he knows, and looks: a loop in each turn, and
-   what has been called.  The groups are made by the import, before other threads can know of them. */
+   what has been called.  Nothing is looked up in the middle of a change: waiting there for the critical section of a dictionary
+   would give up that of the changing one, of which Python has found the place already.  Functions, which nobody looks after
+   when they are called, all step aside meanwhile.  The groups are made by the import, before other threads can know of them. */
 #include "py/stand_in.h"
 
 #include "py/state.h"
@@ -134,16 +136,35 @@ method_step(struct method *method, PyTypeObject *ours, bool aside)
     return 1;
 }
 
+#if AC_FREE_THREADED
+/* A function steps back only if nobody was told of a change since the look began: who makes one may call it before the next look. */
+static void
+function_step(struct stand_ins *all, struct stand_in *group, bool aside)
+{
+    compat_mutex_lock(&all->step_lock);
+    if (aside || COMPAT_LOAD(all->changes) == all->looking_at) {
+        group->step(group->function, aside);
+    }
+    compat_mutex_unlock(&all->step_lock);
+}
+#else
+static void
+function_step(struct stand_ins *Py_UNUSED(all), struct stand_in *group, bool aside)
+{
+    group->step(group->function, aside);
+}
+#endif
+
 /* Whether one of its needs is not as it was; the function steps aside, or back, at once. */
 static bool
-needs_settle(struct stand_in *group, const struct change *change)
+needs_settle(struct stand_ins *all, struct stand_in *group, const struct change *change)
 {
     bool replaced = false;
     for (size_t i = 0; i < group->need_count && !replaced; i++) {
         replaced = is_replaced(&group->needs[i], change);
     }
     if (group->function != NULL) {
-        group->step(group->function, replaced);
+        function_step(all, group, replaced);
     }
     return replaced;
 }
@@ -154,7 +175,7 @@ group_settle(struct stand_ins *all, struct stand_in *group, const struct change 
 {
     int result = 0;
     COMPAT_STORE(group->codes_changed, count_changed_codes(group));
-    bool replaced = needs_settle(group, change);
+    bool replaced = needs_settle(all, group, change);
     for (size_t i = 0; i < group->method_count && result >= 0; i++) {
         struct method *method = &group->methods[i];
         PyObject *now = lookup(group->theirs_mro, method->name, change);
@@ -170,44 +191,50 @@ group_settle(struct stand_ins *all, struct stand_in *group, const struct change 
 
 #if AC_FREE_THREADED
 
-/* Our classes cannot be changed here, in the middle of what may have the lock of all types: who looks does it. */
+/* In the middle of a change, and of what may have the lock of all types, nothing is decided, and nothing waited for: who looks does. */
 int
-stand_ins_change(struct state *state, const struct change *change)
+stand_ins_change(struct state *state, const struct change *Py_UNUSED(change))
 {
     struct stand_ins *all = &state->stand_ins;
+    compat_mutex_lock(&all->step_lock);
     (void)COMPAT_ADD(all->changes, 1);
     for (size_t i = 0; i < all->count; i++) {
         if (all->groups[i]->function != NULL) {
-            (void)needs_settle(all->groups[i], change);
+            all->groups[i]->step(all->groups[i]->function, true);
         }
     }
+    compat_mutex_unlock(&all->step_lock);
     if (COMPAT_LOAD(all->changed) != NULL) {
         all->changed(state);
     }
     return 0;
 }
 
-/* By one thread at a time.  What we change ourselves counts as well, so that there is one more look, which finds nothing. */
+/* By one thread at a time.  What we change ourselves counts as well, so that there is one more look, which finds nothing.  What was
+   replaced in the meantime may go in the middle of it, and its __del__() come here again. */
 int
 stand_ins_look(struct state *state)
 {
     struct stand_ins *all = &state->stand_ins;
+    const unsigned long thread = PyThread_get_thread_ident();
     bool look = COMPAT_LOAD(all->changes) != COMPAT_LOAD(all->looked);
     for (size_t i = 0; i < all->count && !look; i++) {
         look = count_changed_codes(all->groups[i]) != COMPAT_LOAD(all->groups[i]->codes_changed);
     }
-    if (AC_LIKELY(!look)) {
+    if (AC_LIKELY(!look) || COMPAT_LOAD(all->looking) == thread) {
         return 0;
     }
     compat_parking_mutex_lock(&all->lock);
-    const uint64_t changes = COMPAT_LOAD(all->changes);
+    COMPAT_STORE(all->looking, thread);
+    all->looking_at = COMPAT_LOAD(all->changes);
     int settled = 0;
     for (size_t i = 0; i < all->count && settled >= 0; i++) {
         settled = group_settle(all, all->groups[i], NULL);
     }
     if (settled >= 0) {
-        COMPAT_STORE(all->looked, changes);
+        COMPAT_STORE(all->looked, all->looking_at);
     }
+    COMPAT_STORE(all->looking, 0);
     compat_parking_mutex_unlock(&all->lock);
     if (COMPAT_LOAD(all->changed) != NULL) {
         all->changed(state);
@@ -219,6 +246,8 @@ void
 stand_ins_after_fork(struct state *state)
 {
     state->stand_ins.lock = (compat_parking_mutex){ 0 };
+    COMPAT_STORE(state->stand_ins.looking, 0);
+    compat_mutex_init(&state->stand_ins.step_lock);
 }
 
 #else
@@ -556,6 +585,9 @@ group_add_steal(struct state *state, struct stand_in *group, int ready)
     }
     all->groups = groups;
     all->groups[all->count++] = group;
+#if AC_FREE_THREADED
+    all->looking_at = COMPAT_LOAD(all->changes);
+#endif
     return group_settle(all, group, NULL) < 0 ? -1 : 0;
 }
 
@@ -607,6 +639,9 @@ stand_in_register(PyObject *module)
 {
     struct state *state = state_of_module(module);
     state->handle_version = state->transport_version = VERSION_UNKNOWN;
+#if AC_FREE_THREADED
+    compat_mutex_init(&state->stand_ins.step_lock);
+#endif
     return state_add_type(module, &state->Aside_type, &Aside_spec, NULL) < 0 ? -1
                                                                              : PyModule_AddFunctions(module, functions);
 }

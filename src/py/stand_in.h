@@ -15,7 +15,10 @@ struct stand_ins {
 #if AC_FREE_THREADED
     uint64_t changes;          /* how many we were told of, by any thread */
     uint64_t looked;           /* how many there were at the last look: private */
-    compat_parking_mutex lock; /* of whoever looks: private */
+    compat_parking_mutex lock; /* of whoever looks: private, as are the next */
+    unsigned long looking;     /* the thread that does, or 0 */
+    uint64_t looking_at;       /* how many changes there were when it began */
+    compat_mutex step_lock;    /* of the functions, and of `changes` against them */
 #endif
     /* Called after a change, in the middle of it as a watcher's callback: takes the shortcuts back until they are decided upon
        again.  Runs no Python. */
