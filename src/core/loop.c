@@ -32,7 +32,6 @@
 #include "py/running.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 /* No poll waits longer; asyncio has the same limit, and a timer may be further away than a poll can say. */
 #define LONGEST_POLL_NS (24 * 3600 * CLOCK_NS_PER_S)
@@ -167,27 +166,6 @@ loop_now(Loop *loop, int64_t *now_ns)
 
 /* ---- Descriptors ---- */
 
-/* Around changes of the waker: other threads may be about to wake the loop. */
-static void
-lock_inbox(Loop *loop)
-{
-#if AC_FREE_THREADED
-    compat_mutex_lock(&loop->threads.inbox_lock);
-#else
-    (void)loop;
-#endif
-}
-
-static void
-unlock_inbox(Loop *loop)
-{
-#if AC_FREE_THREADED
-    compat_mutex_unlock(&loop->threads.inbox_lock);
-#else
-    (void)loop;
-#endif
-}
-
 /* A forked child shares the parent's epoll and waker: what it changed there it would change for the parent.  So before the
    child uses the loop for the first time, the loop gets its own.  What of the parent's the child has closed by now stays
    as it is, for another file may have its number.
@@ -217,11 +195,11 @@ leave_parent(Loop *loop)
         waker_close(&waker);
         return raise_errno(error);
     }
-    lock_inbox(loop);
+    loop_lock_inbox(loop);
     waker_close(&loop->waker);
     loop->waker = waker;
     COMPAT_STORE(loop->fork_generation, loop->state->fork_generation); /* only now: what failed is tried again */
-    unlock_inbox(loop);
+    loop_unlock_inbox(loop);
     return 0;
 }
 
@@ -231,22 +209,16 @@ check_forked(Loop *loop)
     return AC_LIKELY(loop->fork_generation == loop->state->fork_generation) ? 0 : leave_parent(loop);
 }
 
-static int
-set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
+int
+loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
 {
+    LOOP_ASSERT_INSIDE(loop);
     if (check_forked(loop) < 0) {
         return -1;
     }
     loop_poll_promptly(loop);
     int error = poller_set(&loop->poller, &watch->watch, wanted);
     return error < 0 ? raise_errno(error) : 0;
-}
-
-int
-loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted)
-{
-    LOOP_ASSERT_INSIDE(loop);
-    return set_watch(loop, watch, wanted);
 }
 
 void
@@ -260,28 +232,6 @@ loop_select(Loop *loop)
     COMPAT_STORE(loop->selects, true);
     COMPAT_STORE(loop->sleeping, true);
     loop->fused = false;
-}
-
-static int
-waker_ready(Loop *loop, struct loop_watch *Py_UNUSED(watch), unsigned Py_UNUSED(events))
-{
-    waker_drain(&loop->waker);
-    return 0;
-}
-
-static int
-waker_traverse(struct loop_watch *Py_UNUSED(watch), visitproc Py_UNUSED(visit), void *Py_UNUSED(arg))
-{
-    return 0;
-}
-
-/* loop_close() leaves it out: until the poller is closed other threads may write to it. */
-static const struct loop_watch_ops waker_ops = { waker_ready, waker_traverse, NULL };
-
-static struct loop_watch *
-loop_watch_of(struct watch *watch)
-{
-    return AC_CONTAINER_OF(watch, struct loop_watch, watch);
 }
 
 /* How long the poll may block. */
@@ -765,8 +715,8 @@ loop_record(Loop *loop, Recorder *recorder)
 }
 
 /* As every loop is, if so. */
-static int
-record_as_all(Loop *loop)
+int
+loop_record_as_all(Loop *loop)
 {
     struct state *state = loop->state;
     if (AC_LIKELY(COMPAT_LOAD(state->recorder) == NULL) || loop->recorder != NULL) {
@@ -790,7 +740,7 @@ loop_run(Loop *loop)
     if (loop_decide_fused(loop) < 0) {
         return -1;
     }
-    if (record_as_all(loop) < 0) {
+    if (loop_record_as_all(loop) < 0) {
         return -1;
     }
     /* A nested run hands the current task back as it found it. */
@@ -1074,163 +1024,10 @@ loop_attribute_changed(Loop *loop, PyObject *name)
     return PyUnicode_CompareWithASCIIString(name, "__class__") == 0 ? loop_decide_fused(loop) : 0;
 }
 
-/* ---- Opening and closing ---- */
-
-int
-loop_open(Loop *loop, struct state *state)
+void
+loop_begin_overrides(Loop *loop)
 {
-    loop->state = state;
-    loop->fork_generation = state->fork_generation;
-    ring_init(&loop->ready);
-    heap_init(&loop->timers);
-    list_init(&loop->deferred);
     loop->decision = (struct deferred){ .run = decide_later, .owner = (PyObject *)loop };
     loop->collection = (struct deferred){ .run = collect_timers, .owner = (PyObject *)loop };
-    registry_add_loop(loop);
-    COMPAT_STORE(state->stand_ins.changed, stand_ins_changed);
-    const char *name = getenv("ASYNCIO_C_POLLER");
-    int error = poller_open(&loop->poller, name != NULL && *name != '\0' ? name : NULL);
-    if (error == -EINVAL) {
-        PyErr_Format(PyExc_ValueError, "ASYNCIO_C_POLLER names no poller of this build: %s", name);
-        return -1;
-    }
-    if (error < 0) {
-        return raise_errno(error);
-    }
-    error = waker_open(&loop->waker);
-    if (error < 0) {
-        poller_close(&loop->poller);
-        return raise_errno(error);
-    }
-    loop->waker_watch = (struct loop_watch){ .watch.fd = loop->waker.fd, .ops = &waker_ops };
-    if (set_watch(loop, &loop->waker_watch, POLLER_READ) < 0) {
-        poller_close(&loop->poller);
-        waker_close(&loop->waker);
-        return -1;
-    }
-    loop->poller.known_by = &loop->waker;
-    return record_as_all(loop);
-}
-
-/* Drops what is queued, without running it. */
-static void
-drop_queues(Loop *loop)
-{
-    (void)loop_check_inbox(loop); /* which drops what it finds, for the loop is closed */
-    while (ring_count(&loop->ready) > 0) {
-        PyObject *owner = ((struct runnable *)ring_pop(&loop->ready))->owner;
-        runnable_leaves_queue(owner);
-        Py_DECREF(owner);
-    }
-    while (loop->deferred.next != NULL && loop->deferred.next != &loop->deferred) {
-        struct deferred *deferred = AC_CONTAINER_OF(loop->deferred.next, struct deferred, link);
-        PyObject *owner = deferred->owner;
-        list_remove(&deferred->link);
-        Py_DECREF(owner);
-    }
-    const struct heap_entry *first;
-    while ((first = heap_first(&loop->timers)) != NULL) {
-        timer_take_out(loop, loop_timer_of(loop, first));
-    }
-}
-
-/* Frees all that is watched.  The poller is about to be closed: the kernel need not be told. */
-static void
-close_watches(Loop *loop)
-{
-    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
-        struct watch *watch = poller_find(&loop->poller, (int)fd);
-        if (watch != NULL && watch != &loop->waker_watch.watch) {
-            loop->poller.watches[fd] = NULL;
-            loop->poller.watch_count--;
-            loop_watch_of(watch)->ops->close(loop_watch_of(watch));
-        }
-    }
-}
-
-void
-loop_count_debug(Loop *loop)
-{
-    bool counts = loop->debug && !loop->closed;
-    COMPAT_ADD(loop->state->debug_loops, counts - loop->debug_counted);
-    loop->debug_counted = counts;
-}
-
-static void
-close_poller(Loop *loop)
-{
-    lock_inbox(loop);
-    poller_close(&loop->poller);
-    waker_close(&loop->waker);
-    unlock_inbox(loop);
-}
-
-void
-loop_set_closed(Loop *loop, bool closed)
-{
-#if AC_FREE_THREADED
-    compat_mutex_lock(&loop->threads.inbox_lock); /* whoever puts something there looks before, under the same lock */
-    COMPAT_STORE(loop->closed, closed);
-    compat_mutex_unlock(&loop->threads.inbox_lock);
-#else
-    loop->closed = closed;
-#endif
-}
-
-void
-loop_close(Loop *loop)
-{
-    loop_set_closed(loop, true);
-    loop_count_debug(loop);
-    drop_queues(loop);
-    observe_close(loop);
-    if (loop->poller.backend != NULL) {
-        close_watches(loop);
-    }
-    /* Asked again: what was dropped may have closed the loop, and the waker's number may be another's by now. */
-    if (loop->poller.backend != NULL) {
-        close_poller(loop);
-    }
-    loop_set_closed(loop, true); /* whatever what was dropped has set */
-    (void)loop_check_inbox(loop);
-    loop_count_debug(loop);
-    ring_release(&loop->ready);
-#if AC_FREE_THREADED
-    ring_release(&loop->threads.inbox);
-#endif
-    heap_release(&loop->timers);
-    PyMem_Free(loop->scratch);
-    loop->scratch = NULL;
-}
-
-int
-loop_traverse_queues(Loop *loop, visitproc visit, void *arg)
-{
-    if (loop->runs > 0) {
-        /* It is alive, and so is all that it holds: what is not visited counts as held from outside.  So a collection does not
-           have to go through a hundred thousand timers. */
-        return 0;
-    }
-    for (size_t i = 0; i < ring_count(&loop->ready); i++) {
-        Py_VISIT(((struct runnable *)ring_peek(&loop->ready, i))->owner);
-    }
-#if AC_FREE_THREADED
-    for (size_t i = 0; i < ring_count(&loop->threads.inbox); i++) {
-        Py_VISIT(((struct runnable *)ring_peek(&loop->threads.inbox, i))->owner);
-    }
-#endif
-    for (size_t i = 0; i < loop->timers.count; i++) {
-        Py_VISIT(loop_timer_of(loop, &loop->timers.entries[i])->runnable->owner);
-    }
-    for (struct list_node *node = loop->deferred.next; node != NULL && node != &loop->deferred; node = node->next) {
-        Py_VISIT(AC_CONTAINER_OF(node, struct deferred, link)->owner);
-    }
-    for (size_t fd = 0; fd < loop->poller.watches_size; fd++) {
-        struct watch *watch = poller_find(&loop->poller, (int)fd);
-        int result = watch ? loop_watch_of(watch)->ops->traverse(loop_watch_of(watch), visit, arg) : 0;
-        if (result != 0) {
-            return result;
-        }
-    }
-    return 0;
+    COMPAT_STORE(loop->state->stand_ins.changed, stand_ins_changed);
 }

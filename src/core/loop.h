@@ -1,7 +1,7 @@
 /* The event loop: ready queue, timers, poller.  Layer: core.
 
-   loop.c runs it; loop_type.c is its Python face; reader.c watches descriptors for add_reader().  The Python class
-   asyncio_c.Loop completes it with asyncio's BaseEventLoop. */
+   loop.c runs it; loop_life.c opens and closes it; loop_type.c is its Python face; reader.c watches descriptors for
+   add_reader().  The Python class asyncio_c.Loop completes it with asyncio's BaseEventLoop. */
 #ifndef AC_CORE_LOOP_H
 #define AC_CORE_LOOP_H
 
@@ -132,6 +132,27 @@ static inline int loop_push(Loop *loop, struct runnable *runnable);
 /* Likewise, although other threads may have queued something before. */
 static inline int loop_push_now(Loop *loop, struct runnable *runnable);
 
+/* Nobody else changes or wakes meanwhile what threads.h says is guarded by that lock; nothing with a GIL. */
+static inline void
+loop_lock_inbox(Loop *loop)
+{
+#if AC_FREE_THREADED
+    compat_mutex_lock(&loop->threads.inbox_lock);
+#else
+    (void)loop;
+#endif
+}
+
+static inline void
+loop_unlock_inbox(Loop *loop)
+{
+#if AC_FREE_THREADED
+    compat_mutex_unlock(&loop->threads.inbox_lock);
+#else
+    (void)loop;
+#endif
+}
+
 /* Before the loop waits: false, if something has come from another thread.  And when it has waited. */
 static inline bool loop_falls_asleep(Loop *loop);
 static inline void loop_is_awake(Loop *loop);
@@ -199,6 +220,9 @@ int loop_set_watch(Loop *loop, struct loop_watch *watch, unsigned wanted);
 /* Has it recorded by `recorder` from now on, in the place of any other; NULL: by none.  Returns 0 or -1. */
 int loop_record(Loop *loop, Recorder *recorder);
 
+/* The same, by the recorder of all loops, where there is one. */
+int loop_record_as_all(Loop *loop);
+
 /* One turn, as the diagram in ARCHITECTURE.md.  Returns 0, or -1 with an exception that leaves the loop.  Runs Python. */
 int loop_run_once(Loop *loop, bool must_poll);
 
@@ -232,6 +256,16 @@ int loop_report(Loop *loop, struct runnable *runnable);
 /* The handle that stands for an entry of the queue or a timer, for Python.  Whoever gets it may become a part of a cycle with
    it, so that from now on the garbage collector knows it.  New reference.  Runs Python. */
 PyObject *loop_handle_of(Loop *loop, struct runnable *runnable);
+
+/* The watch that a watch of the poller is. */
+static inline struct loop_watch *
+loop_watch_of(struct watch *watch)
+{
+    return AC_CONTAINER_OF(watch, struct loop_watch, watch);
+}
+
+/* That from now on the loop goes by what is overridden. */
+void loop_begin_overrides(Loop *loop);
 
 /* Opens the poller and the waker; closes them and forgets all that was queued. */
 int loop_open(Loop *loop, struct state *state);

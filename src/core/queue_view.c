@@ -149,6 +149,7 @@ ReadyQueue_insert(QueueView *self, PyObject *args)
     }
     struct runnable *runnable = runnable_of_handle(self->state, handle, &owner);
     Loop *loop = runnable ? view_open_loop(self) : NULL;
+    VIEW_GUARD(loop);
     if (loop == NULL) {
         if (runnable != NULL) {
             Py_DECREF(owner);

@@ -416,6 +416,7 @@ exit_start(Coroutine *base, PyObject **result)
 {
     BlockCoroutine *self = (BlockCoroutine *)base;
     Timeout *timeout = (Timeout *)self->manager;
+    TIMEOUT_GUARD(timeout); /* close() of a coroutine comes here without its loop, too */
     unsigned timeout_state = timeout->timeout_state;
     if (timeout_state != TIMEOUT_ENTERED && timeout_state != TIMEOUT_EXPIRING) {
         return block_delegate(self, base->state->asyncio_Timeout, base->state->str___aexit__);

@@ -72,7 +72,7 @@ FEATURES = {
     ),
     "EventLoop": ("3.13", lambda loop: hasattr(asyncio, "EventLoop")),
     "Queue.shutdown": ("3.13", lambda loop: hasattr(asyncio.Queue, "shutdown")),
-    "create_task(eager_start)": ("3.14", starts_eagerly),
+    "create_task(eager_start)": ("3.13.3", starts_eagerly),
     "Runner.run of any awaitable": ("3.14", runs_any_awaitable),
     "call graphs": ("3.14", lambda loop: hasattr(asyncio, "capture_call_graph")),
     "TaskGroup.cancel": ("3.15", lambda loop: hasattr(asyncio.TaskGroup, "cancel")),
@@ -82,7 +82,7 @@ FEATURES = {
 @pytest.mark.parametrize("feature", FEATURES)
 def test_feature_is_there_where_asyncio_has_it(loop, feature):
     since, check = FEATURES[feature]
-    assert check(loop) == (sys.version_info[:2] >= tuple(map(int, since.split("."))))
+    assert check(loop) == (sys.version_info[:3] >= tuple(map(int, since.split("."))))
 
 
 def test_get_context_of_a_task(impl, loop):
