@@ -156,7 +156,6 @@ ReadyQueue_insert(QueueView *self, PyObject *args)
         }
         return NULL;
     }
-    VIEW_GUARD(loop);
     Py_ssize_t count = (Py_ssize_t)ring_count(&loop->ready);
     if (index < 0) {
         index = index + count > 0 ? index + count : 0;
