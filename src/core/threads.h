@@ -91,51 +91,6 @@ void threads_init(struct threads *threads);
 /* In a forked child: the other threads are gone, with what they have locked. */
 void threads_after_fork(Loop *loop);
 
-/* What guards an object that may be used before it belongs to a loop, and by the threads of several loops: one thread is in its
-   methods at a time, as deeply as it likes.  Unlike a critical section it is kept while that thread waits for something else,
-   and a thread that waits for it lets go of its loop meanwhile.  Zeroed: free. */
-struct monitor {
-    compat_parking_mutex mutex;
-    uintptr_t thread; /* compat_thread() of who is in it; 0: nobody */
-};
-
-static inline bool
-monitor_enter(struct monitor *monitor)
-{
-    bool enters = COMPAT_LOAD(monitor->thread) != compat_thread();
-    if (AC_LIKELY(enters)) {
-        compat_parking_mutex_lock(&monitor->mutex);
-        COMPAT_STORE(monitor->thread, compat_thread());
-    }
-    return enters;
-}
-
-/* Needs: monitor_enter() was true. */
-static inline void
-monitor_leave(struct monitor *monitor)
-{
-    COMPAT_STORE(monitor->thread, 0);
-    compat_parking_mutex_unlock(&monitor->mutex);
-}
-
-/* First in a function: until it returns nobody else is in the monitor. */
-struct monitor_guard {
-    struct monitor *monitor; /* NULL: the thread was in it already */
-};
-
-static inline void
-monitor_guard_end(struct monitor_guard *guard)
-{
-    if (guard->monitor != NULL) {
-        monitor_leave(guard->monitor);
-    }
-}
-
-#define MONITOR_GUARD(place)                                                                                         \
-    __attribute__((unused, cleanup(monitor_guard_end))) struct monitor_guard monitor_guard_ = { monitor_enter(place) \
-                                                                                                    ? (place)        \
-                                                                                                    : NULL }
-
 /* The loop by whose section an object is guarded that other threads may use: kept from when it first belongs to one, for its own
    field may be cleared at any time.  `loop` is what it belongs to now, or NULL.  NULL: to none yet. */
 #define LOOP_HOME Loop *home; /* owned or NULL */
@@ -163,7 +118,6 @@ struct threads {
 #define LOOP_HOME
 #define LOOP_HOME_VISIT(self) ((void)0)
 #define LOOP_HOME_CLEAR(self) ((void)0)
-#define MONITOR_GUARD(place) ((void)0)
 #endif
 
 #endif

@@ -3,6 +3,7 @@
 #define AC_NET_FD_MAP_H
 
 #include "core/loop.h"
+#include "py/monitor.h"
 
 typedef struct {
     PyObject_HEAD

@@ -83,6 +83,7 @@ wake_up(StreamReader *self)
         result = cancelled ? 0 : future_set_result((Future *)waiter, Py_None);
     }
     else {
+        PRIMITIVE_OUTSIDE(self);
         PyObject *answer = PyObject_CallMethodNoArgs(waiter, state->str_cancelled);
         int cancelled = answer ? PyObject_IsTrue(answer) : -1;
         Py_XSETREF(answer, cancelled == 0 ? PyObject_CallMethodOneArg(waiter, state->str_set_result, Py_None) : NULL);
@@ -98,6 +99,7 @@ static int
 tell_transport(StreamReader *self, PyObject *method)
 {
     PyObject *transport = Py_NewRef(transport_or_none(self->transport));
+    PRIMITIVE_OUTSIDE(self);
     PyObject *result = PyObject_CallMethodNoArgs(transport, method);
     Py_DECREF(transport);
     Py_XDECREF(result);

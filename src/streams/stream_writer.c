@@ -59,6 +59,7 @@ drain_helper(PrimitiveCoroutine *self, PyObject **result)
         outcome = PYGEN_RETURN;
     }
     else {
+        PRIMITIVE_OUTSIDE(self->owner);
         self->base.delegate = PyObject_CallMethodNoArgs(protocol, state->str__drain_helper);
         outcome = self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
     }
@@ -99,6 +100,7 @@ is_closing(StreamWriter *self)
         return ((StreamTransport *)self->transport)->closing;
     }
     PyObject *transport = Py_NewRef(transport_or_none(self->transport));
+    PRIMITIVE_OUTSIDE(self);
     PyObject *answer = PyObject_CallMethodNoArgs(transport, self->state->str_is_closing);
     int closing = answer == NULL ? -1 : answer == Py_False ? 0 : PyObject_IsTrue(answer);
     Py_DECREF(transport);
@@ -168,6 +170,7 @@ pass_on(StreamWriter *self, PyObject *name, int method, PyObject *const *args, P
         return primitive_call_asyncio_method((Primitive *)self, method, args, nargs, kwnames);
     }
     PyObject *passed[] = { Py_NewRef(self->transport), nargs ? args[0] : NULL };
+    PRIMITIVE_OUTSIDE(self);
     PyObject *result = PyObject_VectorcallMethod(name, passed, (size_t)nargs + 1, NULL);
     Py_DECREF(passed[0]);
     return result;

@@ -76,6 +76,7 @@ call_condition(Barrier *self, const char *name)
         return primitive_no_attribute((Primitive *)self, "_cond");
     }
     PyObject *condition = Py_NewRef(self->condition);
+    PRIMITIVE_OUTSIDE(self);
     PyObject *result = PyObject_CallMethod(condition, name, NULL);
     Py_DECREF(condition);
     return result;
@@ -88,7 +89,11 @@ notify_all(Barrier *self)
     bool plain = lock != NULL && lock->locked;
     Py_XDECREF((PyObject *)lock);
     if (plain) {
-        return condition_notify_all((Condition *)self->condition);
+        Condition *condition = (Condition *)Py_NewRef(self->condition);
+        PRIMITIVE_OUTSIDE(self);
+        int result = condition_notify_all(condition);
+        Py_DECREF((PyObject *)condition);
+        return result;
     }
     PyObject *result = call_condition(self, "notify_all");
     Py_XDECREF(result);
@@ -103,6 +108,7 @@ wait_for_change(PrimitiveCoroutine *self, PyObject **result)
     Condition *condition = condition_cast(barrier->state, barrier->condition);
     self->base.delegate =
         condition ? condition_wait(condition) : coroutine_await_steal(call_condition(barrier, "wait"));
+    PRIMITIVE_OUTSIDE(barrier);
     return self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
 }
 

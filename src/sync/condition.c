@@ -125,7 +125,7 @@ is_surely_locked(Condition *self)
 static int
 notify(Condition *self, Py_ssize_t limit)
 {
-    return waiters_wake(&self->waiters, self->state, limit, Py_False) < 0 ? -1 : 0;
+    return waiters_wake(&self->waiters, (Primitive *)self, limit, Py_False) < 0 ? -1 : 0;
 }
 
 int
@@ -245,9 +245,11 @@ acquire(PrimitiveCoroutine *self, PyObject **result)
         self->base.delegate = waiting;
     }
     else {
+        PRIMITIVE_OUTSIDE(self->owner);
         PyObject *awaitable = PyObject_CallMethodNoArgs((PyObject *)self->owner, self->base.state->str_acquire);
         self->base.delegate = coroutine_await_steal(awaitable);
     }
+    PRIMITIVE_OUTSIDE(self->owner);
     return self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
 }
 
@@ -404,6 +406,7 @@ wait_once(PrimitiveCoroutine *self, PyObject **result)
         return outcome;
     }
     self->phase = WAITING_BY_METHOD;
+    PRIMITIVE_OUTSIDE(self->owner);
     self->base.delegate = coroutine_await_steal(primitive_get(self->owner, CONDITION_WAIT));
     PySendResult outcome = self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
     if (outcome != PYGEN_NEXT) {
@@ -412,15 +415,24 @@ wait_once(PrimitiveCoroutine *self, PyObject **result)
     return outcome;
 }
 
+/* predicate().  New reference, and its truth: 1, 0 or -1. */
+static int
+ask(PrimitiveCoroutine *self, PyObject **value)
+{
+    PRIMITIVE_OUTSIDE(self->owner);
+    PyObject *predicate = Py_NewRef(self->item ? self->item : Py_None); /* NULL: the collector has been here */
+    *value = PyObject_CallNoArgs(predicate);
+    Py_DECREF(predicate);
+    return *value ? PyObject_IsTrue(*value) : -1;
+}
+
 static PySendResult
 wait_while_false(PrimitiveCoroutine *self, PyObject **result)
 {
     PySendResult outcome;
     do {
-        PyObject *predicate = Py_NewRef(self->item ? self->item : Py_None); /* NULL: the collector has been here */
-        PyObject *value = PyObject_CallNoArgs(predicate);
-        Py_DECREF(predicate);
-        int truth = value ? PyObject_IsTrue(value) : -1;
+        PyObject *value;
+        int truth = ask(self, &value);
         if (truth > 0) {
             *result = value;
             return PYGEN_RETURN;

@@ -45,7 +45,7 @@ set_and_wake(Event *self)
         return 0;
     }
     self->value = true;
-    return waiters_wake(&self->waiters, self->state, PY_SSIZE_T_MAX, Py_True) < 0 ? -1 : 0;
+    return waiters_wake(&self->waiters, (Primitive *)self, PY_SSIZE_T_MAX, Py_True) < 0 ? -1 : 0;
 }
 
 /* `event` as one of ours whose `method` is ours, or NULL. */

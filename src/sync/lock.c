@@ -63,7 +63,7 @@ int
 lock_acquire_at_once(Lock *self)
 {
     PRIMITIVE_GUARD(self);
-    int busy = self->locked ? 1 : waiters_any_not_cancelled(&self->waiters, self->state);
+    int busy = self->locked ? 1 : waiters_any_not_cancelled(&self->waiters, (Primitive *)self);
     if (busy == 0) {
         self->locked = true;
     }
@@ -74,7 +74,7 @@ int
 lock_wake_up_first(Lock *self)
 {
     PRIMITIVE_GUARD(self);
-    return self->locked || waiters_wake_first(&self->waiters, self->state, Py_True) >= 0 ? 0 : -1;
+    return self->locked || waiters_wake_first(&self->waiters, (Primitive *)self, Py_True) >= 0 ? 0 : -1;
 }
 
 int

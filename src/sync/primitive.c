@@ -116,6 +116,7 @@ primitive_loop_again(Primitive *self)
     if (AC_LIKELY(loop != NULL) || PyErr_Occurred()) {
         return loop;
     }
+    PRIMITIVE_OUTSIDE(self);
     PyObject *args[] = { (PyObject *)self };
     PyObject *found = primitive_call_asyncio(self->state, self->kind, 0, args, 1, NULL);
     if (found == NULL || loop_cast(self->state, found) != NULL) {
@@ -137,6 +138,7 @@ primitive_call_asyncio(struct state *state, const struct primitive_kind *kind, i
 PyObject *
 primitive_call_asyncio_method(Primitive *self, int method, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    PRIMITIVE_OUTSIDE(self);
     PyObject *name = method_borrow(self->state, self->kind, method, METHOD_NAME);
     PyObject *function = PyObject_GetAttr(asyncio_class_borrow(self->state, self->kind), name);
     return args_call_bound_steal(function, (PyObject *)self, args, nargs, kwnames);
@@ -145,6 +147,7 @@ primitive_call_asyncio_method(Primitive *self, int method, PyObject *const *args
 PyObject *
 primitive_put(Primitive *self, int method, PyObject *argument)
 {
+    PRIMITIVE_OUTSIDE(self);
     PyObject *args[] = { (PyObject *)self, argument };
     PyObject *name = method_borrow(self->state, self->kind, method, METHOD_NAME);
     return PyObject_VectorcallMethod(name, args, argument ? 2 : 1, NULL);
@@ -176,6 +179,7 @@ primitive_tell(Primitive *self, int method, PyObject *argument)
 int
 primitive_init_by_asyncio(Primitive *self, PyObject *args, PyObject *kwargs)
 {
+    PRIMITIVE_OUTSIDE(self);
     PyObject *function = PyObject_GetAttrString(asyncio_class_borrow(self->state, self->kind), "__init__");
     PyObject *method = function ? PyMethod_New(function, (PyObject *)self) : NULL;
     PyObject *result = method ? PyObject_Call(method, args, kwargs) : NULL;

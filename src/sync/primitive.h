@@ -20,6 +20,7 @@
 #define AC_SYNC_PRIMITIVE_H
 
 #include "core/loop.h"
+#include "py/monitor.h"
 #include "sync/lazy_deque.h"
 
 struct primitive_kind {
@@ -82,8 +83,13 @@ primitive_guard_end(struct primitive_guard *guard)
 #define PRIMITIVE_GUARD(self)                                                       \
     __attribute__((cleanup(primitive_guard_end))) struct primitive_guard guard_of_; \
     primitive_guard_begin(&guard_of_, (Primitive *)(self))
+
+/* In a block around a call of what a program may have written, in a function that may have begun with PRIMITIVE_GUARD(): as with
+   a GIL, other threads may do anything to `self` until the end of the block.  Needs: somebody holds `self`. */
+#define PRIMITIVE_OUTSIDE(self) MONITOR_OUTSIDE(&((Primitive *)(self))->monitor)
 #else
 #define PRIMITIVE_GUARD(self) ((void)0)
+#define PRIMITIVE_OUTSIDE(self) ((void)(self))
 #endif
 
 /* The first method of each kind, and that asyncio's class is not as it was, as bits. */

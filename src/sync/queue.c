@@ -200,7 +200,7 @@ wakeup_next(Queue *self, struct lazy_deque *waiters, const char *name)
         Py_XDECREF(deque);
         return result;
     }
-    return waiters_wake_next(waiters, self->state);
+    return waiters_wake_next(waiters, (Primitive *)self);
 }
 
 /* get_nowait() of what is not empty.  New reference. */
@@ -558,8 +558,14 @@ Queue_task_done(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
     if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !is_plain(self, 0) || self->unfinished <= 0)) {
         return primitive_call_asyncio_method((Primitive *)self, QUEUE_TASK_DONE, args, nargs, kwnames);
     }
-    if (--self->unfinished == 0 && event_set(self->state, self->finished) < 0) {
-        return NULL;
+    if (--self->unfinished == 0) {
+        PyObject *finished = Py_NewRef(self->finished);
+        PRIMITIVE_OUTSIDE(self);
+        int result = event_set(self->state, finished);
+        Py_DECREF(finished);
+        if (result < 0) {
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
 }

@@ -87,7 +87,7 @@ set_value(Semaphore *self, PyObject *value)
 static int
 is_locked(Semaphore *self)
 {
-    return self->value == 0 ? 1 : waiters_any_not_cancelled(&self->waiters, self->state);
+    return self->value == 0 ? 1 : waiters_any_not_cancelled(&self->waiters, (Primitive *)self);
 }
 
 /* Wakes the next, to whom one belongs from then on.  1, 0 if nobody waits, or -1. */
@@ -98,7 +98,7 @@ wake_up_next(Semaphore *self)
         return 0;
     }
     self->value--; /* before the future is told: this may run Python */
-    Py_ssize_t woken = waiters_wake(&self->waiters, self->state, 1, Py_True);
+    Py_ssize_t woken = waiters_wake(&self->waiters, (Primitive *)self, 1, Py_True);
     if (woken == 0) {
         self->value++;
     }

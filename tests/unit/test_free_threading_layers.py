@@ -102,6 +102,52 @@ def test_what_threads_put_into_a_queue_is_taken_out_once(native, name):
     assert sorted(sum(taken, rest)) == list(range(3 * TIMES))
 
 
+@pytest.mark.parametrize(("name", "expected"), [("Queue", 0), ("Condition", []), ("Event", True)])
+def test_what_a_primitive_calls_may_wait_for_a_thread_that_asks_it(native, name, expected):
+    """The called method waits for a lock, and the thread that has it for an answer of the primitive."""
+    lock, inside, held = threading.Lock(), threading.Event(), threading.Event()
+
+    def take_the_lock():
+        inside.set()
+        held.wait()
+        assert lock.acquire(timeout=30)  # what fails here would never get it
+        lock.release()
+        return True
+
+    class Queue(native.Queue):
+        def _put(self, item):
+            take_the_lock()
+            super()._put(item)
+
+    class Future(asyncio.Future):
+        def set_result(self, result):
+            take_the_lock()
+            super().set_result(result)
+
+    def ask(look):
+        with lock:
+            held.set()
+            inside.wait()
+            return look()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        primitive = Queue() if name == "Queue" else getattr(native, name)()
+        look = {"Condition": lambda: list(primitive._waiters), "Event": lambda: primitive.is_set()}
+        asking = loop.run_in_executor(None, ask, look.get(name, lambda: primitive.qsize()))
+        if name == "Condition":
+            async with primitive:
+                assert await primitive.wait_for(take_the_lock)
+        elif name == "Event":
+            primitive._waiters.append(Future(loop=loop))
+            primitive.set()
+        else:
+            await primitive.put(None)
+        return await asking
+
+    assert native.run(main()) == expected
+
+
 def test_each_release_of_a_semaphore_counts(native):
     semaphore = native.Semaphore(0)
     assert not hammer(*[lambda i: semaphore.release()] * 4)
