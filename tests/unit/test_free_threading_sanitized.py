@@ -12,7 +12,6 @@ import pytest
 from . import support
 from .test_free_threading import (
     THREADS,
-    at_once,
     in_each_thread,
     meanwhile,
     with_locks,
@@ -89,7 +88,7 @@ def test_loops_in_debug_mode_beside_others(ours):
                 assert loop.run_until_complete(main()) == "done"
                 loop.set_debug(not debug)
 
-    at_once(*(functools.partial(run, number % 2 == 0) for number in range(3)))
+    support.at_once(*(functools.partial(run, number % 2 == 0) for number in range(3)))
 
 
 def test_questions_to_a_loop_that_runs_stops_and_is_closed(ours):
