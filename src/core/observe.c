@@ -129,7 +129,9 @@ entry_begins(Loop *loop, PyObject *owner, int64_t now_ns)
     observed->entry_since_ns = now_ns;
     observed->entry_owner = owner;
     observed->thread = PyThread_get_thread_ident();
+#if AC_FREE_THREADED
     loop_queued_while_idle(owner); /* from now on others may hold it, and ask a handle what it calls */
+#endif
     if (wake_pulses(loop)) {
         observed->entry_since_ns = clock_now_ns(); /* what the observers do themselves does not count */
     }
@@ -312,6 +314,9 @@ look_at(Pulse *self, Loop *loop, unsigned long long known, bool park)
         Py_RETURN_NONE;
     }
     PyObject *owner = Py_NewRef(observed->entry_owner);
+#if !AC_FREE_THREADED
+    loop_queued_while_idle(owner); /* from now on others may hold it */
+#endif
     double seconds = observed->waking ? 0.0 : clock_seconds(clock_now_ns() - observed->entry_since_ns);
     return Py_BuildValue("(KdkN)", (unsigned long long)observed->entry, seconds, observed->thread, owner);
 }

@@ -8,10 +8,10 @@
    struct timings   histograms, which loop.measure() switches on and loop.stats() shows.
 
    Pulse            what another thread may know of the entry that runs.  The thread never touches the loop, which may be gone:
-                    it asks its Pulse, which the loop lets go of when it is closed, and which holds the loop while it looks.  It looks at most twice in the time
-                    after which it reports; when it finds that nothing runs it parks, and the next entry wakes it, and starts it
-                    if it is not there, as at the beginning and in the child of a fork.  An entry that has taken too long is
-                    told at its end by the loop itself, in the loop's thread. */
+                    it asks its Pulse, which the loop lets go of when it is closed, and which holds the loop while it looks.  It
+                    looks at most twice in the time after which it reports; when it finds that nothing runs it parks, and the
+                    next entry wakes it, and starts it if it is not there, as at the beginning and in the child of a fork.  An
+                    entry that has taken too long is told at its end by the loop itself, in the loop's thread. */
 #ifndef AC_CORE_OBSERVE_H
 #define AC_CORE_OBSERVE_H
 
