@@ -823,33 +823,58 @@ or_none(void *object)
     return object ? object : Py_None;
 }
 
+/* The events as they are now, with what they hold: for PyMem_RawFree(), or NULL without an exception if there is no memory. */
+static struct event *
+events_copy(RecorderObject *self, size_t *count)
+{
+    compat_mutex_lock(&self->lock);
+    *count = self->ring.count;
+    struct event *events = PyMem_RawMalloc((*count + 1) * sizeof(*events));
+    for (size_t i = 0; i < *count && events != NULL; i++) {
+        events[i] = *event_ring_at(&self->ring, i);
+        Py_XINCREF((PyObject *)events[i].who);
+        Py_XINCREF((PyObject *)events[i].what);
+    }
+    compat_mutex_unlock(&self->lock);
+    return events;
+}
+
+static PyObject *
+event_tuple(const struct event *event)
+{
+    return Py_BuildValue("LiiIKOO", (long long)event->time_ns, (int)event->kind, (int)event->detail, event->source,
+                         (unsigned long long)event->subject, or_none(event->who), or_none(event->what));
+}
+
+/* All at one time: other threads, and what an allocation collects, run loops that are being recorded. */
 static PyObject *
 Recorder_events(RecorderObject *self, PyObject *Py_UNUSED(ignored))
 {
-    /* Counted once: an allocation may collect what runs a loop that is being recorded. */
-    Py_ssize_t count = (Py_ssize_t)self->ring.count;
+    size_t count;
+    struct event *events = events_copy(self, &count);
+    if (events == NULL) {
+        return PyErr_NoMemory();
+    }
     PyObject *list = PyList_New(0);
-    for (Py_ssize_t i = 0; i < count && list != NULL; i++) {
-        compat_mutex_lock(&self->lock);
-        struct event event = *event_ring_at(&self->ring, (size_t)i);
-        PyObject *held[] = { Py_NewRef(or_none(event.who)), Py_NewRef(or_none(event.what)) };
-        compat_mutex_unlock(&self->lock);
-        PyObject *tuple = Py_BuildValue("LiiIKOO", (long long)event.time_ns, (int)event.kind, (int)event.detail,
-                                        event.source, (unsigned long long)event.subject, held[0], held[1]);
-        if (tuple == NULL || PyList_Append(list, tuple) < 0) {
+    for (size_t i = 0; i < count; i++) {
+        PyObject *tuple = list ? event_tuple(&events[i]) : NULL;
+        if (list != NULL && (tuple == NULL || PyList_Append(list, tuple) < 0)) {
             Py_CLEAR(list);
         }
         Py_XDECREF(tuple);
-        Py_DECREF(held[0]);
-        Py_DECREF(held[1]);
+        event_release(&events[i]);
     }
+    PyMem_RawFree(events);
     return list;
 }
 
 static PyObject *
 Recorder_get_dropped(RecorderObject *self, void *Py_UNUSED(closure))
 {
-    return PyLong_FromUnsignedLongLong(self->ring.dropped + self->missed);
+    compat_mutex_lock(&self->lock);
+    uint64_t dropped = self->ring.dropped;
+    compat_mutex_unlock(&self->lock);
+    return PyLong_FromUnsignedLongLong(dropped + COMPAT_LOAD(self->missed));
 }
 
 static int
