@@ -120,24 +120,33 @@ resume(Coroutine *self, PyObject **result)
     return coroutine_suspend_on(self, future, result);
 }
 
-/* Has it run from here on, in this thread alone, if it may be resumed; the exception is a coroutine's if not.  `before` is its state
-   until then. */
-static int
-begin_running(Coroutine *self, enum coroutine_state *before)
+static bool
+may_run(enum coroutine_state state)
+{
+    return state == COROUTINE_CREATED || state == COROUTINE_SUSPENDED;
+}
+
+/* Has it run from here on, in this thread alone, if it may.  Returns its state until then. */
+static enum coroutine_state
+begin_running(Coroutine *self)
 {
     unsigned char state = COMPAT_LOAD(self->coroutine_state);
-    do {
-        if (AC_UNLIKELY(state == COROUTINE_RUNNING)) {
-            PyErr_SetString(PyExc_ValueError, "coroutine already executing");
-            return -1;
-        }
-        if (AC_UNLIKELY(state == COROUTINE_CLOSED)) {
-            PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
-            return -1;
-        }
-    } while (!COMPAT_EXCHANGE_IF(self->coroutine_state, &state, COROUTINE_RUNNING));
-    *before = state;
-    return 0;
+    while (AC_LIKELY(may_run(state)) && !COMPAT_EXCHANGE_IF(self->coroutine_state, &state, COROUTINE_RUNNING)) {
+        /* another thread was first, and `state` is what it made of it */
+    }
+    return state;
+}
+
+/* After a begin_running() that returned a state in which it may not: the exception is a coroutine's. */
+static void
+set_refusal(enum coroutine_state state)
+{
+    if (state == COROUTINE_RUNNING) {
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+    }
+    else {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    }
 }
 
 /* After begin_running(): what it does to the loop of the future that it waits for, is done in that loop's critical section. */
@@ -161,9 +170,10 @@ guard_of_awaited(struct guard *guard, Coroutine *self)
 PySendResult
 coroutine_am_send(Coroutine *self, PyObject *value, PyObject **result)
 {
-    enum coroutine_state before;
     *result = NULL;
-    if (begin_running(self, &before) < 0) {
+    const enum coroutine_state before = begin_running(self);
+    if (AC_UNLIKELY(!may_run(before))) {
+        set_refusal(before);
         return PYGEN_ERROR;
     }
     AWAITED_GUARD(self);
@@ -241,9 +251,13 @@ static PyObject *
 coroutine_throw(Coroutine *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *error = args_parse_throw(args, nargs, true);
-    enum coroutine_state before;
-    if (error == NULL || begin_running(self, &before) < 0) {
-        Py_XDECREF(error);
+    if (error == NULL) {
+        return NULL;
+    }
+    const enum coroutine_state before = begin_running(self);
+    if (!may_run(before)) {
+        set_refusal(before);
+        Py_DECREF(error);
         return NULL;
     }
     AWAITED_GUARD(self);
@@ -284,13 +298,13 @@ close_by_raising_steal(Coroutine *self, PyObject *closed)
 static PyObject *
 coroutine_close(Coroutine *self, PyObject *Py_UNUSED(ignored))
 {
-    enum coroutine_state before;
-    if (begin_running(self, &before) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) {
-            return NULL;
-        }
-        PyErr_Clear(); /* it is closed */
+    const enum coroutine_state before = begin_running(self);
+    if (before == COROUTINE_CLOSED) {
         Py_RETURN_NONE;
+    }
+    if (before == COROUTINE_RUNNING) {
+        set_refusal(before);
+        return NULL;
     }
     AWAITED_GUARD(self);
     bool begun = before == COROUTINE_SUSPENDED;

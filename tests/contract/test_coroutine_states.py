@@ -78,3 +78,33 @@ def test_states(ours, stock, pair, kind):
     expected = stock.run(states(stock, pair[0], kind))
     assert expected[0]
     assert ours.run(states(ours, pair[0], kind)) == expected
+
+
+async def noting(made, noted):
+    """Wait; on the way out note what `made`, the coroutine that awaits this one, says of itself, and what it lets be done."""
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        noted += [inspect.getcoroutinestate(made[0]), made[0].cr_running]
+        for again in (made[0].close, lambda: made[0].send(None), lambda: made[0].throw(KeyError)):
+            with pytest.raises(ValueError) as refused:
+                again()
+            noted.append(str(refused.value))
+
+
+async def states_while_closing(impl):
+    made, noted = [], []
+    made.append(impl.wait_for(noting(made, noted), None))
+    made[0].send(None)
+    noted += [made[0].close(), inspect.getcoroutinestate(made[0]), made[0].close()]
+    for again in (lambda: made[0].send(None), lambda: made[0].throw(KeyError)):
+        with pytest.raises(RuntimeError) as refused:
+            again()
+        noted.append(str(refused.value))
+    return noted
+
+
+def test_states_while_what_it_awaits_is_closed(ours, stock):
+    expected = stock.run(states_while_closing(stock))
+    assert expected[:2] == ["CORO_RUNNING", True]
+    assert ours.run(states_while_closing(ours)) == expected
