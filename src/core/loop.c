@@ -17,8 +17,8 @@
        tasks, futures, handles and transports.  LOOP_ASSERT_INSIDE() says so in debug builds, wherever queues, timers and watches change;
      under threads.inbox_lock: the inbox, `sleeping` while the loop is about to wait or wakes, the waker's end for writing;
      under threads.tasks.lock: the list of tasks; under state->loops_lock: `link`;
-     by themselves, as single words (COMPAT_LOAD): `closed`, `debug`, `stopping`, `selects`, `thread_id`, the flags of what is
-       overridden, the counters, `threads.section` and `threads.filled`.
+     by themselves, as single words (COMPAT_LOAD): `closed`, `debug`, `debug_overridden`, `stopping`, `selects`, `thread_id`,
+       `entered_task` and `published`, `threads.section` and `threads.filled`.
 
    With a GIL, `sleeping` is set before the GIL is released for a poll, so whoever queues
    work sees it and writes to the waker, or came before and the queue was not empty: no wake-up is lost. */

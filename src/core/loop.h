@@ -423,6 +423,14 @@ loop_find_home(Loop **home, Loop *loop)
     return found;
 }
 
+/* The same, of what an object has as its loop, of any kind. */
+static inline Loop *
+loop_home_of(Loop **home, struct state *state, PyObject *loop)
+{
+    Loop *found = COMPAT_LOAD_PUBLISHED(*home);
+    return AC_LIKELY(found != NULL) ? found : loop_find_home(home, loop ? loop_cast(state, loop) : NULL);
+}
+
 /* `loop` may be NULL: then the section is that of `self`. */
 static inline void
 guard_begin(struct guard *guard, Loop *loop, PyObject *self)

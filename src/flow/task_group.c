@@ -59,12 +59,7 @@ method_of(PyObject *class, const char *name)
 }
 
 #if AC_FREE_THREADED
-static Loop *
-home_of(TaskGroup *self)
-{
-    return loop_find_home(&self->home, self->loop ? loop_cast(self->state, self->loop) : NULL);
-}
-#define TASK_GROUP_GUARD(self) GUARD(home_of(self), self)
+#define TASK_GROUP_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, (self)->loop), self)
 #else
 #define TASK_GROUP_GUARD(self) ((void)0)
 #endif

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import shutil
+import sys
 
 import pytest
 
@@ -87,3 +88,12 @@ def no_loop_left_running():
     if left is not None:
         asyncio._set_running_loop(None)
     assert left is None
+
+
+@pytest.fixture
+def threads_take_turns_often():
+    """With a GIL, too, threads are to be stopped in the middle of what they do."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)

@@ -27,17 +27,11 @@ from .test_fork import in_child
 # How many threads meet. More than there are cores does no harm: who is stopped in the middle is what the others meet.
 THREADS = 4
 
-# How often each does what it does: a meeting is a matter of chance, and with a GIL of 0.1 ms.
+# How often each does what it does: a meeting is a matter of chance, and with a GIL of 0.01 ms.
 TIMES = 2000 if support.FREE_THREADED else 200
 
 
-@pytest.fixture(autouse=True)
-def threads_take_turns_often():
-    """With a GIL, too, threads are to be stopped in the middle of what they do."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    yield
-    sys.setswitchinterval(interval)
+pytestmark = pytest.mark.usefixtures("threads_take_turns_often")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import sys
 import threading
 
 import pytest
@@ -73,13 +72,7 @@ async def hammer_a_running_loop(*calls, work=None, times=TIMES):
     return done.result()
 
 
-@pytest.fixture(autouse=True)
-def threads_change_often():
-    """With a GIL threads take turns; then many."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
+pytestmark = pytest.mark.usefixtures("threads_take_turns_often")
 
 
 # ---- Primitives ----
