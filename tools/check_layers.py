@@ -3,7 +3,7 @@
     python tools/check_layers.py [FOLDER]     FOLDER: the sources, src by default
 
 An include may point to the left or stay in its folder. base and io are plain C and never include Python's headers.
-Versions of Python are told apart in py/compat.h alone. Prints what is wrong, a line each, and exits with 1.
+Versions of Python are told apart in py/compat.h and py/compat_threads.h alone. Prints what is wrong, a line each, and exits with 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 
 LAYERS = ["base", "io", "py", "core", "flow", "sync", "net", "tls", "streams", "monitor"]
 WITHOUT_PYTHON = {"base", "io"}
-COMPAT = "py/compat.h"
+COMPAT = {"py/compat.h", "py/compat_threads.h"}
 PYTHON_HEADERS = re.compile(r"(Python|structmember|frameobject|pythread|datetime)\.h$|^(cpython|internal)/")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -82,8 +82,10 @@ def problems(src: pathlib.Path) -> list[str]:
         if layer_of(path) is None:
             found.append(f"{path}: is in none of the folders {' '.join(LAYERS)}")
         for number, line in logical_lines(file.read_text(encoding="utf-8")):
-            if VERSION_TEST.match(line) and path != COMPAT:
-                found.append(f"{path}:{number}: Python versions are told apart in {COMPAT} alone")
+            if VERSION_TEST.match(line) and path not in COMPAT:
+                found.append(
+                    f"{path}:{number}: Python versions are told apart in {' and '.join(sorted(COMPAT))} alone"
+                )
             include = INCLUDE.match(line)
             wrong = include and check_include(src, file, include[1], include[2])
             if wrong:
