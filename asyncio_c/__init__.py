@@ -1,4 +1,4 @@
-"""The asyncio core in C: a C event loop, and native Task, Future, sleep, gather and wait.
+"""The asyncio core in C: event loop, tasks and futures, locks and queues, streams, transports and TLS.
 
 Ways in, from the least to the most:
 

@@ -1,4 +1,4 @@
-"""The site of the documentation: `make docs` builds it, without the network, into build/docs; warnings are errors.
+"""The site of the documentation: `make docs` builds it into build/docs, without the network once its tools are installed; warnings are errors.
 
 The pages are the Markdown files of this folder and what they include of the root, so that every text has one place; api.md
 takes the docstrings of the package, which has to be built.

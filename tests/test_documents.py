@@ -12,7 +12,7 @@ TEXT = (ROOT / "docs" / "compatibility.md").read_text()
 UVLOOP = (ROOT / "docs" / "coming-from-uvloop.md").read_text()
 # What the abbreviations of the document stand for.
 FOLDERS = {"net:": "tests/unit/net"}
-FILES = {"differences:": "tests/unit/test_differences.py"}
+FILES = {"differences:": "tests/unit/test_differences.py", "threads:": "tests/unit/test_free_threading.py"}
 
 
 def rows(heading, text=TEXT):
@@ -67,6 +67,7 @@ REPLACED = list(rows("What tools replace"))
 READ = list(rows("What tools read"))
 CLAIMS = list(rows("Where it differs from uvloop", UVLOOP))
 FEATURES = list(rows("What is there on which Python"))
+WITHOUT_A_GIL = list(rows("Without a GIL"))
 
 
 def test_tables_are_found():
@@ -77,11 +78,12 @@ def test_tables_are_found():
         and len(FAULTS) > 5
         and len(CLAIMS) > 10
         and len(FEATURES) > 5
+        and len(WITHOUT_A_GIL) > 5
     )
 
 
 @pytest.mark.parametrize(
-    "row", [*DIFFERENCES, *REPLACED, *READ, *FAULTS, *FEATURES], ids=lambda row: row[0][:40]
+    "row", [*DIFFERENCES, *REPLACED, *READ, *FAULTS, *FEATURES, *WITHOUT_A_GIL], ids=lambda row: row[0][:40]
 )
 def test_statement_names_tests_that_exist(row):
     assert list(references(row[-1])), "no test is named"

@@ -11,7 +11,8 @@ expected.toml does not say so of it either. Classes that do one of that in their
 is a known difference of ours counts, and as a failure.
 
 The loop under test is bound to asyncio's names as it is for the tests here (binding.py), and judged as CPython does, by unittest.
-Each suite has a process of its own. One that crashes, or hangs for `--hang` seconds in a test, costs that test: the next process
+Each suite has a process of its own, and another one after each test that fails, for what that leaves behind (a loop that still counts
+as running, say) must not fail the next. One that crashes, or hangs for `--hang` seconds in a test, costs that test: the next process
 goes on behind it, up to DEATHS of them in a suite.
 """
 
@@ -128,7 +129,9 @@ def run_suite(module: str, binding: str, names: list[str], hang: float) -> None:
             runner = unittest.TextTestRunner(
                 verbosity=0, warnings="default", resultclass=recorder(name, made)
             )
-            runner.run(unittest.TestSuite([case(test)]))
+            result: Any = runner.run(unittest.TestSuite([case(test)]))
+        if result.outcome == "failed":
+            return  # another process goes on
     whole.record(finished=True)
 
 
@@ -167,6 +170,10 @@ class Suite:
         self.made: set[str] = set()
         self.printed = ""
 
+    @property
+    def deaths(self) -> int:
+        return sum(outcome in ("crashed", "hung") for outcome in self.outcomes.values())
+
     def read(self, lines: list[dict[str, Any]], end: str) -> bool:
         """Take in a whole record; what was started last, and is not done, came to this `end`. Return whether all is done."""
         pending = None
@@ -202,7 +209,7 @@ def run(loop: str, module: str, names: list[str], hang: float) -> Suite:
             OURS.get(loop, "loop"),
             str(wanted),
         ]
-        for _ in range(DEATHS):
+        while suite.deaths < DEATHS:
             record.touch()
             size = record.stat().st_size
             end, printed = ended([*command, f"--hang={hang}"], environment, 5 * hang, record)

@@ -1,8 +1,11 @@
 """The table of other event loops: which tests count, what becomes of a process that dies, and the words for it."""
 
+import contextlib
 import fcntl
 import os
 import sys
+import types
+import unittest
 
 import pytest
 
@@ -115,6 +118,52 @@ def test_what_dies_again_and_again_is_given_up(monkeypatch):
     suite = peers.run("rloop", "test_server", names, 1)
     assert list(suite.outcomes.values()) == ["crashed"] * peers.DEATHS + ["not reached"] * 3
     assert suite.printed == "printed\n" * peers.DEATHS
+
+
+def test_behind_what_fails_another_process_goes_on(monkeypatch):
+    names = [f"Tests::test_{number:02}" for number in range(peers.DEATHS + 3)]
+
+    def fail(command, environment, limit, record):
+        with record.open("a+") as file:
+            file.seek(0)
+            name = names[len(file.readlines()) // 2]
+            file.write(f'{{"start": "{name}"}}\n{{"done": "{name}", "outcome": "failed", "loops": 1}}\n')
+            if name == names[-1]:
+                file.write('{"finished": true}\n')
+        return "crashed", ""
+
+    monkeypatch.setattr(peers, "ended", fail)
+    assert set(peers.run("rloop", "test_server", names, 1).outcomes.values()) == {"failed"}
+
+
+class Fails(unittest.TestCase):
+    __test__ = False
+    conformance = types.SimpleNamespace(
+        active=contextlib.nullcontext, foreign_objects=lambda: contextlib.nullcontext([])
+    )
+
+    def test_a(self):
+        pass
+
+    def test_b(self):
+        self.fail("on purpose")
+
+    test_c = test_a
+
+
+@pytest.mark.parametrize(
+    ("names", "end"),
+    [("abc", [("a", "passed"), ("b", "failed")]), ("ac", [("a", "passed"), ("c", "passed"), None])],
+)
+def test_a_process_ends_with_the_test_that_fails(monkeypatch, names, end):
+    lines = []
+    monkeypatch.setattr(peers.whole, "record", lambda **line: lines.append(line))
+    monkeypatch.setattr(peers.whole.Recorder, "hang", 60)
+    monkeypatch.setattr(peers.suite_utils.TestCase, "close_loop", None)
+    monkeypatch.setattr(peers, "PLANS", {"test_context": types.SimpleNamespace(bound={"Fails.loop": Fails})})
+    peers.run_suite("test_context", "loop", [f"Fails::test_{name}" for name in names], 60)
+    ends = [line for line in lines if "start" not in line]
+    assert [("finished" not in line and (line["done"][-1], line["outcome"])) or None for line in ends] == end
 
 
 def test_a_process_that_runs_no_test_is_not_repeated(monkeypatch):
