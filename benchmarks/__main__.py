@@ -76,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     show = commands.add_parser("show", help="print a result that --json wrote")
     show.add_argument("result", type=Path, metavar="RESULT.json")
     add_only(show)
+    show.add_argument("--targets", metavar="A,B", help="default: all that have a result")
     outputs(show)
     summary = commands.add_parser(
         "summary", help="draw the means of results of the core, one for each Python"
@@ -113,6 +114,8 @@ def main(argv: list[str] | None = None) -> int:
         result = json.loads(arguments.result.read_text())
         try:
             result["operations"] = select(arguments.only, result["operations"], dict.__getitem__)
+            if arguments.targets:
+                result = only_targets(result, arguments.targets.split(","))
         except ValueError as error:
             parser.error(str(error))
         return finish(result, arguments.svg)
@@ -150,6 +153,18 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     return finish(result, arguments.svg)
+
+
+def only_targets(result: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Return the result of these targets. Raises ValueError if it has not all of them."""
+    if unknown := [name for name in names if name not in result["targets"]]:
+        raise ValueError(f"no result of {', '.join(unknown)}; there are {', '.join(result['targets'])}")
+
+    def chosen(targets: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in targets.items() if name in names}
+
+    operations = [{**entry, "targets": chosen(entry["targets"])} for entry in result["operations"]]
+    return {**result, "targets": chosen(result["targets"]), "operations": operations}
 
 
 def add_suite(parser: argparse.ArgumentParser, suite: Suite) -> None:

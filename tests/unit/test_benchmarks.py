@@ -398,6 +398,10 @@ def test_run_writes_json_and_svg_and_show_prints_it_again(tmp_path):
     assert shown.returncode == 0
     assert shown.stdout == done.stdout
     assert "gather of 10" in shown.stdout
+    one = benchmarks("show", json_path, "--targets", "asyncio")
+    assert one.returncode == 0 and "gather of 10" in one.stdout and "patched" not in one.stdout
+    none = benchmarks("show", json_path, "--targets", "asyncio,zloop")
+    assert none.returncode == 2 and "no result of zloop" in none.stderr
 
 
 @pytest.mark.parametrize("workload", ["sleep0", "create_task", "queue", "threadsafe"])
