@@ -132,7 +132,7 @@ class Stats:
     descriptors: int
     """Files, sockets and pipes that are watched."""
     bytes_in: int
-    """What transports and the sock_* coroutines have received. Sockets of others' making are not counted."""
+    """What transports and the ``sock_*`` coroutines have received. Sockets of others' making are not counted."""
     bytes_out: int
     """What they have sent."""
     lag: Histogram | None = None
