@@ -47,6 +47,7 @@ FutureIter_am_send(FutureIter *self, PyObject *Py_UNUSED(value), PyObject **resu
         *result = Py_NewRef(Py_None);
         return PYGEN_RETURN;
     }
+    FUTURE_GUARD(future);
     if (future->future_state == FUTURE_PENDING) {
         if (future->blocking) {
             PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
@@ -75,7 +76,7 @@ FutureIter_send(FutureIter *self, PyObject *Py_UNUSED(value))
 {
     PyObject *result;
     PySendResult outcome = FutureIter_am_send(self, Py_None, &result);
-    return send_result_as_method(outcome, result);
+    return send_result_as_method(self->state, outcome, result);
 }
 
 static PyObject *

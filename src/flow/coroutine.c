@@ -220,7 +220,7 @@ coroutine_send(Coroutine *self, PyObject *value)
         Py_DECREF(result);
         return NULL;
     }
-    return send_result_as_method(outcome, result);
+    return send_result_as_method(self->state, outcome, result);
 }
 
 /* Raises the exception where it waits.  Needs: begun, and running. */
@@ -268,7 +268,7 @@ coroutine_throw(Coroutine *self, PyObject *const *args, Py_ssize_t nargs)
     }
     PyObject *result;
     PySendResult outcome = throw_steal(self, error, &result);
-    return send_result_as_method(outcome, result);
+    return send_result_as_method(self->state, outcome, result);
 }
 
 /* The end of a close() of which the body has to know: GeneratorExit is raised where it waits.  `closed` is what became of the

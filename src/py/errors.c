@@ -1,6 +1,8 @@
 /* Between C's errors and Python's exceptions; errors.h is the manual.  Layer: py. */
 #include "py/errors.h"
 
+#include "py/state.h"
+
 #include <errno.h>
 
 int
@@ -120,16 +122,46 @@ stop_iteration_new(PyObject *value)
     return stop;
 }
 
+/* A generator ends as coroutines do, and futures. */
+static const char program_that_returns[] = "def returns():\n"
+                                           "    return 1\n"
+                                           "    yield\n"
+                                           "try:\n"
+                                           "    raise ValueError\n"
+                                           "except ValueError as handled:\n"
+                                           "    try:\n"
+                                           "        next(returns())\n"
+                                           "    except StopIteration as stop:\n"
+                                           "        has_context = stop.__context__ is handled\n";
+
+/* On 3.11 it has, from 3.14 on it has not; in between it depends on the release. */
+int
+stop_iteration_probe(struct state *state)
+{
+    state->stop_has_context = !AC_PY314;
+    if (!AC_PY312 || AC_PY314) {
+        return 0;
+    }
+    PyObject *globals = PyDict_New();
+    PyObject *done = globals ? PyRun_String(program_that_returns, Py_file_input, globals, globals) : NULL;
+    PyObject *has_context = done ? PyMapping_GetItemString(globals, "has_context") : NULL;
+    state->stop_has_context = has_context == Py_True;
+    Py_XDECREF(has_context);
+    Py_XDECREF(done);
+    Py_XDECREF(globals);
+    return has_context ? 0 : -1;
+}
+
 PyObject *
-send_result_as_method(PySendResult outcome, PyObject *result)
+send_result_as_method(struct state *state, PySendResult outcome, PyObject *result)
 {
     if (outcome != PYGEN_RETURN) {
         return result;
     }
     PyObject *stop = stop_iteration_new(result);
     Py_DECREF(result);
-    if (AC_PY314 && stop != NULL) {
-        compat_exception_restore_steal(stop); /* what is being handled is not its context */
+    if ((AC_PY314 || (AC_PY312 && !state->stop_has_context)) && stop != NULL) {
+        compat_exception_restore_steal(stop);
     }
     else {
         raise_instance_steal(stop);

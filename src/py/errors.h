@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+struct state;
+
 /* The bridge from system calls and io: raises OSError(errno), also for ENOMEM, which is the kernel's lack of memory.
    Returns -1. */
 int raise_errno(int negative_errno);
@@ -49,6 +51,9 @@ PyObject *stop_iteration_take_value(void);
 
 /* An outcome of am_send in the words of a send() method: a return becomes a StopIteration, made so that a tuple stays whole.  Takes
    `result`. */
-PyObject *send_result_as_method(PySendResult outcome, PyObject *result);
+PyObject *send_result_as_method(struct state *state, PySendResult outcome, PyObject *result);
+
+/* Looks whether the interpreter's own StopIteration has what is being handled as its context.  Returns 0 or -1. */
+int stop_iteration_probe(struct state *state);
 
 #endif

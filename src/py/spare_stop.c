@@ -38,11 +38,11 @@ spare_stop_take_back(struct spare_stop *spare)
     }
 }
 
-/* Whether it would get a context, as it does up to Python 3.13. */
+/* Whether it would get a context. */
 static bool
-has_context(void)
+has_context(struct state *state)
 {
-    if (AC_PY314) {
+    if (AC_PY314 || !state->stop_has_context) {
         return false;
     }
     PyObject *handled = PyErr_GetHandledException();
@@ -52,9 +52,10 @@ has_context(void)
 
 /* Raises it with `value`, or returns false.  Runs Python. */
 static bool
-lend(struct spare_stop *spare, PyObject *self, PyObject *value)
+lend(struct state *state, PyObject *self, PyObject *value)
 {
-    if (!AC_PY312 || !AC_FREELISTS || !compat_is_temporary(self) || has_context()) {
+    struct spare_stop *spare = &state->spare_stop;
+    if (!AC_PY312 || !AC_FREELISTS || !compat_is_temporary(self) || has_context(state)) {
         return false;
     }
     if (AC_UNLIKELY(spare->lent_to != NULL)) {
@@ -89,9 +90,9 @@ spare_stop_next(struct state *state, PyObject *self, PySendResult outcome, PyObj
     if (outcome != PYGEN_RETURN) {
         return result;
     }
-    if (AC_LIKELY(result == Py_None || lend(&state->spare_stop, self, result))) {
+    if (AC_LIKELY(result == Py_None || lend(state, self, result))) {
         Py_DECREF(result);
         return NULL;
     }
-    return send_result_as_method(outcome, result);
+    return send_result_as_method(state, outcome, result);
 }

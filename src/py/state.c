@@ -2,6 +2,7 @@
 #include "py/state.h"
 
 #include "py/context.h"
+#include "py/errors.h"
 #include "py/running.h"
 
 #include <string.h>
@@ -103,7 +104,7 @@ state_init(struct state *state)
     if (state->context_kwnames == NULL || state->minus_one == NULL || state->running_key == NULL) {
         return -1;
     }
-    return lazy_context_probe(state) < 0 ? -1 : running_probe(state);
+    return stop_iteration_probe(state) < 0 || lazy_context_probe(state) < 0 ? -1 : running_probe(state);
 }
 
 int

@@ -387,7 +387,8 @@ struct state {
     PyObject *no_variables;  /* the variables of a new context; NULL: contexts are copied at once (context.h) */
     PyObject *spare_context; /* or NULL */
     struct spare_stop spare_stop;
-    size_t running_offset;        /* of struct compat_running in a thread state; 0: not known (running.h) */
+    bool stop_has_context; /* what is being handled becomes the context of a StopIteration by which something returns */
+    size_t running_offset; /* of struct compat_running in a thread state; 0: not known (running.h) */
     struct Loop *running_loop;    /* borrowed: the native loop that polled or started last, if it still runs */
     struct dict_watch dict_watch; /* of what others may replace */
     struct stand_ins stand_ins;
