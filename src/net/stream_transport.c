@@ -581,6 +581,62 @@ StreamTransport_write(StreamTransport *self, PyObject *const *args, Py_ssize_t n
     return transport_none_unless(data ? stream_transport_write(self, data) : -1);
 }
 
+/* What is to be sent of a line.  New reference. */
+static PyObject *
+chunk_of_line(PyObject *line)
+{
+    PyObject *view = PyMemoryView_FromObject(line);
+    PyObject *chunk = view ? chunk_new(PyBytes_Check(line) ? line : view) : NULL;
+    Py_XDECREF(view);
+    return chunk;
+}
+
+/* The same of a list or tuple.  By a copy: a line's __buffer__() may change it. */
+static PyObject *
+chunks_of_sequence(PyObject *sequence)
+{
+    PyObject *lines = PySequence_Tuple(sequence);
+    PyObject *chunks = lines ? PyList_New(PyTuple_GET_SIZE(lines)) : NULL;
+    for (Py_ssize_t i = 0; chunks != NULL && i < PyTuple_GET_SIZE(lines); i++) {
+        PyObject *chunk = chunk_of_line(PyTuple_GET_ITEM(lines, i));
+        if (chunk == NULL) {
+            Py_CLEAR(chunks);
+            break;
+        }
+        PyList_SET_ITEM(chunks, i, chunk);
+    }
+    Py_XDECREF(lines);
+    return chunks;
+}
+
+/* And of what else has lines, which are asked for one by one: it may say that there are more than memory has room for. */
+static PyObject *
+chunks_of_iterable(PyObject *iterable)
+{
+    PyObject *iterator = PyObject_GetIter(iterable), *line;
+    PyObject *chunks = iterator ? PyList_New(0) : NULL;
+    while (chunks != NULL && (line = PyIter_Next(iterator)) != NULL) {
+        PyObject *chunk = chunk_of_line(line);
+        if (chunk == NULL || PyList_Append(chunks, chunk) < 0) {
+            Py_CLEAR(chunks);
+        }
+        Py_XDECREF(chunk);
+        Py_DECREF(line);
+    }
+    Py_XDECREF(iterator);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(chunks);
+    }
+    return chunks;
+}
+
+static PyObject *
+chunks_of_lines(PyObject *lines)
+{
+    bool is_sequence = PyList_CheckExact(lines) || PyTuple_CheckExact(lines);
+    return is_sequence ? chunks_of_sequence(lines) : chunks_of_iterable(lines);
+}
+
 static PyObject *
 StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -605,47 +661,27 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (any <= 0) {
         return transport_none_unless(any); /* also None, as by asyncio */
     }
-    /* A copy: a line's __buffer__() may change the list. */
-    PyObject *lines = PySequence_Tuple(list_of_data);
-    if (lines == NULL) {
-        return NULL;
-    }
     bool plain = is_plain(self);
     int (*appended)(StreamTransport *self) = plain ? chunks_appended : chunks_appended_by_methods;
-    int result = AC_LIKELY(plain) ? 0 : flush(self);
-    if (result < 0) {
-        Py_DECREF(lines);
+    if (AC_UNLIKELY(!plain) && flush(self) < 0) {
         return NULL;
-    }
-    if (self->conn_lost && PyTuple_GET_SIZE(lines) > 0) {
-        result = transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
-        Py_DECREF(lines);
-        return transport_none_unless(result);
     }
     /* All are taken before the first is queued: one that is no buffer must leave nothing behind. */
-    Py_ssize_t count = PyTuple_GET_SIZE(lines);
-    PyObject *chunks = PyList_New(count);
-    for (Py_ssize_t i = 0; chunks != NULL && i < count; i++) {
-        PyObject *line = PyTuple_GET_ITEM(lines, i);
-        PyObject *view = PyMemoryView_FromObject(line);
-        PyObject *chunk = view ? chunk_new(PyBytes_Check(line) ? line : view) : NULL;
-        Py_XDECREF(view);
-        if (chunk == NULL) {
-            Py_CLEAR(chunks);
-            break;
-        }
-        PyList_SET_ITEM(chunks, i, chunk);
-    }
-    Py_DECREF(lines);
-    for (Py_ssize_t i = 0; chunks != NULL && i < count && result == 0; i++) {
-        result = chunks_append_steal(&self->chunks, Py_NewRef(PyList_GET_ITEM(chunks, i)));
-    }
-    if (chunks == NULL || result < 0) {
-        Py_XDECREF(chunks);
+    PyObject *chunks = self->conn_lost ? PyList_New(0) : chunks_of_lines(list_of_data);
+    if (chunks == NULL) {
         return NULL;
     }
+    int result = 0;
+    if (AC_UNLIKELY(self->conn_lost)) { /* or one of them has ended it */
+        result = transport_count_lost_write(self->state, &self->conn_lost, TRANSPORT_SOCKET_WARNING);
+        Py_DECREF(chunks);
+        return transport_none_unless(result);
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(chunks) && result == 0; i++) {
+        result = chunks_append_steal(&self->chunks, Py_NewRef(PyList_GET_ITEM(chunks, i)));
+    }
     Py_DECREF(chunks);
-    return transport_none_unless(!chunks_empty(&self->chunks) ? appended(self) : 0);
+    return transport_none_unless(result == 0 && !chunks_empty(&self->chunks) ? appended(self) : result);
 }
 
 static PyObject *
@@ -958,6 +994,7 @@ StreamTransport_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_
 static int
 StreamTransport_setattro(StreamTransport *self, PyObject *name, PyObject *value)
 {
+    TRANSPORT_GUARD(self);
     self->touched |= name == self->state->str_write || name == self->state->str_is_closing;
     return PyObject_GenericSetAttr((PyObject *)self, name, value);
 }

@@ -212,6 +212,35 @@ async def test_writelines_of_a_generator(connect):
     await closed(transport, protocol)
 
 
+@pytest.mark.skipif(not support.PY312, reason="the lines are joined before Python 3.12")
+async def test_writelines_of_lines_that_say_they_are_many(connect):
+    """More than there is memory for; they are taken one by one, and none after one that is no data."""
+
+    class Lines:
+        def __init__(self, *lines):
+            self.left = list(lines)
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if not self.left:
+                raise StopIteration
+            return self.left.pop(0)
+
+        def __length_hint__(self):
+            return 1 << 40
+
+    transport, protocol, peer = await connect(Recorder)
+    lines = Lines(b"one", 2, b"three")
+    with pytest.raises(TypeError):
+        transport.writelines(lines)
+    assert lines.left == [b"three"]
+    transport.writelines(Lines(b"one", b"two"))
+    assert await peer.read(6) == b"onetwo"
+    await closed(transport, protocol)
+
+
 async def test_writelines_that_cannot_be_sent_at_once(connect_small):
     transport, protocol, peer = await connect_small(Recorder)
     data = peers.payload(500_000)
