@@ -123,8 +123,9 @@ bench: build                   ## compare with asyncio and uvloop
 	$(PYTHON) -m pip install -q uvloop
 	$(PYTHON) -m benchmarks core
 
-check: build                   ## layers, headers, symbols, stubs, formatting
+check: build                   ## layers, guards, headers, symbols, stubs, formatting
 	$(PYTHON) tools/check_layers.py
+	$(PYTHON) tools/check_guards.py
 	$(PYTHON) tools/check_headers.py
 	$(PYTHON) tools/check_symbols.py
 	$(PYTHON) -m ruff check .

@@ -139,6 +139,7 @@ dispatch(PyObject *module, const char *name, PyObject *const *args, Py_ssize_t n
     if (!future_check(state, args[0])) {
         return PyObject_Vectorcall(stock, args, 2, NULL);
     }
+    FUTURE_GUARD((Future *)args[0]);
     int waits = future_check(state, args[1]) ? 1 : PyObject_IsInstance(args[1], (PyObject *)state->Future_type);
     if (waits < 0 || (waits && change((Future *)args[0], args[1]) < 0)) {
         return NULL;

@@ -234,6 +234,7 @@ Future_done(Future *self, PyObject *Py_UNUSED(ignored))
 static PyObject *
 Future_get_loop(Future *self, PyObject *Py_UNUSED(ignored))
 {
+    FUTURE_GUARD(self);
     return check_initialized(self) < 0 ? NULL : Py_NewRef(self->loop);
 }
 

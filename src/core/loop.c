@@ -122,7 +122,7 @@ void
 loop_remove_timer(Loop *loop, struct timer *timer)
 {
     if (heap_node_queued(&timer->node)) {
-        LOOP_ASSERT_INSIDE(loop);
+        GUARD(loop, loop);
         PyObject *owner = timer->runnable->owner;
         heap_remove(&loop->timers, &timer->node);
         runnable_leaves_queue(owner);
@@ -856,7 +856,7 @@ loop_running_fused(struct state *state)
         return NULL;
     }
     Loop *loop = loop_cast(state, running);
-    if (loop == NULL || !loop->fused || loop->closed || !loop_is_inside(loop)) {
+    if (loop == NULL || !loop->fused || loop->closed || !loop_stays_inside(loop)) {
         Py_DECREF(running);
         return NULL;
     }

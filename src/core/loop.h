@@ -181,7 +181,8 @@ int loop_now(Loop *loop, int64_t *now_ns);
 /* Queues `timer` for `deadline_ns` and holds its runnable's owner.  Needs: not queued.  Returns 0 or -1. */
 int loop_add_timer(Loop *loop, struct timer *timer, int64_t deadline_ns);
 
-/* Takes `timer` back if it is queued, and drops the reference. */
+/* Takes `timer` back if it is queued, and drops the reference.  Also in a thread that is not in the section, where a collection clears
+   what nobody can reach. */
 void loop_remove_timer(Loop *loop, struct timer *timer);
 
 /* The timer of an entry of loop->timers. */
@@ -280,8 +281,8 @@ loop_cast(struct state *state, PyObject *object)
     return state_type_check(object, state->Loop_type) ? (Loop *)object : NULL;
 }
 
-/* The running loop of this thread if it is native and its shortcuts may be taken, else NULL: also where the thread is not in its section,
-   because it was interrupted in another one.  New reference.
+/* The running loop of this thread if it is native and its shortcuts may be taken, else NULL: also where the thread is in another section
+   within that of the loop.  New reference.
    An exception may be set where NULL is returned: check PyErr_Occurred(). */
 Loop *loop_running_fused(struct state *state);
 
@@ -345,6 +346,13 @@ loop_is_inside(Loop *loop)
 {
     return AC_LIKELY(compat_section_is_first(COMPAT_LOAD(loop->threads.section)))
            || compat_section_holds((PyObject *)loop);
+}
+
+static inline bool
+loop_stays_inside(Loop *loop)
+{
+    return AC_LIKELY(compat_section_is_first(COMPAT_LOAD(loop->threads.section)))
+           || compat_section_holds_first((PyObject *)loop);
 }
 
 #define LOOP_ASSERT_INSIDE(loop) assert(loop_is_inside(loop))

@@ -555,6 +555,7 @@ Loop_traverse(Loop *self, visitproc visit, void *arg)
 static int
 Loop_clear(Loop *self)
 {
+    GUARD(self, self); /* from a list of all loops another thread may have it, until it is freed */
     loop_close(self);
     Py_CLEAR(self->running_holder);
     Py_CLEAR(self->entered_task);
@@ -569,11 +570,14 @@ static void
 Loop_dealloc(Loop *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    compat_section section; /* begun here, for a guard would hold what is dying */
     PyObject_GC_UnTrack(self);
     if (!AC_PY312 && self->state->running_loop == self) {
         self->state->running_loop = NULL;
     }
+    compat_section_begin(&section, (PyObject *)self);
     Loop_clear(self);
+    compat_section_end(&section);
     (void)observe_measure(self, false);
     registry_remove_loop(self);
     freelist_count(&self->state->Loop_freelist, -1);

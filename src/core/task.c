@@ -211,15 +211,18 @@ task_new(struct state *state, PyObject *loop, PyObject *coroutine, PyObject *nam
 
 /* ---- Ending ---- */
 
-/* Here and in task_call_cancel(): with a dictionary it may have a cancel() of its own, by which scopes shield a task. */
+/* Here and in task_call_cancel(): with a dictionary it may have a cancel() of its own, by which scopes shield a task; and it may be
+   another loop's. */
 int
 task_cancel_any(struct state *state, PyObject *future, PyObject *message)
 {
     bool plain = future_is_exact(state, future) && ((Future *)future)->dict == NULL;
     if (plain && Py_TYPE(future) == state->Future_type) {
+        FUTURE_GUARD((Future *)future);
         return future_cancel((Future *)future, message);
     }
     if (plain && Py_TYPE(future) == state->Task_type) {
+        FUTURE_GUARD((Future *)future);
         /* A chain of tasks that await each other is as long as a program makes it. */
         if (Py_EnterRecursiveCall(" while cancelling a task")) {
             return -1;
@@ -271,6 +274,7 @@ int
 task_call_cancel(struct state *state, PyObject *task)
 {
     if (AC_LIKELY(Py_TYPE(task) == state->Task_type && ((Task *)task)->dict == NULL)) {
+        FUTURE_GUARD((Future *)task);
         Py_INCREF(task);
         int cancelled = task_cancel((Task *)task, NULL);
         Py_DECREF(task);

@@ -45,10 +45,17 @@ init_in_loop(Task *self, PyObject *coroutine, PyObject *loop, PyObject *name, Py
     return task_init_coroutine(self, coroutine, name, context) < 0 ? -1 : task_begin(self, eager_start);
 }
 
+/* The loop that it had may be another one. */
+static int
+init_again(Task *self, PyObject *coroutine, PyObject *loop, PyObject *name, PyObject *context, bool eager_start)
+{
+    FUTURE_GUARD(self);
+    return init_in_loop(self, coroutine, loop, name, context, eager_start);
+}
+
 static int
 Task_init(Task *self, PyObject *args, PyObject *kwargs)
 {
-    FUTURE_GUARD(self);
     static char *keywords[] = { "coro", "loop", "name", "context", AC_PY312 ? "eager_start" : NULL, NULL };
     PyObject *coroutine, *loop = Py_None, *name = Py_None, *context = Py_None;
     int eager_start = 0;
@@ -64,8 +71,10 @@ Task_init(Task *self, PyObject *args, PyObject *kwargs)
     if (loop == NULL) {
         return -1;
     }
-    int result = init_in_loop(self, coroutine, loop, name == Py_None ? NULL : name, context == Py_None ? NULL : context,
-                              eager_start);
+    name = name == Py_None ? NULL : name;
+    context = context == Py_None ? NULL : context;
+    int result = self->loop == NULL ? init_in_loop(self, coroutine, loop, name, context, eager_start)
+                                    : init_again(self, coroutine, loop, name, context, eager_start);
     Py_DECREF(loop);
     return result;
 }

@@ -116,11 +116,26 @@ guard_begin_waiting(compat_section *section, Loop *loop)
     compat_mutex_unlock(&threads->door_lock);
 }
 
+/* True if this thread is in the section, and stays in it.  Else it is not in it, or not any more: where it has begun others within, it
+   lets go of all of them, and can begin this one anew. */
+static bool
+stays_inside(PyObject *object)
+{
+    if (compat_section_holds_first(object)) {
+        return true;
+    }
+    if (compat_section_holds(object)) {
+        Py_BEGIN_ALLOW_THREADS
+        Py_END_ALLOW_THREADS
+    }
+    return false;
+}
+
 void
 guard_begin_outside(struct guard *guard, Loop *loop, PyObject *self)
 {
     PyObject *object = loop ? (PyObject *)loop : self;
-    if (compat_section_holds(object)) {
+    if (stays_inside(object)) {
         return;
     }
     guard->object = Py_NewRef(object); /* what the method does may drop the last other reference */
@@ -147,7 +162,7 @@ void
 run_guard_begin(struct run_guard *guard, Loop *loop)
 {
     guard->loop = NULL;
-    if (!loop_is_inside(loop)) {
+    if (!stays_inside((PyObject *)loop)) {
         guard->loop = (Loop *)Py_NewRef((PyObject *)loop);
         compat_section_begin(&guard->section, (PyObject *)loop);
         guard->outer_section = loop->threads.section;

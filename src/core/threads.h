@@ -57,6 +57,9 @@ struct guard {
 /* Whether this thread is in the section.  Between the two a list, say, may be sorted, with a section of its own: where that was
    interrupted, it is not, even in the thread that runs the loop. */
 static inline bool loop_is_inside(Loop *loop);
+/* And whether it is in it again when Python has run, which may let go of all sections: not in the middle of such a sort, after which
+   only the list's is taken again. */
+static inline bool loop_stays_inside(Loop *loop);
 
 /* What guard_begin() of loop.h does where it is not in the section already. */
 void guard_begin_outside(struct guard *guard, Loop *loop, PyObject *self);
@@ -70,7 +73,8 @@ guard_end(struct guard *guard)
     }
 }
 
-/* First in a function that Python calls, from whatever thread: until it returns nobody else is in the section. */
+/* First in a function that Python calls, from whatever thread, or that changes what may be another loop's: until it returns nobody else is
+   in the section, but where Python runs. */
 #define GUARD(loop, self)                                       \
     __attribute__((cleanup(guard_end))) struct guard guard_of_; \
     guard_begin(&guard_of_, loop, (PyObject *)(self))
@@ -114,6 +118,7 @@ struct threads {
 };
 #define GUARD(loop, self) ((void)0)
 #define loop_is_inside(loop) ((void)(loop), true)
+#define loop_stays_inside(loop) ((void)(loop), true)
 #define RUN_GUARD(loop) ((void)0)
 #define LOOP_HOME
 #define LOOP_HOME_VISIT(self) ((void)0)

@@ -58,12 +58,6 @@ method_of(PyObject *class, const char *name)
     return method;
 }
 
-#if AC_FREE_THREADED
-#define TASK_GROUP_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, (self)->loop), self)
-#else
-#define TASK_GROUP_GUARD(self) ((void)0)
-#endif
-
 /* What each class has under these names: pairs of what our objects have, and what asyncio's class has. */
 static PyObject *
 methods_found(PyObject *ours, PyObject *theirs)
@@ -245,6 +239,7 @@ wake_if_completed(TaskGroup *self)
     if (AC_LIKELY(completed == NULL || completed == Py_None || PySet_GET_SIZE(self->tasks) > 0)) {
         return completed ? 0 : raise_no_attribute((PyObject *)self, "_on_completed_fut");
     }
+    FUTURE_GUARD((Future *)completed); /* whatever somebody has put there */
     if (((Future *)completed)->future_state != FUTURE_PENDING) {
         return 0;
     }
@@ -374,6 +369,7 @@ member_without_memory(TaskGroupMember *self)
     if (completed == NULL || Py_TYPE(completed) != self->state->Future_type) {
         return -1;
     }
+    FUTURE_GUARD((Future *)completed);
     Py_INCREF(completed);
     int result = future_without_memory((Future *)completed);
     Py_DECREF(completed);
@@ -539,6 +535,24 @@ parse_keywords(struct state *state, PyObject *const *values, PyObject *kwnames, 
     return true;
 }
 
+/* In the loop that the group has now: somebody may have set another one. */
+static Task *
+create_task_in(Loop *loop, TaskGroup *group, PyObject *coroutine, PyObject *name, PyObject *context)
+{
+    struct state *state = group->state;
+    GUARD(loop, loop);
+    Py_INCREF((PyObject *)loop);
+    Task *task = task_new(state, (PyObject *)loop, coroutine, name, context, false);
+    Py_DECREF((PyObject *)loop);
+    if (!AC_PY313 && task != NULL && name != NULL) {
+        registry_next_number(task); /* up to 3.12 asyncio names the task after it has been numbered */
+    }
+    if (task != NULL && join(group, task) < 0) {
+        Py_CLEAR(task);
+    }
+    return task;
+}
+
 /* A function with the look of asyncio's, whose first argument is the group. */
 static PyObject *
 TaskGroup_create_task(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
@@ -555,16 +569,7 @@ TaskGroup_create_task(PyObject *function, PyObject *const *args, size_t nargsf, 
     if (AC_UNLIKELY(loop == NULL || !parse_keywords(state, args + nargs, kwnames, &name, &context))) {
         return task_group_call_asyncio(state, state->str_create_task, args, nargs, kwnames);
     }
-    Py_INCREF((PyObject *)loop);
-    Task *task = task_new(state, (PyObject *)loop, args[1], name, context, false);
-    Py_DECREF((PyObject *)loop);
-    if (!AC_PY313 && task != NULL && name != NULL) {
-        registry_next_number(task); /* up to 3.12 asyncio names the task after it has been numbered */
-    }
-    if (task != NULL && join((TaskGroup *)args[0], task) < 0) {
-        Py_CLEAR(task);
-    }
-    return (PyObject *)task;
+    return (PyObject *)create_task_in(loop, (TaskGroup *)args[0], args[1], name, context);
 }
 
 /* ---- Python face ---- */
@@ -610,6 +615,7 @@ TaskGroup_set_errors(TaskGroup *self, PyObject *value, void *Py_UNUSED(closure))
 static int
 TaskGroup_setattro(TaskGroup *self, PyObject *name, PyObject *value)
 {
+    TASK_GROUP_GUARD(self);
     for (size_t i = 0; i < AC_ARRAY_SIZE(method_names) && PyUnicode_Check(name); i++) {
         self->touched = self->touched || PyUnicode_CompareWithASCIIString(name, method_names[i]) == 0;
     }

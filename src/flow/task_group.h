@@ -37,6 +37,13 @@ typedef struct {
     LOOP_HOME
 } TaskGroup;
 
+/* First in each function that Python calls. */
+#if AC_FREE_THREADED
+#define TASK_GROUP_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, (self)->loop), self)
+#else
+#define TASK_GROUP_GUARD(self) ((void)0)
+#endif
+
 /* Whether nobody has replaced a method that another one calls: in a subclass, on the instance or in asyncio's class. */
 bool task_group_is_plain(TaskGroup *self);
 

@@ -281,6 +281,7 @@ exit_start(Coroutine *base, PyObject **result)
 {
     TaskGroupCoroutine *self = (TaskGroupCoroutine *)base;
     TaskGroup *group = group_borrow(self);
+    TASK_GROUP_GUARD(group); /* close() of a coroutine comes here without its loop, too */
     if (!can_leave(group)) {
         return block_delegate(&self->block, base->state->asyncio_TaskGroup, base->state->str___aexit__);
     }

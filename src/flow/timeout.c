@@ -38,12 +38,6 @@
 /* Numbers up to this are the same as int and as double. */
 static const double exact_limit = 9007199254740992.0;
 
-#if AC_FREE_THREADED
-#define TIMEOUT_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
-#else
-#define TIMEOUT_GUARD(self) ((void)0)
-#endif
-
 /* ---- The timer ---- */
 
 /* New reference: who deletes the attribute deletes the deadline. */
@@ -289,6 +283,9 @@ timeout_enter(Timeout *self, Task *task)
     if (cancelling == NULL) {
         return -1;
     }
+#if AC_FREE_THREADED
+    (void)loop_find_home(&self->home, task->native_loop);
+#endif
     self->timeout_state = TIMEOUT_ENTERED;
     Py_XSETREF(self->task, Py_NewRef((PyObject *)task));
     Py_XSETREF(self->cancelling, cancelling);
@@ -341,6 +338,7 @@ raise_timeout_error(PyObject *error)
 int
 timeout_exit(Timeout *self, PyObject *type, PyObject *error)
 {
+    TIMEOUT_GUARD(self); /* close() of a coroutine comes here without its loop, too */
     if (disarm(self) < 0) {
         return -1;
     }
@@ -373,6 +371,10 @@ timeout_exit(Timeout *self, PyObject *type, PyObject *error)
 void
 timeout_abandon(Timeout *self)
 {
+    if (!self->armed && self->handler == NULL) {
+        return;
+    }
+    TIMEOUT_GUARD(self);
     if (disarm(self) < 0) {
         PyErr_WriteUnraisable((PyObject *)self);
     }
@@ -416,7 +418,7 @@ exit_start(Coroutine *base, PyObject **result)
 {
     BlockCoroutine *self = (BlockCoroutine *)base;
     Timeout *timeout = (Timeout *)self->manager;
-    TIMEOUT_GUARD(timeout); /* close() of a coroutine comes here without its loop, too */
+    TIMEOUT_GUARD(timeout);
     unsigned timeout_state = timeout->timeout_state;
     if (timeout_state != TIMEOUT_ENTERED && timeout_state != TIMEOUT_EXPIRING) {
         return block_delegate(self, base->state->asyncio_Timeout, base->state->str___aexit__);

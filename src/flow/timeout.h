@@ -32,6 +32,13 @@ typedef struct {
     LOOP_HOME      /* of who has entered it, or set the deadline */
 } Timeout;
 
+/* First in each function that Python calls, or a coroutine's close(). */
+#if AC_FREE_THREADED
+#define TIMEOUT_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
+#else
+#define TIMEOUT_GUARD(self) ((void)0)
+#endif
+
 /* An object of C alone, which Python sees only if it looks at the loop's timers.  New reference. */
 Timeout *timeout_new(struct state *state, PyObject *when);
 

@@ -107,7 +107,7 @@ on_completion(PyObject *owner, PyObject *future)
         PyErr_Format(PyExc_TypeError, "a native future was expected, got %R", future);
         return NULL;
     }
-    FUTURE_GUARD((Future *)future);
+    GUARD((Loop *)((WaitCoroutine *)owner)->loop, owner);
     if (wait_one_done((WaitCoroutine *)owner, (Future *)future) < 0) {
         return NULL;
     }

@@ -221,6 +221,7 @@ static int
 open_transport(StreamTransport *self, PyObject *loop, PyObject *sock, PyObject *protocol, PyObject *waiter,
                PyObject *extra, PyObject *peername, PyObject *server, PyObject *context)
 {
+    GUARD(loop_cast(self->state, loop), self);
     Py_XSETREF(self->loop, Py_NewRef(loop));
     Py_XSETREF(self->extra, transport_is_set(extra) ? Py_NewRef(extra) : NULL);
     Py_XSETREF(self->context, Py_NewRef(context ? context : Py_None));

@@ -18,6 +18,7 @@ transport_loop_borrow(struct state *state, PyObject *object)
 static int
 call_soon_fused(Loop *loop, PyObject *method, PyObject *argument, PyObject *context)
 {
+    GUARD(loop, loop); /* a transport's _loop may be set */
     Handle *handle = handle_new(loop->state, (PyObject *)loop, method, &argument, argument != NULL,
                                 transport_is_set(context) ? context : NULL);
     int result = handle ? loop_push(loop, &handle->runnable) : -1;

@@ -120,6 +120,7 @@ wake_up(struct state *state, PyObject *reader, PyObject *waiter)
         return -1;
     }
     Future *future = (Future *)waiter;
+    FUTURE_GUARD(future);
     return future->future_state == FUTURE_CANCELLED ? 0 : future_set_result(future, Py_None);
 }
 

@@ -79,6 +79,7 @@ wake_up(StreamReader *self)
     self->waiter = Py_NewRef(Py_None);
     int result;
     if (AC_LIKELY(Py_TYPE(waiter) == state->Future_type)) {
+        FUTURE_GUARD((Future *)waiter); /* whatever somebody has put there */
         bool cancelled = ((Future *)waiter)->future_state == FUTURE_CANCELLED;
         result = cancelled ? 0 : future_set_result((Future *)waiter, Py_None);
     }

@@ -19,6 +19,7 @@ TESTS = HERE.parent
 ELSEWHERE = {
     "test_benchmarks.py",
     "test_benchmarks_net.py",
+    "test_check_guards.py",
     "test_check_layers.py",
     "test_main.py",
     "test_autopatch.py",
