@@ -82,6 +82,24 @@ PyDoc_STRVAR(stress_doc, "_stress($module, seed, /)\n--\n\n"
                          "Begin the chance of the stress build again, from a number; 0 has system calls left alone.");
 #endif
 
+#if AC_THREAD_SANITIZER && AC_FREE_THREADED
+/* What tools/tsan_reports.py has to find, as a proof that it would have found others: two threads, one of which waits here for the
+   other, add to a number that nothing guards.  The word by which they meet orders nothing. */
+static PyObject *
+race_on_purpose(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    static unsigned arrived, number;
+    Py_BEGIN_ALLOW_THREADS
+    unsigned last = (COMPAT_ADD(arrived, 1) + 1) & ~1U;
+    while (COMPAT_LOAD(arrived) < last) {
+        (void)sched_yield();
+    }
+    number++;
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+#endif
+
 PyDoc_STRVAR(native_tasks_doc, "_native_tasks($module, /)\n--\n\nReturn a list of every native task that is not done.");
 PyDoc_STRVAR(after_fork_doc, "_after_fork($module, /)\n--\n\nSay that this process is a fork's child.");
 PyDoc_STRVAR(file_identity_doc, "_file_identity($module, fd, /)\n--\n\n"
@@ -98,6 +116,10 @@ static PyMethodDef functions[] = {
     { "_file_is", file_is_still, METH_VARARGS, file_is_doc },
 #ifdef ASYNCIO_C_STRESS
     { "_stress", stress, METH_O, stress_doc },
+#endif
+#if AC_THREAD_SANITIZER && AC_FREE_THREADED
+    { "_race_on_purpose", race_on_purpose, METH_NOARGS,
+      "_race_on_purpose($module, /)\n--\n\nRace with another thread." },
 #endif
     { 0 },
 };

@@ -19,6 +19,15 @@
 #define AC_STRESS_OR(stress, other) (other)
 #endif
 
+/* Whether the thread sanitizer watches (make tsan); clang says so otherwise than gcc. */
+#ifdef __has_feature
+#define AC_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#elif defined(__SANITIZE_THREAD__)
+#define AC_THREAD_SANITIZER 1
+#else
+#define AC_THREAD_SANITIZER 0
+#endif
+
 /* Kept out of line, so that the hot function beside it stays small. */
 #define AC_COLD __attribute__((cold, noinline))
 

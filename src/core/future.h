@@ -56,7 +56,9 @@ typedef struct {
     FUTURE_HEAD
 } Future;
 
-/* First in each method. */
+/* First in each method.  By which loop's section it is guarded is read without that: what sets it is the first __init__(), before
+   anybody else can have the future, and a second one, for which asyncio has no lock either, and from 3.15 on refuses it.  The
+   garbage collector clears only what nobody can find any more: a task has left the list of tasks by then. */
 #define FUTURE_GUARD(self) GUARD((self)->native_loop, self)
 
 /* A pending Future of `loop`.  New reference. */

@@ -574,7 +574,7 @@ run_queue(Loop *loop, const bool observed)
             result = AC_UNLIKELY(loop->debug) ? run_one_debug(loop, runnable) : run_one(loop, runnable);
         }
 #if AC_FREE_THREADED
-        if (AC_UNLIKELY(COMPAT_LOAD(loop->threads.waiting) > 0)) {
+        if (AC_UNLIKELY(loop_is_wanted(loop))) {
             loop_give_way(loop); /* before the deferred: what they write is sent, too */
         }
 #endif

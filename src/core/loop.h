@@ -341,11 +341,25 @@ loop_futures_changed(Loop *loop)
 }
 
 #if AC_FREE_THREADED
+/* Whether it is this thread that runs the loop, and it is in the section: found without a search. */
+static inline bool
+loop_is_run_here(Loop *loop)
+{
+    bool is_run_here = compat_section_is_first(COMPAT_LOAD(loop->threads.section));
+    assert(!is_run_here || compat_section_holds((PyObject *)loop));
+    return is_run_here;
+}
+
 static inline bool
 loop_is_inside(Loop *loop)
 {
-    return AC_LIKELY(compat_section_is_first(COMPAT_LOAD(loop->threads.section)))
-           || compat_section_holds((PyObject *)loop);
+    return AC_LIKELY(loop_is_run_here(loop)) || compat_section_holds((PyObject *)loop);
+}
+
+static inline bool
+loop_is_wanted(Loop *loop)
+{
+    return COMPAT_LOAD(loop->threads.waiting) > 0 || compat_section_is_missed((PyObject *)loop);
 }
 
 static inline bool
@@ -444,7 +458,7 @@ static inline void
 guard_begin(struct guard *guard, Loop *loop, PyObject *self)
 {
     guard->object = NULL;
-    if (AC_UNLIKELY(loop == NULL || !compat_section_is_first(COMPAT_LOAD(loop->threads.section)))) {
+    if (AC_UNLIKELY(loop == NULL || !loop_is_run_here(loop))) {
         guard_begin_outside(guard, loop, self);
     }
 }

@@ -165,18 +165,23 @@ run_guard_begin(struct run_guard *guard, Loop *loop)
     if (!stays_inside((PyObject *)loop)) {
         guard->loop = (Loop *)Py_NewRef((PyObject *)loop);
         compat_section_begin(&guard->section, (PyObject *)loop);
-        guard->outer_section = loop->threads.section;
         COMPAT_STORE(loop->threads.section, (uintptr_t)&guard->section);
         registry_run_begins(loop);
     }
 }
 
+/* There may be another run of the loop, around this one or in another thread, whose section this thread does not have: which of them ends
+   first nobody knows.  So only what is this one's is taken back, and nothing is restored: a run that is not known by its section finds
+   by a search that it is inside. */
 void
 run_guard_end(struct run_guard *guard)
 {
     if (guard->loop != NULL) {
+        struct threads *threads = &guard->loop->threads;
         registry_run_ends(guard->loop);
-        COMPAT_STORE(guard->loop->threads.section, guard->outer_section);
+        if (COMPAT_LOAD(threads->section) == (uintptr_t)&guard->section) {
+            COMPAT_STORE(threads->section, 0);
+        }
         compat_section_end(&guard->section);
         PyObject *exception = compat_exception_take();
         Py_DECREF(guard->loop);
@@ -187,7 +192,8 @@ run_guard_end(struct run_guard *guard)
 }
 
 /* Letting go of the thread state lets go of all critical sections.  The loop waits until one of those at the door is in, for else
-   it would be back before any of them was awake; then for the section. */
+   it would be back before any of them was awake; then for the section.  Who was inside before waits with CPython's lock, which is handed
+   over to him when he has waited for 1 ms. */
 AC_COLD void
 loop_give_way(Loop *loop)
 {

@@ -3,12 +3,12 @@
    A loop and all that belongs to it (its tasks, futures, handles, timers, transports) are guarded by one lock: the critical
    section of the loop object.  The thread that runs the loop holds it for the whole run, so that nothing on its way takes a lock.
    It gives it up where it would give up a GIL: while it waits, also in Python code that blocks; between two callbacks, if
-   another thread waits for it; and, where none of that comes in the time after which a thread would have asked for the GIL, in the
-   middle of Python code, for that thread stops all others (which gives all sections up) and takes it before they go on.  Another
-   thread that calls a method of one of these objects holds it meanwhile.  So what holds under a GIL for calls into Python ("can change
-   anything") is what has to hold, with one rule more: a lock of CPython's own that another thread has at the moment gives all sections up,
-   too, while it is waited for.  So a call that takes one on what threads share (a dictionary of asyncio's), and a Py_DECREF of what another
-   thread has made, are as if they ran Python.
+   another thread waits for it, to come in or to go on; and, where none of that comes in the time after which a thread would have asked
+   for the GIL, in the middle of Python code, for that thread stops all others (which gives all sections up) and takes it before they
+   go on.  Another thread that calls a method of one of these objects holds it meanwhile.  So what holds under a GIL for calls into
+   Python ("can change anything") is what has to hold, with one rule more: a lock of CPython's own that another thread has at the moment
+   gives all sections up, too, while it is waited for.  So a call that takes one on what threads share (a dictionary of asyncio's), and a
+   Py_DECREF of what another thread has made, are as if they ran Python.
 
    Apart from that lock, because a loop may be busy for long:
 
@@ -82,8 +82,7 @@ guard_end(struct guard *guard)
 /* The same for the thread that begins to run a loop, and is in it by itself from then on. */
 struct run_guard {
     compat_section section;
-    Loop *loop;              /* owned; NULL: it runs already, in this thread */
-    uintptr_t outer_section; /* threads.section, before */
+    Loop *loop; /* owned; NULL: it runs already, in this thread */
 };
 void run_guard_begin(struct run_guard *guard, Loop *loop);
 void run_guard_end(struct run_guard *guard);
@@ -102,6 +101,9 @@ static inline Loop *loop_find_home(Loop **home, Loop *loop);
 #define LOOP_HOME_VISIT(self) Py_VISIT((PyObject *)(self)->home)
 #define LOOP_HOME_CLEAR(self) Py_CLEAR((self)->home)
 
+/* Whether somebody waits for the section: to come in, or to go on with a method in the middle of which he has given it up, as in a lock
+   or a system call of what that has called. */
+static inline bool loop_is_wanted(Loop *loop);
 /* Lets those in who wait for the section, between two callbacks. */
 void loop_give_way(Loop *loop);
 

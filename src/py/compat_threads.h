@@ -134,6 +134,14 @@ compat_after_fork(PyObject *object, bool lost)
     }
 }
 
+/* Whether a thread sleeps that wants the section: the second bit, to which the headers give no name.  Those are the ones that have been
+   in it, and come back from what they have given it up for. */
+static inline bool
+compat_section_is_missed(PyObject *object)
+{
+    return (__atomic_load_n(&object->ob_mutex._bits, __ATOMIC_RELAXED) & (_Py_LOCKED << 1)) != 0;
+}
+
 /* Whether a forked child may stop the world.  On 3.13 a thread of the parent that was about to do that itself, and waited for the
    fork to end, has locked first what it waits with: nobody unlocks that in the child, which then hangs. */
 #define COMPAT_CHILD_STOPS_THE_WORLD (PY_VERSION_HEX >= 0x030E0000)

@@ -245,9 +245,13 @@ stand_ins_look(struct state *state)
 void
 stand_ins_after_fork(struct state *state)
 {
-    state->stand_ins.lock = (compat_parking_mutex){ 0 };
-    COMPAT_STORE(state->stand_ins.looking, 0);
-    compat_mutex_init(&state->stand_ins.step_lock);
+    struct stand_ins *all = &state->stand_ins;
+    if (all->looking
+        != PyThread_get_thread_ident()) { /* what goes in the middle of a look may fork, and that look goes on */
+        all->lock = (compat_parking_mutex){ 0 };
+        COMPAT_STORE(all->looking, 0);
+    }
+    compat_mutex_init(&all->step_lock);
 }
 
 #else

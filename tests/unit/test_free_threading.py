@@ -1092,6 +1092,73 @@ def test_use_of_the_loop_in_the_middle_of_a_sort(ours, loop_of_ours, call):
     assert len(made) >= 3
 
 
+def test_method_that_waits_in_the_middle_goes_on_although_the_loop_is_busy(
+    ours, loop_of_ours, collections_on_demand
+):
+    """A collection would stop the loop for it."""
+    loop = loop_of_ours
+    over = threading.Event()
+
+    def factory(loop, coroutine, **options):
+        for _ in range(100):
+            os.sched_yield()
+        return ours.Task(coroutine, loop=loop, **options)
+
+    async def nothing():
+        pass
+
+    def be_busy():
+        if over.is_set():
+            loop.stop()
+        else:
+            loop.call_soon(be_busy)
+
+    def make():
+        try:
+            return [loop.create_task(nothing()) for _ in range(3)]
+        finally:
+            over.set()
+
+    loop.set_task_factory(factory)
+    loop.call_soon(be_busy)
+    _, tasks = support.at_once(loop.run_forever, make)
+    support.run_once(loop, 2)
+    assert all(task.done() for task in tasks)
+
+
+def test_turn_in_another_thread_that_outlives_the_run(ours, loop_of_ours):
+    """No thread is in the section of a loop that nobody runs, not even one whose stack is where that of the last one was."""
+    loop = loop_of_ours
+    blocked, turning, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def block():
+        blocked.set()
+        assert turning.wait(60)
+        loop.stop()
+
+    def outlive():
+        turning.set()
+        assert ended.wait(60)
+
+    def turn():
+        assert blocked.wait(60)
+        loop.call_soon_threadsafe(outlive)
+        loop._run_once()
+
+    def run(loop, callback):
+        loop.call_soon(callback)
+        loop.run_forever()
+        ended.set()
+
+    def use_another_loop():
+        loop.call_soon(int)
+        other.stop()
+
+    support.at_once(lambda: run(loop, block), turn)
+    with support.closing(ours.new_event_loop()) as other:
+        support.at_once(lambda: run(other, use_another_loop))
+
+
 def test_task_that_is_made_anew_for_another_loop(ours):
     """It is the last to hold the first one."""
 
