@@ -103,7 +103,8 @@ soak: build                    ## everything under load for SECONDS=60: memory, 
 	$(PYTHON) -m tests.soak --seconds $(SECONDS)
 
 conformance:                   ## CPython's own asyncio tests on every Python; WRITE=--write updates docs/compatibility.md
-	python3 tools/run_conformance.py $(addprefix --enter=,$(wildcard $(NEWER))) $(WRITE)
+	python3 tools/run_conformance.py $(addprefix --enter=,$(wildcard $(NEWER))) \
+	    $(addprefix --free-threaded=,$(wildcard $(FREE_THREADED))) $(WRITE)
 
 N ?= 10000
 differential: build            ## N random programs on asyncio and on asyncio_c, others each time unless SEED is given

@@ -15,6 +15,8 @@ import zlib
 
 import pytest
 
+from tests.unit import support
+
 # The tests decide for themselves what is patched; the variable's .pth has run by now.
 os.environ.pop("ASYNCIO_C", None)
 
@@ -49,6 +51,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.relative_to(TESTS).parts[0] in LONG:
             item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gil_stays_off():
+    yield
+    support.check_gil()
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """Run CPython's own asyncio tests on every supported Python, and print a table per Python and module.
 
-    python3 tools/run_conformance.py [--write] [--enter ENTER] [--results FOLDER] [VERSION...]
+    python3 tools/run_conformance.py [--write] [--enter ENTER] [--free-threaded PROGRAM] [--results FOLDER] [VERSION...]
 
 Each Python gets a copy of the tree, with an environment of its own; 3.14 and 3.15, where they are not in PATH, run inside the
-root of ENTER, as tools/test-on-newer has it. A test that fails, or passes although expected.toml lists it, ends the run with
+root of ENTER, as tools/test-on-newer has it, and 3.13t, without a GIL, is where "PROGRAM path" says. A test that fails, or passes although expected.toml lists it, ends the run with
 status 1. --write puts the counts into docs/compatibility.md. With --results, counts that FOLDER has, as VERSION.json, are not
 made again, so that a long run can be done in pieces; "python -m tests.conformance --json FILE" makes such a file, too.
 """
@@ -28,7 +28,8 @@ sys.path.append(str(ROOT))
 from benchmarks import document  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "compatibility.md"
-VERSIONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+VERSIONS = ["3.11", "3.12", "3.13", "3.13t", "3.14", "3.15"]
+INSIDE = ("3.14", "3.15")  # a root of their own
 OUTCOMES = ["passed", "not applicable", "known difference", "skipped", "failed", "crashed"]
 ON_OUR_LOOP = "passed on our loop"  # tests that made one; those that are bound make no other
 WAYS = {
@@ -45,7 +46,10 @@ def run_here(interpreter: str, tree: pathlib.Path, options: list[str]) -> None:
     subprocess.run([interpreter, "-m", "venv", tree / ".venv"], check=True)
     python = str(tree / ".venv" / "bin" / "python")
     environment = {**os.environ, "ASYNCIO_C_WERROR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    subprocess.run([python, "-m", "pip", "install", "-q", "-e", f"{tree}[test]"], check=True, env=environment)
+    # Newer ones have no wheel for it.
+    older = ["hypothesis<6.150"] if interpreter.endswith("t") else []
+    install = [python, "-m", "pip", "install", "-q", "-e", f"{tree}[test]", *older]
+    subprocess.run(install, check=True, env=environment)
     subprocess.run([python, *CONFORMANCE, *options], cwd=tree)
 
 
@@ -56,10 +60,18 @@ def run_inside(enter: str, version: str, tree: pathlib.Path, options: list[str])
     subprocess.run(command)
 
 
-def run_on(version: str, enter: str | None, options: list[str]) -> dict | None:
+def find_free_threaded(program: str) -> str | None:
+    """Return the path of the interpreter that `program` has installed, or None if it has not."""
+    path = subprocess.run([program, "path"], check=True, capture_output=True, text=True).stdout.strip()
+    return path if os.access(path, os.X_OK) else None
+
+
+def run_on(version: str, enter: str | None, free_threaded: str | None, options: list[str]) -> dict | None:
     """Run on one Python; return the counts, or None if it did not come so far."""
     interpreter = find_interpreter(version)
-    if interpreter is None and (enter is None or version in VERSIONS[:3]):
+    if interpreter is None and version.endswith("t") and free_threaded is not None:
+        interpreter = find_free_threaded(free_threaded)
+    if interpreter is None and (enter is None or version not in INSIDE):
         print(f"Python {version}: not found")
         return None
     # Not in /tmp, of which a root has its own.
@@ -139,6 +151,9 @@ def main() -> int:
         "versions", nargs="*", metavar="VERSION", help=f"of {', '.join(VERSIONS)}; default: all"
     )
     parser.add_argument("--enter", help="the command that enters the root of the newer Pythons")
+    parser.add_argument(
+        "--free-threaded", help="a program that says with `path` where a Python without a GIL is"
+    )
     parser.add_argument("--jobs", default="1", help="how many modules run at the same time")
     parser.add_argument("--results", type=pathlib.Path, help="a folder that keeps the counts of each Python")
     parser.add_argument("--write", action="store_true", help="write the counts into docs/compatibility.md")
@@ -149,7 +164,7 @@ def main() -> int:
         if kept is not None and kept.exists():
             result = json.loads(kept.read_text())
         else:
-            result = run_on(version, arguments.enter, ["--jobs", arguments.jobs])
+            result = run_on(version, arguments.enter, arguments.free_threaded, ["--jobs", arguments.jobs])
         if result is not None:
             results[version] = result
             if kept is not None:

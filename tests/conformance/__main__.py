@@ -19,6 +19,8 @@ import sys
 import tempfile
 from typing import Any
 
+from tests.unit import support
+
 from . import whole
 
 HERE = pathlib.Path(__file__).parent
@@ -153,7 +155,8 @@ def main() -> int:
     print_row("total", total, 0)
     print(*bad, sep="\n", end="\n" if bad else "")
     if options.json:
-        options.json.write_text(json.dumps({"python": sys.version.split()[0], "runs": counted}))
+        python = sys.version.split()[0] + "t" * support.FREE_THREADED
+        options.json.write_text(json.dumps({"python": python, "runs": counted}))
     return 1 if bad else 0
 
 

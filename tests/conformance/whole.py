@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import asyncio_c
+from tests.unit import support
 
 from . import expected
 
@@ -242,6 +243,7 @@ def main() -> int:
         os_helper.TESTFN = os.path.join(scratch, "scratch")
         Result.hang = options.hang
         good = run((f"{full_name}.{name}" for name in names or [""]), module, level)
+    support.check_gil()
     record(finished=True)
     print(f"{loops_made} loops of asyncio_c")
     return 0 if good else 1

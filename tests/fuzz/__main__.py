@@ -15,10 +15,12 @@ import tempfile
 import time
 import traceback
 
+from tests.unit import support
+
 from . import programs
 
 GUARD_SECONDS = 30
-# Less than the larger ones of the numbers: filling gigabytes takes as long as a hang.
+# More than there is at the start, but less than the larger ones of the numbers: filling gigabytes takes as long as a hang.
 MEMORY_BYTES = 1 << 30
 
 
@@ -26,9 +28,13 @@ def child(seed, steps, verbose, folder):
     faulthandler.dump_traceback_later(GUARD_SECONDS - 5, exit=False)
     os.chdir(folder)
     if "asan" not in os.environ.get("LD_PRELOAD", ""):
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        # Without a GIL an allocator has set a gigabyte of addresses aside.
+        with open("/proc/self/statm") as file:
+            limit = int(file.read().split()[0]) * resource.getpagesize() + MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     programs.run(seed, steps, verbose)
+    support.check_gil()
     return 0
 
 

@@ -23,6 +23,8 @@ import tempfile
 import pytest
 from _pytest.runner import runtestprotocol
 
+from tests.unit import support
+
 REPETITIONS = 24
 GROWING = 6  # so many repetitions in a row, the last ones
 FLAT = 2
@@ -139,6 +141,11 @@ def _leaks_of(item):
 
 
 def pytest_sessionstart(session):
+    if support.FREE_THREADED and not support.PY314:
+        # There the first thread makes functions, classes and constants immortal, and all that are made later.
+        import _testinternalcapi
+
+        _testinternalcapi.suppress_immortalization(True)
     # What the unit tests freeze for speed, their collections would not see: here, freezing is done once.
     gc.collect()
     gc.freeze()

@@ -73,8 +73,10 @@ def main():
     parser.add_argument("operations", nargs="*", metavar="OPERATION[:N]")
     options = parser.parse_args()
     if not harness.is_preloaded(FAILING_MALLOC):
-        # Each allocation of the interpreter is then one of malloc(), and what is freed is overwritten.
-        return harness.preload(FAILING_MALLOC, PYTHONMALLOC="malloc", MALLOC_PERTURB_="165")
+        # Each allocation of the interpreter is then one of malloc(), and what is freed is overwritten; without a GIL it is
+        # one of the interpreter's own allocator, which can do the latter, too.
+        own = "debug" if support.FREE_THREADED else "malloc"
+        return harness.preload(FAILING_MALLOC, PYTHONMALLOC=own, MALLOC_PERTURB_="165")
 
     malloc = ctypes.CDLL(None)
     impl = support.load(options.implementation)

@@ -1,10 +1,12 @@
 /* malloc(), calloc() and realloc() that fail once, at the chosen allocation; preloaded by tests/torture.
 
    The interpreter runs with PYTHONMALLOC=malloc, so that each of its allocations, and of the C core's own, is one of these.
+   Without a GIL it cannot: its objects have an allocator of their own there, in which the same is done.
    Only the thread that has called torture_arm() is concerned. */
-#define _GNU_SOURCE
-#include <dlfcn.h>
+#include <Python.h>
+
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 extern void *__libc_malloc(size_t size);
@@ -13,21 +15,6 @@ extern void *__libc_realloc(void *memory, size_t size);
 
 static __thread long countdown = -1; /* -1: not armed; 0: the next one fails */
 static __thread long counted;
-
-void
-torture_arm(long number)
-{
-    countdown = number;
-    counted = 0;
-}
-
-/* Returns how many allocations there were since torture_arm(). */
-long
-torture_disarm(void)
-{
-    countdown = -1;
-    return counted;
-}
 
 static int
 fails(void)
@@ -41,6 +28,73 @@ fails(void)
     }
     errno = ENOMEM;
     return 1;
+}
+
+#ifdef Py_GIL_DISABLED
+/* Not there in the programs that the interpreter starts. */
+#pragma weak PyMem_GetAllocator
+#pragma weak PyMem_SetAllocator
+
+static void *
+object_malloc(void *ctx, size_t size)
+{
+    PyMemAllocatorEx *allocator = ctx;
+    return fails() ? NULL : allocator->malloc(allocator->ctx, size);
+}
+
+static void *
+object_calloc(void *ctx, size_t count, size_t size)
+{
+    PyMemAllocatorEx *allocator = ctx;
+    return fails() ? NULL : allocator->calloc(allocator->ctx, count, size);
+}
+
+static void *
+object_realloc(void *ctx, void *memory, size_t size)
+{
+    PyMemAllocatorEx *allocator = ctx;
+    return fails() ? NULL : allocator->realloc(allocator->ctx, memory, size);
+}
+
+static void
+object_free(void *ctx, void *memory)
+{
+    PyMemAllocatorEx *allocator = ctx;
+    allocator->free(allocator->ctx, memory);
+}
+
+/* Puts what fails before the allocators of the interpreter that do not call malloc(). */
+static void
+wrap_allocators(void)
+{
+    static const PyMemAllocatorDomain domains[] = { PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ };
+    static PyMemAllocatorEx wrapped[2];
+    static bool done;
+    for (int i = 0; !done && i < 2; i++) {
+        PyMem_GetAllocator(domains[i], &wrapped[i]);
+        PyMemAllocatorEx ours = { &wrapped[i], object_malloc, object_calloc, object_realloc, object_free };
+        PyMem_SetAllocator(domains[i], &ours);
+    }
+    done = true;
+}
+#else
+#define wrap_allocators() ((void)0)
+#endif
+
+void
+torture_arm(long number)
+{
+    wrap_allocators();
+    countdown = number;
+    counted = 0;
+}
+
+/* Returns how many allocations there were since torture_arm(). */
+long
+torture_disarm(void)
+{
+    countdown = -1;
+    return counted;
 }
 
 void *

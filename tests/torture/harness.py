@@ -18,6 +18,8 @@ import tempfile
 import threading
 import traceback
 
+from tests.unit import support
+
 GUARD_SECONDS = 5
 ENDED, FAILED_AS_IT_MAY = 0, 3  # exit statuses of a child: nothing was left to fail; something has failed
 
@@ -39,7 +41,8 @@ def preload(source, **environment):
     with tempfile.TemporaryDirectory() as folder:
         library = pathlib.Path(folder, source.stem + ".so")
         compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-        command = [compiler, "-O1", "-Wall", "-shared", "-fPIC", "-o", library, source, "-ldl"]
+        include = f"-I{sysconfig.get_path('include')}"
+        command = [compiler, "-O1", "-Wall", "-shared", "-fPIC", include, "-o", library, source, "-ldl"]
         subprocess.run(command, check=True)
         environment["LD_PRELOAD"] = str(library)
         again = [sys.executable, "-X", "faulthandler", *sys.orig_argv[1:]]
@@ -170,6 +173,7 @@ def fork(work):
             status = 1
             try:
                 status = work()
+                support.check_gil()
             except BaseException:
                 traceback.print_exc()
             finally:

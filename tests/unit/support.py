@@ -67,6 +67,11 @@ PY315 = sys.version_info >= (3, 15)
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
+def check_gil():
+    """Where there is none, no module that was imported may have brought the GIL back."""
+    assert not FREE_THREADED or not sys._is_gil_enabled(), "the GIL is on"
+
+
 def _run_in_runner(new_event_loop):
     def run(main, *, debug=None):
         with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
