@@ -9,6 +9,7 @@ import contextlib
 import functools
 import gc
 import io
+import linecache
 import os
 import queue
 import signal
@@ -1157,6 +1158,47 @@ def test_turn_in_another_thread_that_outlives_the_run(ours, loop_of_ours):
     support.at_once(lambda: run(loop, block), turn)
     with support.closing(ours.new_event_loop()) as other:
         support.at_once(lambda: run(other, use_another_loop))
+
+
+class Deadline:
+    """Lets other threads run in the middle of the method that asks for it."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __float__(self):
+        os.sched_yield()
+        return self.seconds
+
+
+def test_method_that_waits_in_the_middle_of_a_sort(ours, loop_of_ours):
+    """The thread comes back to the method in the section of the loop, not in that of the list alone."""
+    loop, called = loop_of_ours, []
+
+    def key(number):
+        loop.call_at(Deadline(loop.time()), called.append, number)
+        return -number
+
+    async def main():
+        [1, 2, 3].sort(key=key)
+        while len(called) < 3:
+            await ours.sleep(0)
+
+    loop.run_until_complete(main())
+    assert called == [1, 2, 3]
+
+
+def test_timeout_in_debug_mode_expires(ours, loop_of_ours):
+    """Its methods are asyncio's then, and it belongs to no loop; the record of where a handle was made lets other threads run."""
+
+    async def main():
+        async with ours.timeout(0.001):
+            await loop_of_ours.create_future()
+
+    linecache.getlines(__file__)  # which that record looks at again, once it is known
+    loop_of_ours.set_debug(True)
+    with pytest.raises(TimeoutError):
+        loop_of_ours.run_until_complete(main())
 
 
 def test_task_that_is_made_anew_for_another_loop(ours):

@@ -203,6 +203,27 @@ def test_unclosed_loop_in_a_cycle(impl):
         assert_dies(make)
 
 
+def test_unclosed_loop_in_a_cycle_that_its_del_does_not_close(impl):
+    """The collector alone drops what is queued."""
+
+    class Loop(impl.Loop):
+        def __del__(self):
+            pass
+
+    async def enter_timeout():
+        await impl.timeout(1000).__aenter__()
+
+    def make():
+        loop, token = Loop(), Token()
+        loop.call_later(1000, lambda: (loop, token))
+        loop.run_until_complete(enter_timeout())
+        return loop, token
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        assert_dies(make)
+
+
 def test_unclosed_loop_in_a_cycle_with_handles_that_are_queued(impl):
     """Whether they were made while it ran or not, and whatever else holds them."""
 
