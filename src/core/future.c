@@ -21,6 +21,7 @@
 
 #include "core/future_entries.h"
 #include "py/errors.h"
+#include "py/monitor.h"
 
 /* ---- Making ---- */
 
@@ -57,6 +58,7 @@ future_rare(Future *self)
 AC_COLD static int
 remember_origin(Future *self)
 {
+    MONITOR_OUTSIDE(); /* of whoever makes a future to wait for */
     PyObject *traceback = PyObject_CallNoArgs(self->state->extract_stack);
     struct future_rare *rare = traceback ? future_rare(self) : NULL;
     if (rare == NULL) {
@@ -76,6 +78,7 @@ future_init(Future *self, struct state *state, PyObject *loop)
     if (AC_LIKELY(self->native_loop != NULL && !COMPAT_LOAD(self->native_loop->debug_overridden))) {
         return AC_UNLIKELY(COMPAT_LOAD(self->native_loop->debug)) ? remember_origin(self) : 0;
     }
+    MONITOR_OUTSIDE();
     PyObject *debug = PyObject_CallMethodNoArgs(loop, state->str_get_debug);
     int truth = debug ? PyObject_IsTrue(debug) : -1;
     Py_XDECREF(debug);

@@ -10,6 +10,7 @@
 #include "core/future_entries.h"
 
 #include "core/handle.h"
+#include "py/monitor.h"
 
 #include <string.h>
 
@@ -94,6 +95,7 @@ call_soon_generic(Future *self, PyObject *callback, PyObject *context)
     if (context == NULL) {
         return -1;
     }
+    MONITOR_OUTSIDE(); /* of whoever finishes a future for which somebody waits */
     /* Held: looking the method up may make the future anew, or run whom the context is borrowed from. */
     PyObject *args[] = { Py_NewRef(self->loop), callback, (PyObject *)self, Py_NewRef(context) };
     PyObject *handle = PyObject_VectorcallMethod(self->state->str_call_soon, args, 3, self->state->context_kwnames);

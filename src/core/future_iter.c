@@ -21,6 +21,39 @@ typedef struct {
     Future *future; /* owned; NULL: exhausted */
 } FutureIter;
 
+/* Without a GIL the future is out of the iterator while a thread looks at it.  To another one that resumes it meanwhile the iterator is
+   exhausted. */
+static inline Future *
+iter_take(FutureIter *self)
+{
+#if AC_FREE_THREADED
+    return COMPAT_EXCHANGE(self->future, NULL);
+#else
+    return self->future;
+#endif
+}
+
+static inline void
+iter_put_back(FutureIter *self, Future *future)
+{
+#if AC_FREE_THREADED
+    (void)COMPAT_PUBLISH(self->future, future);
+#else
+    (void)self;
+    (void)future;
+#endif
+}
+
+static void
+iter_exhaust(FutureIter *self)
+{
+#if AC_FREE_THREADED
+    Py_XDECREF((PyObject *)iter_take(self));
+#else
+    Py_CLEAR(self->future);
+#endif
+}
+
 PyObject *
 Future_await(Future *self)
 {
@@ -41,7 +74,7 @@ Future_await(Future *self)
 static PySendResult
 FutureIter_am_send(FutureIter *self, PyObject *Py_UNUSED(value), PyObject **result)
 {
-    Future *future = self->future;
+    Future *future = iter_take(self);
     *result = NULL;
     if (future == NULL) {
         *result = Py_NewRef(Py_None);
@@ -50,11 +83,13 @@ FutureIter_am_send(FutureIter *self, PyObject *Py_UNUSED(value), PyObject **resu
     FUTURE_GUARD(future);
     if (future->future_state == FUTURE_PENDING) {
         if (future->blocking) {
+            iter_put_back(self, future);
             PyErr_SetString(PyExc_RuntimeError, "await wasn't used with future");
             return PYGEN_ERROR;
         }
         future->blocking = true;
         *result = Py_NewRef((PyObject *)future);
+        iter_put_back(self, future);
         return PYGEN_NEXT;
     }
     self->future = NULL;
@@ -82,7 +117,7 @@ FutureIter_send(FutureIter *self, PyObject *Py_UNUSED(value))
 static PyObject *
 FutureIter_close(FutureIter *self, PyObject *Py_UNUSED(ignored))
 {
-    Py_CLEAR(self->future);
+    iter_exhaust(self);
     Py_RETURN_NONE;
 }
 
@@ -91,7 +126,7 @@ FutureIter_throw(FutureIter *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *error = args_parse_throw(args, nargs, false);
     if (error != NULL) {
-        Py_CLEAR(self->future);
+        iter_exhaust(self);
         compat_exception_restore_steal(error);
     }
     return NULL;

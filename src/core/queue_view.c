@@ -23,6 +23,7 @@ typedef struct {
 static Loop *
 view_loop(QueueView *self)
 {
+    GUARD(NULL, self);
     PyObject *loop = self->loop_reference ? compat_weakref_get(self->loop_reference) : NULL;
     return (Loop *)loop;
 }
@@ -386,6 +387,7 @@ QueueView_init(QueueView *self, PyObject *args, PyObject *kwargs)
     if (reference == NULL) {
         return -1;
     }
+    GUARD(NULL, self);
     Py_XSETREF(self->loop_reference, reference);
     return 0;
 }

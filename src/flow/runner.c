@@ -28,6 +28,7 @@
 #include "flow/flow.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/field.h"
 
 /* Each is an object, and owned; NULL where it is not there. */
 #define RUNNER_ATTRIBUTES(X)               \
@@ -51,6 +52,12 @@ typedef struct {
     PyObject *set_event_loop; /* whether the loop is the thread's current one, by our doing */
 } Runner;
 
+/* Threads that use one runner at the same time meet at its fields only, as if its methods were in Python: each is looked at, and
+   changed, in the runner's critical section.  What may take long, a run above all, is outside of that. */
+#define RUNNER_GUARD(self) \
+    (void)(self);          \
+    GUARD(NULL, self)
+
 /* ---- What is looked up ---- */
 
 /* asyncio's method of that name; `args` begins with the runner. */
@@ -60,14 +67,22 @@ call_asyncio(struct state *state, const char *name, PyObject *const *args, Py_ss
     return args_call_steal(PyObject_GetAttrString(state->asyncio_Runner, name), args, nargs, kwnames);
 }
 
-/* `value`, a field.  New reference, or NULL with AttributeError set. */
+/* A field.  New reference, or NULL with AttributeError set. */
 static PyObject *
-attribute(Runner *self, PyObject *value, const char *name)
+attribute(Runner *self, PyObject *const *field, const char *name)
 {
-    if (value == NULL) {
+    RUNNER_GUARD(self);
+    if (*field == NULL) {
         raise_no_attribute((PyObject *)self, name);
     }
-    return Py_XNewRef(value);
+    return Py_XNewRef(*field);
+}
+
+static void
+set_attribute_steal(Runner *self, PyObject **field, PyObject *value)
+{
+    RUNNER_GUARD(self);
+    Py_XSETREF(*field, value);
 }
 
 /* module.name, where `module` is what asyncio.runners has under that name.  New reference. */
@@ -137,17 +152,17 @@ new_default_loop(struct state *state)
 static int
 make_current(Runner *self)
 {
-    PyObject *was_set = attribute(self, self->set_event_loop, "_set_event_loop");
+    PyObject *was_set = attribute(self, &self->set_event_loop, "_set_event_loop");
     int truth = was_set ? PyObject_IsTrue(was_set) : -1;
     Py_XDECREF(was_set);
     if (truth != 0) {
         return truth < 0 ? -1 : 0;
     }
-    PyObject *loop = attribute(self, self->loop, "_loop");
+    PyObject *loop = attribute(self, &self->loop, "_loop");
     int result = loop ? done_steal(call_global(self->state, "events", "set_event_loop", &loop, 1)) : -1;
     Py_XDECREF(loop);
     if (result == 0) {
-        Py_XSETREF(self->set_event_loop, Py_NewRef(Py_True));
+        set_attribute_steal(self, &self->set_event_loop, Py_NewRef(Py_True));
     }
     return result;
 }
@@ -156,14 +171,14 @@ make_current(Runner *self)
 static int
 make_loop(Runner *self)
 {
-    PyObject *factory = attribute(self, self->loop_factory, "_loop_factory");
+    PyObject *factory = attribute(self, &self->loop_factory, "_loop_factory");
     bool is_default = factory == Py_None;
     PyObject *loop = factory == NULL ? NULL : is_default ? new_default_loop(self->state) : PyObject_CallNoArgs(factory);
     Py_XDECREF(factory);
     if (loop == NULL) {
         return -1;
     }
-    Py_XSETREF(self->loop, loop);
+    set_attribute_steal(self, &self->loop, loop);
     return is_default ? make_current(self) : 0;
 }
 
@@ -171,10 +186,10 @@ make_loop(Runner *self)
 static int
 set_debug(Runner *self)
 {
-    PyObject *debug = attribute(self, self->debug, "_debug"), *loop = NULL;
+    PyObject *debug = attribute(self, &self->debug, "_debug"), *loop = NULL;
     int result = debug ? 0 : -1;
     if (debug != NULL && debug != Py_None) {
-        loop = attribute(self, self->loop, "_loop");
+        loop = attribute(self, &self->loop, "_loop");
         result = loop ? done_steal(PyObject_CallMethod(loop, "set_debug", "O", debug)) : -1;
     }
     Py_XDECREF(loop);
@@ -185,6 +200,7 @@ set_debug(Runner *self)
 static int
 lazy_init(Runner *self)
 {
+    RUNNER_GUARD(self); /* one loop, unless what makes it lets another thread in */
     struct state *state = self->state;
     if (self->runner_state == state->runner_initialized) {
         return 0;
@@ -200,8 +216,8 @@ lazy_init(Runner *self)
     if (context == NULL) {
         return -1;
     }
-    Py_XSETREF(self->context, context);
-    Py_XSETREF(self->runner_state, Py_NewRef(state->runner_initialized));
+    set_attribute_steal(self, &self->context, context);
+    set_attribute_steal(self, &self->runner_state, Py_NewRef(state->runner_initialized));
     return 0;
 }
 
@@ -291,7 +307,7 @@ unwatch_interrupts(struct state *state, PyObject *handler)
 static int
 was_interrupted(Runner *self, PyObject *task)
 {
-    PyObject *count = attribute(self, self->interrupt_count, "_interrupt_count"), *zero = PyLong_FromLong(0),
+    PyObject *count = attribute(self, &self->interrupt_count, "_interrupt_count"), *zero = PyLong_FromLong(0),
              *left = NULL;
     int result = count && zero ? PyObject_RichCompareBool(count, zero, Py_GT) : -1;
     if (result > 0) {
@@ -364,8 +380,8 @@ run_task(Runner *self, PyObject *task)
     }
     PyObject *zero = PyLong_FromLong(0);
     if (zero != NULL) {
-        Py_XSETREF(self->interrupt_count, zero);
-        loop = attribute(self, self->loop, "_loop");
+        set_attribute_steal(self, &self->interrupt_count, zero);
+        loop = attribute(self, &self->loop, "_loop");
     }
     if (loop != NULL) {
         PyObject *args[] = { loop, task };
@@ -387,8 +403,8 @@ run_coroutine(Runner *self, PyObject *coroutine, PyObject *given)
     if (make_ready((PyObject *)self) < 0) {
         return NULL;
     }
-    PyObject *context = given ? Py_NewRef(given) : attribute(self, self->context, "_context");
-    PyObject *loop = context ? attribute(self, self->loop, "_loop") : NULL, *task = NULL;
+    PyObject *context = given ? Py_NewRef(given) : attribute(self, &self->context, "_context");
+    PyObject *loop = context ? attribute(self, &self->loop, "_loop") : NULL, *task = NULL;
     if (loop != NULL) {
         PyObject *args[] = { loop, coroutine, context };
         task = PyObject_VectorcallMethod(self->state->str_create_task, args, 2, self->state->context_kwnames);
@@ -510,21 +526,25 @@ PyDoc_STRVAR(run_doc,
              "asyncio documentation: Runners, Runner context manager.");
 PyDoc_STRVAR(lazy_init_doc, "Make the loop and the context, unless they are there.");
 
+FIELD_ACCESS(Runner, RUNNER_GUARD)
+
 static PyMemberDef Runner_members[] = {
-#define X(field, name) { name, T_OBJECT_EX, offsetof(Runner, field), 0, NULL },
-    RUNNER_ATTRIBUTES(X)
+#define X(field, name) FIELD_AS_MEMBER(Runner, name, T_OBJECT_EX, field)
+    RUNNER_ATTRIBUTES(X){ 0 },
 #undef X
-        { 0 },
+};
+
+static PyGetSetDef Runner_getset[] = {
+#define X(field, name) FIELD_AS_GETSET(Runner, name, T_OBJECT_EX, field)
+    RUNNER_ATTRIBUTES(X){ 0 },
+#undef X
 };
 
 static PyType_Slot Runner_slots[] = {
-    { Py_tp_doc, (void *)Runner_doc },
-    { Py_tp_new, Runner_new },
-    { Py_tp_dealloc, Runner_dealloc },
-    { Py_tp_traverse, Runner_traverse },
-    { Py_tp_clear, Runner_clear },
-    { Py_tp_members, Runner_members },
-    { 0, NULL },
+    { Py_tp_doc, (void *)Runner_doc }, { Py_tp_new, Runner_new },
+    { Py_tp_dealloc, Runner_dealloc }, { Py_tp_traverse, Runner_traverse },
+    { Py_tp_clear, Runner_clear },     { Py_tp_members, Runner_members },
+    { Py_tp_getset, Runner_getset },   { 0, NULL },
 };
 
 static PyType_Spec Runner_spec = {

@@ -31,6 +31,7 @@
 #include "flow/flow.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/field.h"
 
 typedef struct {
     PyObject_HEAD
@@ -705,18 +706,23 @@ PyDoc_STRVAR(TaskGroup_doc, "TaskGroup()\n--\n\nThe native half of asyncio_c.Tas
 PyDoc_STRVAR(on_task_done_doc, "Forget a task, and collect its exception.");
 PyDoc_STRVAR(abort_doc, "Cancel all tasks.");
 
+FIELD_ACCESS(TaskGroup, TASK_GROUP_GUARD)
+
+#define TASK_GROUP_FIELDS(X) \
+    TASK_GROUP_ATTRIBUTES(X) \
+    X(tasks, "_tasks") X(cancel_on_enter, AC_PY315 ? "_cancel_on_enter" : NULL)
+
 static PyMemberDef TaskGroup_members[] = {
-#define X(field, name) { name, T_OBJECT_EX, offsetof(TaskGroup, field), 0, NULL },
-    TASK_GROUP_ATTRIBUTES(X)
+#define X(field, name) FIELD_AS_MEMBER(TaskGroup, name, T_OBJECT_EX, field)
+    TASK_GROUP_FIELDS(X){ 0 },
 #undef X
-        { "_tasks", T_OBJECT_EX, offsetof(TaskGroup, tasks), 0, NULL },
-    { AC_PY315 ? "_cancel_on_enter" : NULL, T_OBJECT_EX, offsetof(TaskGroup, cancel_on_enter), 0, NULL },
-    { 0 },
 };
 
 static PyGetSetDef TaskGroup_getset[] = {
     { "_errors", (getter)TaskGroup_get_errors, (setter)TaskGroup_set_errors, NULL, NULL },
-    { 0 },
+#define X(field, name) FIELD_AS_GETSET(TaskGroup, name, T_OBJECT_EX, field)
+    TASK_GROUP_FIELDS(X){ 0 },
+#undef X
 };
 
 static PyType_Slot TaskGroup_slots[] = {

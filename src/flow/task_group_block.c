@@ -47,6 +47,7 @@ enter_start(Coroutine *base, PyObject **result)
 {
     BlockCoroutine *self = (BlockCoroutine *)base;
     TaskGroup *group = (TaskGroup *)self->manager;
+    TASK_GROUP_GUARD(group);
     struct state *state = base->state;
     bool fresh = group->entered == Py_False && group->loop == Py_None && group->cancel_on_enter == Py_False;
     Loop *loop = fresh ? loop_running_fused(state) : NULL;
@@ -250,6 +251,7 @@ static PySendResult
 exit_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 {
     TaskGroupCoroutine *self = (TaskGroupCoroutine *)base;
+    TASK_GROUP_GUARD(group_borrow(self));
     return outcome == PYGEN_ERROR && self->waiting ? exit_interrupted(self, result) : outcome;
 }
 
@@ -257,6 +259,7 @@ static PySendResult
 exit_resume(Coroutine *base, PyObject **result)
 {
     TaskGroupCoroutine *self = (TaskGroupCoroutine *)base;
+    TASK_GROUP_GUARD(group_borrow(self));
     PyObject *value = future_get_result((Future *)base->awaiting);
     if (value == NULL) {
         return exit_interrupted(self, result);
@@ -312,6 +315,7 @@ exit_leave(Coroutine *base)
     TaskGroupCoroutine *self = (TaskGroupCoroutine *)base;
     TaskGroup *group = group_borrow(self);
     if (self->waiting && base->state->task_group_clears && group != NULL) {
+        TASK_GROUP_GUARD(group);
         group->has_errors = false;
         Py_XSETREF(group->parent_task, Py_NewRef(Py_None));
         Py_XSETREF(group->errors, Py_NewRef(Py_None));

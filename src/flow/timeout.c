@@ -34,6 +34,7 @@
 #include "flow/flow.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/field.h"
 
 /* Numbers up to this are the same as int and as double. */
 static const double exact_limit = 9007199254740992.0;
@@ -382,6 +383,17 @@ timeout_abandon(Timeout *self)
 
 /* ---- __aenter__() and __aexit__() as coroutines ---- */
 
+/* Enters it, unless somebody has done that, or it is asyncio's to do for such a task, or none: 1, 0 or -1. */
+static inline int
+enter_once(Timeout *self, PyObject *task)
+{
+    TIMEOUT_GUARD(self);
+    if (self->timeout_state != TIMEOUT_CREATED || task == NULL || Py_TYPE(task) != self->state->Task_type) {
+        return 0;
+    }
+    return timeout_enter(self, (Task *)task) < 0 ? -1 : 1;
+}
+
 static PySendResult
 enter_start(Coroutine *base, PyObject **result)
 {
@@ -394,10 +406,11 @@ enter_start(Coroutine *base, PyObject **result)
     if (loop == NULL && PyErr_Occurred()) {
         return PYGEN_ERROR;
     }
-    if (timeout->timeout_state != TIMEOUT_CREATED || task == NULL || Py_TYPE(task) != state->Task_type) {
+    int entered = enter_once(timeout, task);
+    if (entered == 0) {
         outcome = block_delegate(self, state->asyncio_Timeout, state->str___aenter__);
     }
-    else if (timeout_enter(timeout, (Task *)task) == 0) {
+    else if (entered > 0) {
         /* A method that anybody may have replaced. */
         PyObject *args[] = { (PyObject *)timeout, when_of(timeout) };
         PyObject *scheduled = PyObject_VectorcallMethod(state->str_reschedule, args, 2, NULL);
@@ -774,17 +787,21 @@ static PyMethodDef Timeout_methods[] = {
     { 0 },
 };
 
+#define TIMEOUT_FIELDS(X)               \
+    X(Timeout, "_task", T_OBJECT, task) \
+    X(Timeout, "_when", T_OBJECT, when) \
+    X(Timeout, "_cancelling", T_OBJECT_EX, cancelling)
+
+FIELD_ACCESS(Timeout, TIMEOUT_GUARD)
+
 static PyGetSetDef Timeout_getset[] = {
     { "_state", (getter)Timeout_get_state, (setter)Timeout_set_state, NULL, NULL },
     { "_timeout_handler", (getter)Timeout_get_handler, (setter)Timeout_set_handler, NULL, NULL },
-    { 0 },
+    TIMEOUT_FIELDS(FIELD_AS_GETSET){ 0 },
 };
 
 static PyMemberDef Timeout_members[] = {
-    { "_task", T_OBJECT, offsetof(Timeout, task), 0, NULL },
-    { "_when", T_OBJECT, offsetof(Timeout, when), 0, NULL },
-    { "_cancelling", T_OBJECT_EX, offsetof(Timeout, cancelling), 0, NULL },
-    { 0 },
+    TIMEOUT_FIELDS(FIELD_AS_MEMBER){ 0 },
 };
 
 static PyType_Slot Timeout_slots[] = {

@@ -41,6 +41,7 @@
 #include "net/transport.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/field.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -760,33 +761,37 @@ static PyMethodDef DatagramTransport_methods[] = {
     { 0 },
 };
 
+/* What asyncio's methods work on, under asyncio's names. */
+#define DATAGRAM_FIELDS(X)                                \
+    X(DatagramTransport, "_loop", T_OBJECT, loop)         \
+    X(DatagramTransport, "_sock", T_OBJECT, sock)         \
+    X(DatagramTransport, "_protocol", T_OBJECT, protocol) \
+    X(DatagramTransport, "_server", T_OBJECT, server)     \
+    X(DatagramTransport, "_extra", T_OBJECT, extra)       \
+    X(DatagramTransport, "_address", T_OBJECT, address)   \
+    X(DatagramTransport, "_context", T_OBJECT, context)
+
+FIELD_ACCESS(DatagramTransport, TRANSPORT_GUARD)
+
 static PyGetSetDef DatagramTransport_getset[] = {
     TRANSPORT_MARK(DatagramTransport, _high_water, high_water),
     TRANSPORT_MARK(DatagramTransport, _low_water, low_water),
     { "_buffer", (getter)DatagramTransport_get_buffer, (setter)DatagramTransport_set_buffer,
       "The list of datagrams that wait to be sent: (data, addr).", NULL },
-    { 0 },
+    DATAGRAM_FIELDS(FIELD_AS_GETSET){ 0 },
 };
 
 #define MEMBER(name, type, field) { #name, type, offsetof(DatagramTransport, field), 0, NULL }
 
-/* What asyncio's methods work on, under asyncio's names. */
 static PyMemberDef DatagramTransport_members[] = {
-    MEMBER(_loop, T_OBJECT, loop),
-    MEMBER(_sock, T_OBJECT, sock),
     MEMBER(_sock_fd, T_INT, fd),
-    MEMBER(_protocol, T_OBJECT, protocol),
-    MEMBER(_server, T_OBJECT, server),
-    MEMBER(_extra, T_OBJECT, extra),
-    MEMBER(_address, T_OBJECT, address),
-    MEMBER(_context, T_OBJECT, context),
     MEMBER(_buffer_size, T_PYSSIZET, size_bytes),
     MEMBER(_conn_lost, T_INT, conn_lost),
     MEMBER(_closing, T_BOOL, closing),
     MEMBER(_paused, T_BOOL, paused),
     MEMBER(_protocol_connected, T_BOOL, protocol_connected),
     MEMBER(_protocol_paused, T_BOOL, protocol_paused),
-    { 0 },
+    DATAGRAM_FIELDS(FIELD_AS_MEMBER){ 0 },
 };
 
 PyDoc_STRVAR(DatagramTransport_doc, "What asyncio_c.transports.DatagramTransport does for each datagram.\n\n"

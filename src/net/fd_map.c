@@ -35,7 +35,7 @@ reserve(FdMap *self, long fd)
     }
     memset(weakrefs + self->size, 0, (size_t)(size - self->size) * sizeof(*weakrefs));
     self->weakrefs = weakrefs;
-    self->size = size;
+    COMPAT_STORE(self->size, size);
     return 0;
 }
 
@@ -56,6 +56,25 @@ fd_map_set(FdMap *self, long fd, PyObject *value)
     return 0;
 }
 
+/* What is there for a key that is no descriptor, as a borrowed reference: nobody takes it away.  NULL: nothing. */
+static PyObject *
+others_borrow(FdMap *self, long fd)
+{
+    return fd < 0 ? COMPAT_LOAD_PUBLISHED(self->others) : NULL;
+}
+
+/* Takes out what is alive: a new reference, or NULL without an exception. */
+static PyObject *
+take(FdMap *self, long fd)
+{
+    MONITOR_GUARD(&self->monitor);
+    PyObject *value = fd_map_get(self, fd);
+    if (value != NULL) {
+        Py_CLEAR(self->weakrefs[fd]);
+    }
+    return value;
+}
+
 /* ---- Python face ---- */
 
 /* The descriptor that `key` is, or -1 if it is none. */
@@ -70,10 +89,10 @@ key_fd(PyObject *key)
 static PyObject *
 FdMap_getitem(FdMap *self, PyObject *key)
 {
-    MONITOR_GUARD(&self->monitor);
     long fd = key_fd(key);
-    if (fd < 0 && self->others != NULL) {
-        return PyObject_GetItem(self->others, key);
+    PyObject *others = others_borrow(self, fd);
+    if (others != NULL) {
+        return PyObject_GetItem(others, key);
     }
     PyObject *value = fd_map_get(self, fd);
     if (value == NULL) {
@@ -85,34 +104,35 @@ FdMap_getitem(FdMap *self, PyObject *key)
 static int
 set_other(FdMap *self, PyObject *key, PyObject *value)
 {
-    if (self->others == NULL) {
+    PyObject *others = others_borrow(self, -1);
+    if (others == NULL) {
         PyObject *class = state_import("weakref", "WeakValueDictionary");
-        PyObject *others = class ? PyObject_CallNoArgs(class) : NULL;
+        PyObject *made = class ? PyObject_CallNoArgs(class) : NULL;
         Py_XDECREF(class);
-        if (others == NULL) {
+        if (made == NULL) {
             return -1;
         }
-        Py_XSETREF(self->others, others);
+        others = compat_publish_steal(&self->others, made);
     }
-    return PyObject_SetItem(self->others, key, value);
+    return PyObject_SetItem(others, key, value);
 }
 
 static int
 FdMap_setitem(FdMap *self, PyObject *key, PyObject *value)
 {
-    MONITOR_GUARD(&self->monitor);
     long fd = key_fd(key);
     if (value != NULL) {
         return fd < 0 ? set_other(self, key, value) : fd_map_set(self, fd, value);
     }
-    if (fd < 0 && self->others != NULL) {
-        return PyObject_DelItem(self->others, key);
+    PyObject *others = others_borrow(self, fd);
+    if (others != NULL) {
+        return PyObject_DelItem(others, key);
     }
-    PyObject *old = FdMap_getitem(self, key);
+    PyObject *old = take(self, fd);
     if (old == NULL) {
+        PyErr_SetObject(PyExc_KeyError, key);
         return -1;
     }
-    Py_CLEAR(self->weakrefs[fd]);
     Py_DECREF(old);
     return 0;
 }
@@ -120,10 +140,10 @@ FdMap_setitem(FdMap *self, PyObject *key, PyObject *value)
 static int
 FdMap_contains(FdMap *self, PyObject *key)
 {
-    MONITOR_GUARD(&self->monitor);
     long fd = key_fd(key);
-    if (fd < 0 && self->others != NULL) {
-        return PySequence_Contains(self->others, key);
+    PyObject *others = others_borrow(self, fd);
+    if (others != NULL) {
+        return PySequence_Contains(others, key);
     }
     PyObject *value = fd_map_get(self, fd);
     Py_XDECREF(value);
@@ -133,27 +153,26 @@ FdMap_contains(FdMap *self, PyObject *key)
 static PyObject *
 FdMap_get(FdMap *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    MONITOR_GUARD(&self->monitor);
     if (nargs < 1 || nargs > 2) {
         PyErr_SetString(PyExc_TypeError, "get() takes a key and a default");
         return NULL;
     }
     PyObject *default_value = nargs > 1 ? args[1] : Py_None;
     long fd = key_fd(args[0]);
-    if (fd < 0 && self->others != NULL) {
-        return PyObject_CallMethod(self->others, "get", "OO", args[0], default_value);
+    PyObject *others = others_borrow(self, fd);
+    if (others != NULL) {
+        return PyObject_CallMethod(others, "get", "OO", args[0], default_value);
     }
     PyObject *value = fd_map_get(self, fd);
     return value ? value : Py_NewRef(default_value);
 }
 
-/* A list of the keys of what is alive. */
+/* A list of the keys of what is alive.  Runs Python: what is looked at may have nobody else meanwhile. */
 static PyObject *
 live_keys(FdMap *self)
 {
-    MONITOR_GUARD(&self->monitor);
     PyObject *keys = PyList_New(0);
-    for (Py_ssize_t fd = 0; keys != NULL && fd < self->size; fd++) {
+    for (Py_ssize_t fd = 0; keys != NULL && fd < COMPAT_LOAD(self->size); fd++) {
         PyObject *value = fd_map_get(self, fd);
         PyObject *key = value ? PyLong_FromSsize_t(fd) : NULL;
         if (value != NULL && (key == NULL || PyList_Append(keys, key) < 0)) {
@@ -162,13 +181,11 @@ live_keys(FdMap *self)
         Py_XDECREF(key);
         Py_XDECREF(value);
     }
-    PyObject *others = keys && self->others ? PySequence_List(self->others) : NULL;
-    if (others != NULL) {
-        Py_SETREF(keys, PySequence_InPlaceConcat(keys, others));
-        Py_DECREF(others);
-    }
-    else if (keys != NULL && self->others != NULL) {
-        Py_CLEAR(keys);
+    PyObject *others = others_borrow(self, -1);
+    if (keys != NULL && others != NULL) {
+        PyObject *list = PySequence_List(others);
+        Py_SETREF(keys, list ? PySequence_InPlaceConcat(keys, list) : NULL);
+        Py_XDECREF(list);
     }
     return keys;
 }

@@ -39,6 +39,7 @@
 #include "net/transport.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/field.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -597,9 +598,19 @@ static PyMethodDef WritePipeTransport_methods[] = {
 
 #define FILENO(type) { "_fileno", get_fileno, set_fileno, "The file descriptor, or None.", (void *)offsetof(type, fd) }
 
+/* What asyncio's methods work on, under asyncio's names. */
+#define PIPE_FIELDS(Type, X)                 \
+    X(Type, "_loop", T_OBJECT, loop)         \
+    X(Type, "_pipe", T_OBJECT, pipe)         \
+    X(Type, "_protocol", T_OBJECT, protocol) \
+    X(Type, "_extra", T_OBJECT, extra)
+
+FIELD_ACCESS(ReadPipeTransport, TRANSPORT_GUARD)
+FIELD_ACCESS(WritePipeTransport, TRANSPORT_GUARD)
+
 static PyGetSetDef ReadPipeTransport_getset[] = {
     FILENO(ReadPipeTransport),
-    { 0 },
+    PIPE_FIELDS(ReadPipeTransport, FIELD_AS_GETSET){ 0 },
 };
 
 static PyGetSetDef WritePipeTransport_getset[] = {
@@ -608,31 +619,22 @@ static PyGetSetDef WritePipeTransport_getset[] = {
     TRANSPORT_MARK(WritePipeTransport, _low_water, low_water),
     { "_buffer", (getter)WritePipeTransport_get_buffer, (setter)WritePipeTransport_set_buffer,
       "The list of bytes objects that wait to be written.", NULL },
-    { 0 },
+    PIPE_FIELDS(WritePipeTransport, FIELD_AS_GETSET){ 0 },
 };
 
-/* What asyncio's methods work on, under asyncio's names. */
 #define MEMBER(type, name, kind, field) { #name, kind, offsetof(type, field), 0, NULL }
 
 static PyMemberDef ReadPipeTransport_members[] = {
-    MEMBER(ReadPipeTransport, _loop, T_OBJECT, loop),
-    MEMBER(ReadPipeTransport, _pipe, T_OBJECT, pipe),
-    MEMBER(ReadPipeTransport, _protocol, T_OBJECT, protocol),
-    MEMBER(ReadPipeTransport, _extra, T_OBJECT, extra),
     MEMBER(ReadPipeTransport, _closing, T_BOOL, closing),
     MEMBER(ReadPipeTransport, _paused, T_BOOL, paused),
-    { 0 },
+    PIPE_FIELDS(ReadPipeTransport, FIELD_AS_MEMBER){ 0 },
 };
 
 static PyMemberDef WritePipeTransport_members[] = {
-    MEMBER(WritePipeTransport, _loop, T_OBJECT, loop),
-    MEMBER(WritePipeTransport, _pipe, T_OBJECT, pipe),
-    MEMBER(WritePipeTransport, _protocol, T_OBJECT, protocol),
-    MEMBER(WritePipeTransport, _extra, T_OBJECT, extra),
     MEMBER(WritePipeTransport, _conn_lost, T_INT, conn_lost),
     MEMBER(WritePipeTransport, _closing, T_BOOL, closing),
     MEMBER(WritePipeTransport, _protocol_paused, T_BOOL, protocol_paused),
-    { 0 },
+    PIPE_FIELDS(WritePipeTransport, FIELD_AS_MEMBER){ 0 },
 };
 
 PyDoc_STRVAR(ReadPipeTransport_doc, "What asyncio_c.transports.ReadPipeTransport does for each read.\n\n"

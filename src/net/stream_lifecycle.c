@@ -271,6 +271,7 @@ StreamTransport_init(StreamTransport *self, PyObject *args, PyObject *kwargs)
             return -1;
         }
     }
+    GUARD(loop_cast(self->state, loop), self);
     int result = open_transport(self, loop, sock, protocol, waiter, extra, peername, server, context);
     Py_XDECREF(peername);
     return result;

@@ -35,6 +35,7 @@
 #include "net/plain_socket.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/field.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -1087,6 +1088,17 @@ static PyMethodDef StreamTransport_methods[] = {
     { 0 },
 };
 
+/* What asyncio's methods work on, under asyncio's names. */
+#define STREAM_FIELDS(X)                                        \
+    X(StreamTransport, "_loop", T_OBJECT, loop)                 \
+    X(StreamTransport, "_sock", T_OBJECT, sock)                 \
+    X(StreamTransport, "_protocol", T_OBJECT, protocol)         \
+    X(StreamTransport, "_server", T_OBJECT, server)             \
+    X(StreamTransport, "_empty_waiter", T_OBJECT, empty_waiter) \
+    X(StreamTransport, "_context", T_OBJECT, context)
+
+FIELD_ACCESS(StreamTransport, TRANSPORT_GUARD)
+
 static PyGetSetDef StreamTransport_getset[] = {
     TRANSPORT_MARK(StreamTransport, _high_water, high_water),
     TRANSPORT_MARK(StreamTransport, _low_water, low_water),
@@ -1096,27 +1108,20 @@ static PyGetSetDef StreamTransport_getset[] = {
       "The dictionary behind get_extra_info().", NULL },
     { "_read_ready_cb", (getter)StreamTransport_get_read_ready_cb, (setter)StreamTransport_ignore_setting,
       "What reads; None once the transport is closing.", NULL },
-    { 0 },
+    STREAM_FIELDS(FIELD_AS_GETSET){ 0 },
 };
 
 #define MEMBER(name, type, field) { #name, type, offsetof(StreamTransport, field), 0, NULL }
 
-/* What asyncio's methods work on, under asyncio's names. */
 static PyMemberDef StreamTransport_members[] = {
-    MEMBER(_loop, T_OBJECT, loop),
-    MEMBER(_sock, T_OBJECT, sock),
     MEMBER(_sock_fd, T_INT, fd),
-    MEMBER(_protocol, T_OBJECT, protocol),
-    MEMBER(_server, T_OBJECT, server),
-    MEMBER(_empty_waiter, T_OBJECT, empty_waiter),
-    MEMBER(_context, T_OBJECT, context),
     MEMBER(_conn_lost, T_INT, conn_lost),
     MEMBER(_closing, T_BOOL, closing),
     MEMBER(_paused, T_BOOL, paused),
     MEMBER(_eof, T_BOOL, eof),
     MEMBER(_protocol_connected, T_BOOL, protocol_connected),
     MEMBER(_protocol_paused, T_BOOL, protocol_paused),
-    { 0 },
+    STREAM_FIELDS(FIELD_AS_MEMBER){ 0 },
 };
 
 PyDoc_STRVAR(StreamTransport_doc, "What asyncio_c.transports.StreamTransport does for each read and write.\n\n"

@@ -39,6 +39,8 @@
 #define COMPAT_ADD(place, number) __atomic_add_fetch(&(place), (number), __ATOMIC_RELAXED)
 /* An object that some thread puts in a place for all others, once. */
 #define COMPAT_LOAD_PUBLISHED(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+/* What was there; from now on it is `value`. */
+#define COMPAT_EXCHANGE(place, value) __atomic_exchange_n(&(place), (value), __ATOMIC_ACQ_REL)
 /* Whether the word was *expected, and is `value` from now on; if not, *expected is what it was. */
 #define COMPAT_EXCHANGE_IF(place, expected, value) \
     __atomic_compare_exchange_n(&(place), (expected), (value), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)

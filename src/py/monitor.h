@@ -1,14 +1,19 @@
 /* What guards an object that may be used before it belongs to a loop, and by the threads of several loops.  Layer: py.
 
    One thread is in its methods at a time, as deeply as it likes.  Unlike a critical section a monitor is kept while that thread
-   waits for something else, and a thread that waits for it lets go of its loop meanwhile.  So nobody is in it who calls what a
+   waits for something else, and a thread that waits for it lets go of its loop meanwhile.  So nobody is in one who calls what a
    program has written, which may take a lock that another thread holds while that one waits for the monitor: with a GIL the other
-   one would be let in.  A thread steps out around such calls, from all its methods at once.
+   one would be let in.  A thread steps out around such calls, from all its methods at once, and of all the monitors that it is in: a
+   condition calls its lock, a barrier its condition.  What it calls so can change anything, as with a GIL.
+
+   A program's are: methods that may be overridden, comparisons, iterators of anything but a plain container, functions in Python
+   of asyncio's own, which a program may trace, and finalizers, so that what was in a field is let go of by MONITOR_SET().
 
    With a GIL nothing of this exists. */
 #ifndef AC_PY_MONITOR_H
 #define AC_PY_MONITOR_H
 
+#include "base/macros.h"
 #include "py/compat.h"
 
 #if AC_FREE_THREADED
@@ -18,22 +23,20 @@ struct monitor {
     uintptr_t thread; /* compat_thread() of who is in it; 0: nobody */
 };
 
-static inline bool
-monitor_is_inside(const struct monitor *monitor)
-{
-    return COMPAT_LOAD(monitor->thread) == compat_thread();
-}
+/* First in a function: until it returns nobody else is in the monitor. */
+struct monitor_guard {
+    struct monitor *monitor;     /* NULL: the thread was in it already */
+    struct monitor_guard *outer; /* by which the same thread is in the monitor that it has entered before; or NULL */
+};
 
-/* Returns whether it was not in it already: then, and only then, monitor_leave() has to follow. */
-static inline bool
+/* Those of this thread, from the last one on. */
+extern _Thread_local struct monitor_guard *monitor_guards;
+
+static inline void
 monitor_enter(struct monitor *monitor)
 {
-    bool enters = !monitor_is_inside(monitor);
-    if (AC_LIKELY(enters)) {
-        compat_parking_mutex_lock(&monitor->mutex);
-        COMPAT_STORE(monitor->thread, compat_thread());
-    }
-    return enters;
+    compat_parking_mutex_lock(&monitor->mutex);
+    COMPAT_STORE(monitor->thread, compat_thread());
 }
 
 static inline void
@@ -43,53 +46,66 @@ monitor_leave(struct monitor *monitor)
     compat_parking_mutex_unlock(&monitor->mutex);
 }
 
-/* First in a function: until it returns nobody else is in the monitor. */
-struct monitor_guard {
-    struct monitor *monitor; /* NULL: the thread was in it already */
-};
+static inline void
+monitor_guard_begin(struct monitor_guard *guard, struct monitor *monitor)
+{
+    guard->monitor = NULL;
+    if (AC_LIKELY(COMPAT_LOAD(monitor->thread) != compat_thread())) {
+        monitor_enter(monitor);
+        *guard = (struct monitor_guard){ monitor, monitor_guards };
+        monitor_guards = guard;
+    }
+}
 
 static inline void
 monitor_guard_end(struct monitor_guard *guard)
 {
-    if (guard->monitor != NULL) {
+    if (AC_LIKELY(guard->monitor != NULL)) {
+        monitor_guards = guard->outer;
         monitor_leave(guard->monitor);
     }
 }
 
-#define MONITOR_GUARD(place)                                                                                         \
-    __attribute__((unused, cleanup(monitor_guard_end))) struct monitor_guard monitor_guard_ = { monitor_enter(place) \
-                                                                                                    ? (place)        \
-                                                                                                    : NULL }
+#define MONITOR_GUARD(place)                                                         \
+    __attribute__((cleanup(monitor_guard_end))) struct monitor_guard monitor_guard_; \
+    monitor_guard_begin(&monitor_guard_, place)
 
-/* The other way round, for a block: until its end this thread is not in the monitor, and in it again afterwards if it was.  Only
-   the outermost of its guards has the monitor, which knows nothing of it. */
-struct monitor_outside {
-    struct monitor *monitor; /* NULL: the thread was not in it */
-};
-
-static inline struct monitor_outside
-monitor_step_out(struct monitor *monitor)
+/* Leaves all monitors, and returns by which guards the thread was in them. */
+static inline struct monitor_guard *
+monitor_step_out(void)
 {
-    struct monitor_outside outside = { monitor_is_inside(monitor) ? monitor : NULL };
-    if (outside.monitor != NULL) {
-        monitor_leave(monitor);
+    struct monitor_guard *guards = monitor_guards;
+    for (struct monitor_guard *guard = guards; guard != NULL; guard = guard->outer) {
+        monitor_leave(guard->monitor);
     }
-    return outside;
+    monitor_guards = NULL;
+    return guards;
 }
 
+/* Enters them again, in the order in which it had entered them. */
+void monitor_step_in(struct monitor_guard **guards);
+
+/* In a block, around a call of what a program may have written: until its end this thread is in no monitor, and in them again
+   afterwards.  Needs: somebody holds what they guard. */
+#define MONITOR_OUTSIDE() \
+    __attribute__((unused, cleanup(monitor_step_in))) struct monitor_guard *monitor_outside_ = monitor_step_out()
+
+/* Puts `value`, which it takes, or NULL, into a field, and lets go of what was there.  Runs Python. */
 static inline void
-monitor_step_in(struct monitor_outside *outside)
+monitor_set_steal(PyObject **place, PyObject *value)
 {
-    if (outside->monitor != NULL) {
-        (void)monitor_enter(outside->monitor);
+    PyObject *old = *place;
+    *place = value;
+    if (old != NULL && old != Py_None) {
+        MONITOR_OUTSIDE();
+        Py_DECREF(old);
     }
 }
-
-#define MONITOR_OUTSIDE(place) \
-    __attribute__((unused, cleanup(monitor_step_in))) struct monitor_outside monitor_outside_ = monitor_step_out(place)
+#define MONITOR_SET(place, value) monitor_set_steal(&(place), value)
 #else
 #define MONITOR_GUARD(place) ((void)0)
-#define MONITOR_OUTSIDE(place) ((void)0)
+#define MONITOR_OUTSIDE() ((void)0)
+#define MONITOR_SET(place, value) Py_XSETREF(place, value)
 #endif
 
 #endif

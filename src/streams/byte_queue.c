@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "streams/byte_queue.h"
 
+#include "py/monitor.h"
+
 #include <string.h>
 
 enum {
@@ -60,7 +62,7 @@ byte_queue_init(struct byte_queue *self)
 {
     drop_chunks(self);
     self->exists = true;
-    Py_CLEAR(self->array);
+    MONITOR_SET(self->array, NULL);
 }
 
 void
@@ -114,7 +116,7 @@ byte_queue_set_array(struct byte_queue *self, PyObject *array)
 {
     drop_chunks(self);
     self->exists = array != NULL;
-    Py_XSETREF(self->array, Py_XNewRef(array));
+    MONITOR_SET(self->array, Py_XNewRef(array));
 }
 
 bool

@@ -50,7 +50,7 @@ give_to_reader(StreamReaderProtocol *self, PyObject *data)
     PyObject *weakref = self->reader_weakref;
     PyObject *reader = weakref == Py_None ? NULL : compat_weakref_get(weakref);
     int result = reader ? stream_reader_feed(self->state, reader, data) : 0;
-    Py_XDECREF(reader);
+    MONITOR_SET(reader, NULL);
     return result;
 }
 

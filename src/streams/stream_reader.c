@@ -84,7 +84,7 @@ wake_up(StreamReader *self)
         result = cancelled ? 0 : future_set_result((Future *)waiter, Py_None);
     }
     else {
-        PRIMITIVE_OUTSIDE(self);
+        MONITOR_OUTSIDE();
         PyObject *answer = PyObject_CallMethodNoArgs(waiter, state->str_cancelled);
         int cancelled = answer ? PyObject_IsTrue(answer) : -1;
         Py_XSETREF(answer, cancelled == 0 ? PyObject_CallMethodOneArg(waiter, state->str_set_result, Py_None) : NULL);
@@ -100,7 +100,7 @@ static int
 tell_transport(StreamReader *self, PyObject *method)
 {
     PyObject *transport = Py_NewRef(transport_or_none(self->transport));
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *result = PyObject_CallMethodNoArgs(transport, method);
     Py_DECREF(transport);
     Py_XDECREF(result);
@@ -123,7 +123,7 @@ pause_if_too_much(StreamReader *self)
         return -1;
     }
     PyErr_Clear(); /* it cannot be paused: then all is kept */
-    Py_XSETREF(self->transport, Py_NewRef(Py_None));
+    MONITOR_SET(self->transport, Py_NewRef(Py_None));
     return 0;
 }
 
@@ -155,6 +155,7 @@ stream_reader_feed(struct state *state, PyObject *reader, PyObject *data)
             return feed(self, data);
         }
     }
+    MONITOR_OUTSIDE();
     PyObject *result = PyObject_CallMethodOneArg(reader, state->str_feed_data, data);
     Py_XDECREF(result);
     return result ? 0 : -1;
@@ -256,7 +257,7 @@ wait_for_data(ReadCoroutine *self, const char *method, PyObject **result)
     if (future == NULL) {
         return PYGEN_ERROR;
     }
-    Py_XSETREF(reader->waiter, Py_NewRef((PyObject *)future));
+    MONITOR_SET(reader->waiter, Py_NewRef((PyObject *)future));
     PySendResult outcome = coroutine_suspend_on(&self->base, future, result);
     Py_DECREF(future);
     return outcome;
@@ -270,7 +271,7 @@ read_conclude(Coroutine *base, PySendResult outcome, PyObject **Py_UNUSED(result
     ReadCoroutine *self = (ReadCoroutine *)base;
     if (base->delegate == NULL) {
         PyObject *error = compat_exception_take();
-        Py_XSETREF(self->reader->waiter, Py_NewRef(Py_None));
+        MONITOR_SET(self->reader->waiter, Py_NewRef(Py_None));
         compat_exception_restore_steal(error);
     }
     return outcome;
@@ -286,7 +287,7 @@ waited(ReadCoroutine *self)
         return -1;
     }
     Py_DECREF(value);
-    Py_XSETREF(self->reader->waiter, Py_NewRef(Py_None));
+    MONITOR_SET(self->reader->waiter, Py_NewRef(Py_None));
     Future *future = (Future *)self->base.awaiting;
     self->base.awaiting = NULL;
     future_keep_spare_steal(&self->reader->spare_waiter, future);
@@ -320,6 +321,7 @@ static PySendResult
 raise_incomplete(StreamReader *self, Py_ssize_t expected)
 {
     PyObject *partial = byte_queue_take(&self->buffer, byte_queue_size(&self->buffer));
+    MONITOR_OUTSIDE();
     PyObject *number = expected < 0 ? Py_NewRef(Py_None) : PyLong_FromSsize_t(expected);
     PyObject *error = partial && number
                           ? PyObject_CallFunctionObjArgs(self->state->IncompleteReadError, partial, number, NULL)
@@ -333,6 +335,7 @@ raise_incomplete(StreamReader *self, Py_ssize_t expected)
 static PySendResult
 raise_limit_overrun(StreamReader *self, const char *message, Py_ssize_t consumed)
 {
+    MONITOR_OUTSIDE();
     raise_instance_steal(PyObject_CallFunction(self->state->LimitOverrunError, "sn", message, consumed));
     return PYGEN_ERROR;
 }
@@ -891,7 +894,7 @@ set_limit(StreamReader *self, PyObject *value, void *Py_UNUSED(closure))
     Py_ssize_t limit = value && PyLong_CheckExact(value) ? PyLong_AsSsize_t(value) : 0;
     PyErr_Clear();
     self->limit = limit > 0 ? limit : 0;
-    Py_XSETREF(self->limit_object, Py_XNewRef(value));
+    MONITOR_SET(self->limit_object, Py_XNewRef(value));
     return 0;
 }
 
@@ -909,9 +912,9 @@ init_natively(StreamReader *self, PyObject *limit, PyObject *loop)
     self->eof = self->paused = false;
     PyObject **fields[] = { &self->waiter, &self->exception, &self->transport };
     for (size_t i = 0; i < AC_ARRAY_SIZE(fields); i++) {
-        Py_XSETREF(*fields[i], Py_NewRef(Py_None));
+        MONITOR_SET(*fields[i], Py_NewRef(Py_None));
     }
-    Py_XSETREF(self->loop, Py_NewRef(loop));
+    MONITOR_SET(self->loop, Py_NewRef(loop));
     return 0;
 }
 
@@ -995,8 +998,8 @@ StreamReader_get_flag(StreamReader *self, void *closure)
 static int
 StreamReader_set_flag(StreamReader *self, PyObject *value, void *closure)
 {
-    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
+    PRIMITIVE_GUARD(self);
     if (truth >= 0) {
         *(bool *)((char *)self + (uintptr_t)closure) = truth;
     }

@@ -59,7 +59,7 @@ drain_helper(PrimitiveCoroutine *self, PyObject **result)
         outcome = PYGEN_RETURN;
     }
     else {
-        PRIMITIVE_OUTSIDE(self->owner);
+        MONITOR_OUTSIDE();
         self->base.delegate = PyObject_CallMethodNoArgs(protocol, state->str__drain_helper);
         outcome = self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
     }
@@ -100,7 +100,7 @@ is_closing(StreamWriter *self)
         return ((StreamTransport *)self->transport)->closing;
     }
     PyObject *transport = Py_NewRef(transport_or_none(self->transport));
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *answer = PyObject_CallMethodNoArgs(transport, self->state->str_is_closing);
     int closing = answer == NULL ? -1 : answer == Py_False ? 0 : PyObject_IsTrue(answer);
     Py_DECREF(transport);
@@ -170,7 +170,7 @@ pass_on(StreamWriter *self, PyObject *name, int method, PyObject *const *args, P
         return primitive_call_asyncio_method((Primitive *)self, method, args, nargs, kwnames);
     }
     PyObject *passed[] = { Py_NewRef(self->transport), nargs ? args[0] : NULL };
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *result = PyObject_VectorcallMethod(name, passed, (size_t)nargs + 1, NULL);
     Py_DECREF(passed[0]);
     return result;
@@ -191,6 +191,7 @@ StreamWriter_write(StreamWriter *self, PyObject *const *args, Py_ssize_t nargs, 
     if (AC_LIKELY(nargs == 1 && kwnames == NULL && !primitive_overrides((Primitive *)self, 0)
                   && writes_natively(self))) {
         Py_INCREF(transport);
+        MONITOR_OUTSIDE(); /* it asks its protocol, and whoever has been given the socket */
         int result = stream_transport_write((StreamTransport *)transport, args[0]);
         Py_DECREF(transport);
         return transport_none_unless(result);
@@ -240,11 +241,11 @@ StreamWriter_init(StreamWriter *self, PyObject *args, PyObject *kwargs)
     if (ours == NULL || !ours->fused || (reader != Py_None && !stream_reader_check(state, reader))) {
         return primitive_init_by_asyncio((Primitive *)self, args, kwargs);
     }
-    Py_XSETREF(self->transport, Py_NewRef(transport));
-    Py_XSETREF(self->protocol, Py_NewRef(protocol));
-    Py_XSETREF(self->reader, Py_NewRef(reader));
-    Py_XSETREF(self->loop, Py_NewRef(loop));
-    Py_CLEAR(self->complete_fut);
+    MONITOR_SET(self->transport, Py_NewRef(transport));
+    MONITOR_SET(self->protocol, Py_NewRef(protocol));
+    MONITOR_SET(self->reader, Py_NewRef(reader));
+    MONITOR_SET(self->loop, Py_NewRef(loop));
+    MONITOR_SET(self->complete_fut, NULL);
     return 0;
 }
 

@@ -215,6 +215,7 @@ got(PrimitiveCoroutine *self, PySendResult outcome, bool resolve, PyObject **res
     }
     AsCompleted *iterator = iterator_borrow(self);
     if (iterator != NULL && iterator->state->as_completed_keeps_count) {
+        AS_COMPLETED_GUARD(iterator);
         iterator->left++;
     }
     return outcome;
@@ -232,16 +233,25 @@ next_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
     return got((PrimitiveCoroutine *)base, outcome, true, result);
 }
 
+/* Whether there is one left: then it is counted as given out. */
+static bool
+take_one(AsCompleted *self)
+{
+    AS_COMPLETED_GUARD(self);
+    bool any = self->left > 0;
+    self->left -= any;
+    return any;
+}
+
 static PySendResult
 anext_start(Coroutine *base, PyObject **result)
 {
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     AsCompleted *iterator = iterator_borrow(self);
-    if (iterator == NULL || iterator->left == 0) {
+    if (iterator == NULL || !take_one(iterator)) {
         PyErr_SetNone(PyExc_StopAsyncIteration);
         return PYGEN_ERROR;
     }
-    iterator->left--;
     return wait_for_one(self, false, result);
 }
 
@@ -289,6 +299,10 @@ static PyObject *
 AsCompleted_anext(AsCompleted *self)
 {
     AS_COMPLETED_GUARD(self);
+    if (self->done == NULL) { /* the collector has been here */
+        PyErr_SetNone(PyExc_StopAsyncIteration);
+        return NULL;
+    }
     return coroutine_new(self, &anext_body);
 }
 

@@ -76,10 +76,20 @@ call_condition(Barrier *self, const char *name)
         return primitive_no_attribute((Primitive *)self, "_cond");
     }
     PyObject *condition = Py_NewRef(self->condition);
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *result = PyObject_CallMethod(condition, name, NULL);
     Py_DECREF(condition);
     return result;
+}
+
+/* The same of a method that returns nothing.  Returns 0 or -1. */
+static int
+tell_condition(Barrier *self, const char *name)
+{
+    PyObject *result = call_condition(self, name);
+    bool called = result != NULL;
+    MONITOR_SET(result, NULL);
+    return called ? 0 : -1;
 }
 
 static int
@@ -90,14 +100,11 @@ notify_all(Barrier *self)
     Py_XDECREF((PyObject *)lock);
     if (plain) {
         Condition *condition = (Condition *)Py_NewRef(self->condition);
-        PRIMITIVE_OUTSIDE(self);
         int result = condition_notify_all(condition);
         Py_DECREF((PyObject *)condition);
         return result;
     }
-    PyObject *result = call_condition(self, "notify_all");
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    return tell_condition(self, "notify_all");
 }
 
 /* Begins `await self._cond.wait()`. */
@@ -106,9 +113,9 @@ wait_for_change(PrimitiveCoroutine *self, PyObject **result)
 {
     Barrier *barrier = (Barrier *)self->owner;
     Condition *condition = condition_cast(barrier->state, barrier->condition);
-    self->base.delegate =
-        condition ? condition_wait(condition) : coroutine_await_steal(call_condition(barrier, "wait"));
-    PRIMITIVE_OUTSIDE(barrier);
+    PyObject *waiting = condition ? condition_wait(condition) : call_condition(barrier, "wait");
+    MONITOR_OUTSIDE();
+    self->base.delegate = condition ? waiting : coroutine_await_steal(waiting);
     return self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
 }
 
@@ -131,7 +138,7 @@ break_off(Barrier *self, const char *message)
 static void
 set_state(Barrier *self, PyObject *barrier_state)
 {
-    Py_XSETREF(self->barrier_state, Py_NewRef(barrier_state));
+    MONITOR_SET(self->barrier_state, Py_NewRef(barrier_state));
 }
 
 /* The inner `finally`. */
@@ -155,15 +162,7 @@ leave_condition(PrimitiveCoroutine *self, PyObject *Py_UNUSED(error))
 {
     Barrier *barrier = (Barrier *)self->owner;
     Lock *lock = lock_of(barrier);
-    int result;
-    if (lock != NULL && lock->locked) {
-        result = lock_release(lock);
-    }
-    else {
-        PyObject *released = call_condition(barrier, "release");
-        result = released ? 0 : -1;
-        Py_XDECREF(released);
-    }
+    int result = lock != NULL && lock->locked ? lock_release(lock) : tell_condition(barrier, "release");
     Py_XDECREF((PyObject *)lock);
     return result;
 }
@@ -201,8 +200,8 @@ wait_for_all(PrimitiveCoroutine *self, PyObject **result)
         if (outcome == PYGEN_NEXT) {
             return outcome;
         }
-        Py_CLEAR(self->base.delegate);
-        Py_CLEAR(*result);
+        MONITOR_SET(self->base.delegate, NULL);
+        MONITOR_SET(*result, NULL);
     }
     if (outcome == PYGEN_RETURN
         && (barrier->barrier_state == state->barrier_broken || barrier->barrier_state == state->barrier_resetting)) {
@@ -244,8 +243,8 @@ wait_for_room(PrimitiveCoroutine *self, PyObject **result)
         if (outcome == PYGEN_NEXT) {
             return outcome;
         }
-        Py_CLEAR(self->base.delegate);
-        Py_CLEAR(*result);
+        MONITOR_SET(self->base.delegate, NULL);
+        MONITOR_SET(*result, NULL);
         if (outcome == PYGEN_ERROR) {
             return end(self, outcome, result);
         }
@@ -262,8 +261,8 @@ wait_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
     if (self->phase == DELEGATED) {
         return outcome;
     }
-    Py_CLEAR(base->delegate);
-    Py_CLEAR(*result);
+    MONITOR_SET(base->delegate, NULL);
+    MONITOR_SET(*result, NULL);
     if (outcome == PYGEN_ERROR) {
         outcome = self->phase == WAITING ? finally(self, outcome, leave_barrier) : outcome;
         return self->phase == ENTERING ? outcome : end(self, outcome, result);
@@ -354,7 +353,7 @@ set_parties(Barrier *self, PyObject *parties)
     Py_ssize_t limit = parties && PyLong_CheckExact(parties) ? PyLong_AsSsize_t(parties) : 0;
     PyErr_Clear();
     self->limit = limit > 0 ? limit : 0;
-    Py_XSETREF(self->parties, Py_XNewRef(parties));
+    MONITOR_SET(self->parties, Py_XNewRef(parties));
 }
 
 /* What is no positive int is asyncio's to judge. */
@@ -371,7 +370,7 @@ Barrier_init(Barrier *self, PyObject *args, PyObject *kwargs)
     Py_INCREF(parties);
     PyObject *condition = condition_new(self->state);
     if (condition != NULL) {
-        Py_XSETREF(self->condition, condition);
+        MONITOR_SET(self->condition, condition);
         set_parties(self, parties);
         set_state(self, self->state->barrier_filling);
         self->count = 0;

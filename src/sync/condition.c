@@ -83,9 +83,11 @@ find_lock(Condition *self)
     PyObject *release = dict ? compat_dict_get(dict, state->str_release) : NULL;
     PyObject *locked = dict ? compat_dict_get(dict, state->str_locked) : NULL;
     PyErr_Clear();
-    Lock *lock = lock_of_methods_borrow(state, acquire, release, locked);
-    Py_XSETREF(self->plain_lock, (Lock *)Py_XNewRef((PyObject *)lock));
+    Lock *lock = lock_of_methods_borrow(state, acquire, release, locked), *before = self->plain_lock;
+    self->plain_lock = (Lock *)Py_XNewRef((PyObject *)lock);
     self->lock_known = true;
+    MONITOR_OUTSIDE();
+    Py_XDECREF((PyObject *)before);
     Py_XDECREF(acquire);
     Py_XDECREF(release);
     Py_XDECREF(locked);
@@ -125,7 +127,7 @@ is_surely_locked(Condition *self)
 static int
 notify(Condition *self, Py_ssize_t limit)
 {
-    return waiters_wake(&self->waiters, (Primitive *)self, limit, Py_False) < 0 ? -1 : 0;
+    return waiters_wake(&self->waiters, self->state, limit, Py_False) < 0 ? -1 : 0;
 }
 
 int
@@ -213,18 +215,18 @@ finish(PrimitiveCoroutine *self, PyObject **result)
 static bool
 acquire_ended(PrimitiveCoroutine *self, PySendResult outcome, PyObject **result)
 {
-    Py_CLEAR(self->base.delegate);
+    MONITOR_SET(self->base.delegate, NULL);
     if (outcome == PYGEN_RETURN) {
-        Py_CLEAR(*result);
+        MONITOR_SET(*result, NULL);
         return true;
     }
     PyObject *error = take_chained(self);
     if (PyErr_GivenExceptionMatches(error, self->base.state->CancelledError)) {
-        Py_XSETREF(self->cancelled, error);
+        MONITOR_SET(self->cancelled, error);
         return false;
     }
-    Py_CLEAR(self->cancelled);
-    Py_XSETREF(self->error, error);
+    MONITOR_SET(self->cancelled, NULL);
+    MONITOR_SET(self->error, error);
     return true;
 }
 
@@ -245,11 +247,11 @@ acquire(PrimitiveCoroutine *self, PyObject **result)
         self->base.delegate = waiting;
     }
     else {
-        PRIMITIVE_OUTSIDE(self->owner);
+        MONITOR_OUTSIDE();
         PyObject *awaitable = PyObject_CallMethodNoArgs((PyObject *)self->owner, self->base.state->str_acquire);
         self->base.delegate = coroutine_await_steal(awaitable);
     }
-    PRIMITIVE_OUTSIDE(self->owner);
+    MONITOR_OUTSIDE();
     return self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
 }
 
@@ -282,7 +284,7 @@ waited(PrimitiveCoroutine *self, PyObject **result)
         handling_end_steal(outer);
     }
     if (stopped < 0) {
-        Py_XSETREF(self->error, compat_exception_take());
+        MONITOR_SET(self->error, compat_exception_take());
     }
     Py_CLEAR(self->base.awaiting);
     return acquire_again(self, result);
@@ -406,7 +408,7 @@ wait_once(PrimitiveCoroutine *self, PyObject **result)
         return outcome;
     }
     self->phase = WAITING_BY_METHOD;
-    PRIMITIVE_OUTSIDE(self->owner);
+    MONITOR_OUTSIDE();
     self->base.delegate = coroutine_await_steal(primitive_get(self->owner, CONDITION_WAIT));
     PySendResult outcome = self->base.delegate ? PyIter_Send(self->base.delegate, Py_None, result) : PYGEN_ERROR;
     if (outcome != PYGEN_NEXT) {
@@ -415,15 +417,19 @@ wait_once(PrimitiveCoroutine *self, PyObject **result)
     return outcome;
 }
 
-/* predicate().  New reference, and its truth: 1, 0 or -1. */
+/* The truth of predicate(): 1, 0 or -1; if it is true, the value as a new reference, else NULL. */
 static int
 ask(PrimitiveCoroutine *self, PyObject **value)
 {
-    PRIMITIVE_OUTSIDE(self->owner);
+    MONITOR_OUTSIDE();
     PyObject *predicate = Py_NewRef(self->item ? self->item : Py_None); /* NULL: the collector has been here */
     *value = PyObject_CallNoArgs(predicate);
     Py_DECREF(predicate);
-    return *value ? PyObject_IsTrue(*value) : -1;
+    int truth = *value ? PyObject_IsTrue(*value) : -1;
+    if (truth <= 0) {
+        Py_CLEAR(*value);
+    }
+    return truth;
 }
 
 static PySendResult
@@ -431,17 +437,13 @@ wait_while_false(PrimitiveCoroutine *self, PyObject **result)
 {
     PySendResult outcome;
     do {
-        PyObject *value;
-        int truth = ask(self, &value);
+        int truth = ask(self, result);
         if (truth > 0) {
-            *result = value;
             return PYGEN_RETURN;
         }
-        Py_XDECREF(value);
-        *result = NULL;
         outcome = truth < 0 ? PYGEN_ERROR : wait_once(self, result);
         if (outcome == PYGEN_RETURN) {
-            Py_CLEAR(*result);
+            MONITOR_SET(*result, NULL);
         }
     } while (outcome == PYGEN_RETURN);
     return outcome;
@@ -462,7 +464,7 @@ wait_for_continue(PrimitiveCoroutine *self, PySendResult outcome, PyObject **res
     if (outcome != PYGEN_RETURN) {
         return outcome;
     }
-    Py_CLEAR(*result);
+    MONITOR_SET(*result, NULL);
     return wait_while_false(self, result);
 }
 
@@ -472,7 +474,7 @@ wait_for_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
     PRIMITIVE_GUARD(((PrimitiveCoroutine *)base)->owner);
     PrimitiveCoroutine *self = (PrimitiveCoroutine *)base;
     if (self->phase == WAITING_BY_METHOD) {
-        Py_CLEAR(base->delegate);
+        MONITOR_SET(base->delegate, NULL);
     }
     else {
         outcome = wait_conclude(base, outcome, result);
@@ -515,37 +517,31 @@ Condition_wait_for(PyObject *function, PyObject *const *args, size_t nargsf, PyO
     return primitive_call(&wait_for_method, function, args, nargsf, kwnames);
 }
 
-/* `async with condition` is `async with` its lock, if that is a native one.  Then a new reference to that. */
-static Lock *
-lock_to_enter(const struct primitive_method *method, PyObject *function, PyObject *const *args, size_t nargsf,
-              PyObject *kwnames)
+/* `async with condition` is `async with` its lock, if that is a native one: then it is `of_lock`, a method of that. */
+static PyObject *
+call_on_lock(const struct primitive_method *method, PyObject *(*of_lock)(Lock *lock), PyObject *function,
+             PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     bool plain = primitive_call_is_plain(method, function, args, nargsf, kwnames);
-    return plain ? condition_lock((Condition *)args[0]) : NULL;
+    Lock *lock = plain ? condition_lock((Condition *)args[0]) : NULL;
+    if (lock == NULL) {
+        return primitive_call_by_asyncio(method, function, args, nargsf, kwnames);
+    }
+    PyObject *coroutine = of_lock(lock);
+    Py_DECREF((PyObject *)lock);
+    return coroutine;
 }
 
 static PyObject *
 Condition_aenter(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Lock *lock = lock_to_enter(&enter_method, function, args, nargsf, kwnames);
-    if (lock == NULL) {
-        return primitive_call_by_asyncio(&enter_method, function, args, nargsf, kwnames);
-    }
-    PyObject *coroutine = lock_enter(lock);
-    Py_DECREF((PyObject *)lock);
-    return coroutine;
+    return call_on_lock(&enter_method, lock_enter, function, args, nargsf, kwnames);
 }
 
 static PyObject *
 Condition_aexit(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Lock *lock = lock_to_enter(&exit_method, function, args, nargsf, kwnames);
-    if (lock == NULL) {
-        return primitive_call_by_asyncio(&exit_method, function, args, nargsf, kwnames);
-    }
-    PyObject *coroutine = lock_exit(lock);
-    Py_DECREF((PyObject *)lock);
-    return coroutine;
+    return call_on_lock(&exit_method, lock_exit, function, args, nargsf, kwnames);
 }
 
 static PyObject *
@@ -589,6 +585,7 @@ condition_cast(struct state *state, PyObject *object)
 PyObject *
 condition_new(struct state *state)
 {
+    MONITOR_OUTSIDE();
     PyObject *class = state_class_borrow(&state->condition_class, "asyncio_c.primitives", "Condition");
     return class ? PyObject_CallNoArgs(class) : NULL;
 }
@@ -606,6 +603,7 @@ Condition_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED
 static int
 export(Condition *self, PyObject *lock, PyObject *name)
 {
+    MONITOR_OUTSIDE();
     PyObject *method = PyObject_GetAttr(lock, name);
     int result = method ? PyObject_SetAttr((PyObject *)self, name, method) : -1;
     Py_XDECREF(method);
@@ -616,7 +614,7 @@ static int
 init(Condition *self, PyObject *lock)
 {
     struct state *state = self->state;
-    Py_XSETREF(self->lock, Py_NewRef(lock));
+    MONITOR_SET(self->lock, Py_NewRef(lock));
     if (export(self, lock, state->str_locked) < 0 || export(self, lock, state->str_acquire) < 0
         || export(self, lock, state->str_release) < 0) {
         return -1;
@@ -642,9 +640,9 @@ Condition_init(Condition *self, PyObject *args, PyObject *kwargs)
 static int
 Condition_setattro(Condition *self, PyObject *name, PyObject *value)
 {
-    PRIMITIVE_GUARD(self);
     struct state *state = self->state;
     int result = primitive_setattro((Primitive *)self, name, value);
+    PRIMITIVE_GUARD(self);
     if (name == state->str_acquire || name == state->str_release || name == state->str_locked) {
         self->lock_known = false;
     }

@@ -45,7 +45,7 @@ set_and_wake(Event *self)
         return 0;
     }
     self->value = true;
-    return waiters_wake(&self->waiters, (Primitive *)self, PY_SSIZE_T_MAX, Py_True) < 0 ? -1 : 0;
+    return waiters_wake(&self->waiters, self->state, PY_SSIZE_T_MAX, Py_True) < 0 ? -1 : 0;
 }
 
 /* `event` as one of ours whose `method` is ours, or NULL. */
@@ -57,6 +57,18 @@ event_cast(struct state *state, PyObject *event, int method)
     return ours && !primitive_overrides((Primitive *)self, 1u << method) ? self : NULL;
 }
 
+/* The same method of what is not.  Returns 0 or -1. */
+static int
+tell(PyObject *event, const char *method)
+{
+    Py_INCREF(event);
+    MONITOR_OUTSIDE();
+    PyObject *result = PyObject_CallMethod(event, method, NULL);
+    Py_DECREF(event);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
 int
 event_set(struct state *state, PyObject *event)
 {
@@ -64,9 +76,7 @@ event_set(struct state *state, PyObject *event)
     if (AC_LIKELY(self != NULL)) {
         return set_and_wake(self);
     }
-    PyObject *result = PyObject_CallMethod(event, "set", NULL);
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    return tell(event, "set");
 }
 
 int
@@ -78,9 +88,7 @@ event_clear(struct state *state, PyObject *event)
         self->value = false;
         return 0;
     }
-    PyObject *result = PyObject_CallMethod(event, "clear", NULL);
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    return tell(event, "clear");
 }
 
 /* ---- Waiting ---- */
@@ -151,6 +159,7 @@ PyObject *
 event_wait(struct state *state, PyObject *event)
 {
     Event *self = event_cast(state, event, EVENT_WAIT);
+    MONITOR_OUTSIDE();
     return self ? primitive_coroutine_new((Primitive *)self, &wait_body, NULL)
                 : PyObject_CallMethod(event, "wait", NULL);
 }
@@ -158,6 +167,7 @@ event_wait(struct state *state, PyObject *event)
 PyObject *
 event_new_set(struct state *state)
 {
+    MONITOR_OUTSIDE();
     PyObject *class = state_class_borrow(&state->event_class, "asyncio_c.primitives", "Event");
     PyObject *event = class ? PyObject_CallNoArgs(class) : NULL;
     if (event != NULL && event_set(state, event) < 0) {
@@ -266,8 +276,8 @@ Event_get_value(Event *self, void *Py_UNUSED(closure))
 static int
 Event_set_value(Event *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
+    PRIMITIVE_GUARD(self);
     if (truth >= 0) {
         self->value = truth;
     }

@@ -1,6 +1,8 @@
 /* A deque that is made when somebody looks.  Layer: sync. */
 #include "sync/lazy_deque.h"
 
+#include "py/monitor.h"
+
 void
 lazy_deque_init_none(struct lazy_deque *self)
 {
@@ -38,6 +40,7 @@ lazy_deque_set(struct lazy_deque *self, PyObject *value)
     ring_init(&self->entries);
     self->deque = Py_XNewRef(value);
     self->used = self->made = false;
+    MONITOR_OUTSIDE();
     while (ring_count(&entries) > 0) {
         Py_DECREF((PyObject *)ring_pop(&entries));
     }
@@ -51,16 +54,22 @@ is_real(const struct lazy_deque *self, struct state *state)
     return Py_TYPE(self->deque) == (PyTypeObject *)state->deque;
 }
 
-/* Calls a method of the deque without searching for it, or one of that name of whatever else is there. */
+/* Calls a method of the deque without searching for it, or one of that name of whatever else is there.  Runs Python where that is
+   so, or where entries are compared. */
 static PyObject *
 call_method(struct lazy_deque *self, struct state *state, PyObject *method, const char *name, PyObject *argument)
 {
     PyObject *args[] = { Py_NewRef(self->deque), argument }, *result;
-    if (AC_LIKELY(is_real(self, state))) {
-        result = PyObject_Vectorcall(method, args, argument ? 2 : 1, NULL);
+    if (AC_UNLIKELY(!is_real(self, state))) {
+        MONITOR_OUTSIDE();
+        result = PyObject_CallMethod(args[0], name, argument ? "(O)" : NULL, argument);
+    }
+    else if (AC_FREE_THREADED && method == state->deque_remove) {
+        MONITOR_OUTSIDE();
+        result = PyObject_Vectorcall(method, args, 2, NULL);
     }
     else {
-        result = PyObject_CallMethod(args[0], name, argument ? "(O)" : NULL, argument);
+        result = PyObject_Vectorcall(method, args, argument ? 2 : 1, NULL);
     }
     Py_DECREF(args[0]);
     return result;
@@ -133,6 +142,7 @@ lazy_deque_any(struct lazy_deque *self, struct state *state)
         return PySequence_Size(self->deque) > 0;
     }
     PyObject *deque = Py_NewRef(self->deque);
+    MONITOR_OUTSIDE();
     int any = PyObject_IsTrue(deque);
     Py_DECREF(deque);
     return any;
@@ -148,6 +158,7 @@ lazy_deque_size(struct lazy_deque *self, struct state *state)
         return PySequence_Size(self->deque);
     }
     PyObject *deque = Py_NewRef(self->deque);
+    MONITOR_OUTSIDE();
     Py_ssize_t size = PyObject_Size(deque);
     Py_DECREF(deque);
     return size;
@@ -219,6 +230,7 @@ lazy_deque_first(struct lazy_deque *self, struct state *state)
         return NULL;
     }
     PyObject *deque = Py_NewRef(self->deque);
+    MONITOR_OUTSIDE();
     PyObject *first = PySequence_GetItem(deque, 0);
     Py_DECREF(deque);
     return first;

@@ -63,7 +63,7 @@ int
 lock_acquire_at_once(Lock *self)
 {
     PRIMITIVE_GUARD(self);
-    int busy = self->locked ? 1 : waiters_any_not_cancelled(&self->waiters, (Primitive *)self);
+    int busy = self->locked ? 1 : waiters_any_not_cancelled(&self->waiters, self->state);
     if (busy == 0) {
         self->locked = true;
     }
@@ -74,7 +74,7 @@ int
 lock_wake_up_first(Lock *self)
 {
     PRIMITIVE_GUARD(self);
-    return self->locked || waiters_wake_first(&self->waiters, (Primitive *)self, Py_True) >= 0 ? 0 : -1;
+    return self->locked || waiters_wake_first(&self->waiters, self->state, Py_True) >= 0 ? 0 : -1;
 }
 
 int
@@ -294,6 +294,7 @@ lock_exit(Lock *self)
 PyObject *
 lock_new(struct state *state)
 {
+    MONITOR_OUTSIDE();
     PyObject *class = state_class_borrow(&state->lock_class, "asyncio_c.primitives", "Lock");
     return class ? PyObject_CallNoArgs(class) : NULL;
 }
@@ -377,8 +378,8 @@ Lock_get_locked(Lock *self, void *Py_UNUSED(closure))
 static int
 Lock_set_locked(Lock *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
+    PRIMITIVE_GUARD(self);
     if (truth >= 0) {
         self->locked = truth;
     }

@@ -57,34 +57,43 @@ find_overrides(Primitive *self, PyObject *dict, int method)
     return overridden | (replaced ? PRIMITIVE_REPLACED : 0);
 }
 
-unsigned
-primitive_decide(Primitive *self)
+/* The same of all methods, of which a descriptor may be the program's. */
+static unsigned
+look_for_overrides(Primitive *self)
 {
-    unsigned version = compat_type_version(Py_TYPE(self));
-    PyObject *error = compat_exception_take();
-    PyObject *dict = self->touched ? PyObject_GenericGetDict((PyObject *)self, NULL) : NULL;
+    MONITOR_OUTSIDE();
+    PyObject *dict = self->touches > 0 ? PyObject_GenericGetDict((PyObject *)self, NULL) : NULL;
     PyErr_Clear();
     unsigned overridden = 0;
     for (int i = 0; i < self->kind->method_count; i++) {
         overridden |= find_overrides(self, dict, i);
     }
     Py_XDECREF(dict);
+    return overridden;
+}
+
+unsigned
+primitive_decide(Primitive *self)
+{
+    unsigned version = compat_type_version(Py_TYPE(self)), touches = self->touches;
+    PyObject *error = compat_exception_take();
+    unsigned overridden = look_for_overrides(self);
     if (error != NULL) {
         compat_exception_restore_steal(error);
     }
     self->overridden = overridden;
-    self->version = compat_type_version_since(Py_TYPE(self), version);
+    self->version = self->touches == touches ? compat_type_version_since(Py_TYPE(self), version) : 0;
     return overridden;
 }
 
 int
 primitive_setattro(Primitive *self, PyObject *name, PyObject *value)
 {
-    PRIMITIVE_GUARD(self);
     int result = PyObject_GenericSetAttr((PyObject *)self, name, value);
+    PRIMITIVE_GUARD(self);
     for (int i = 0; i < self->kind->method_count; i++) {
         if (name == method_borrow(self->state, self->kind, i, METHOD_NAME)) {
-            self->touched = true;
+            self->touches++;
             self->version = 0;
         }
     }
@@ -116,7 +125,7 @@ primitive_loop_again(Primitive *self)
     if (AC_LIKELY(loop != NULL) || PyErr_Occurred()) {
         return loop;
     }
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *args[] = { (PyObject *)self };
     PyObject *found = primitive_call_asyncio(self->state, self->kind, 0, args, 1, NULL);
     if (found == NULL || loop_cast(self->state, found) != NULL) {
@@ -131,6 +140,7 @@ PyObject *
 primitive_call_asyncio(struct state *state, const struct primitive_kind *kind, int method, PyObject *const *args,
                        Py_ssize_t nargs, PyObject *kwnames)
 {
+    MONITOR_OUTSIDE();
     PyObject *name = method_borrow(state, kind, method, METHOD_NAME);
     return args_call_steal(PyObject_GetAttr(asyncio_class_borrow(state, kind), name), args, nargs, kwnames);
 }
@@ -138,7 +148,7 @@ primitive_call_asyncio(struct state *state, const struct primitive_kind *kind, i
 PyObject *
 primitive_call_asyncio_method(Primitive *self, int method, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *name = method_borrow(self->state, self->kind, method, METHOD_NAME);
     PyObject *function = PyObject_GetAttr(asyncio_class_borrow(self->state, self->kind), name);
     return args_call_bound_steal(function, (PyObject *)self, args, nargs, kwnames);
@@ -147,7 +157,7 @@ primitive_call_asyncio_method(Primitive *self, int method, PyObject *const *args
 PyObject *
 primitive_put(Primitive *self, int method, PyObject *argument)
 {
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *args[] = { (PyObject *)self, argument };
     PyObject *name = method_borrow(self->state, self->kind, method, METHOD_NAME);
     return PyObject_VectorcallMethod(name, args, argument ? 2 : 1, NULL);
@@ -162,6 +172,7 @@ primitive_get(Primitive *self, int method)
 int
 primitive_ask(Primitive *self, int method)
 {
+    MONITOR_OUTSIDE();
     PyObject *answer = primitive_get(self, method);
     int truth = answer ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
@@ -171,6 +182,7 @@ primitive_ask(Primitive *self, int method)
 int
 primitive_tell(Primitive *self, int method, PyObject *argument)
 {
+    MONITOR_OUTSIDE();
     PyObject *answer = primitive_put(self, method, argument);
     Py_XDECREF(answer);
     return answer ? 0 : -1;
@@ -179,7 +191,7 @@ primitive_tell(Primitive *self, int method, PyObject *argument)
 int
 primitive_init_by_asyncio(Primitive *self, PyObject *args, PyObject *kwargs)
 {
-    PRIMITIVE_OUTSIDE(self);
+    MONITOR_OUTSIDE();
     PyObject *function = PyObject_GetAttrString(asyncio_class_borrow(self->state, self->kind), "__init__");
     PyObject *method = function ? PyMethod_New(function, (PyObject *)self) : NULL;
     PyObject *result = method ? PyObject_Call(method, args, kwargs) : NULL;
@@ -232,7 +244,7 @@ int
 primitive_set_loop(Primitive *self, PyObject *value, void *Py_UNUSED(closure))
 {
     PRIMITIVE_GUARD(self);
-    Py_XSETREF(self->loop, value == Py_None ? NULL : Py_XNewRef(value));
+    MONITOR_SET(self->loop, value == Py_None ? NULL : Py_XNewRef(value));
     return 0;
 }
 
@@ -255,7 +267,7 @@ primitive_set_object(Primitive *self, PyObject *value, void *closure)
         primitive_no_attribute(self, attribute->name);
         return -1;
     }
-    Py_XSETREF(*place, Py_XNewRef(value));
+    MONITOR_SET(*place, Py_XNewRef(value));
     return 0;
 }
 

@@ -44,8 +44,8 @@ struct primitive_kind {
     PyObject *loop;      /* owned or NULL: the loop that it is bound to */                                    \
     unsigned version;    /* of the type, when `overridden` was decided; 0: it was not */                      \
     unsigned overridden; /* a bit for each method that is not ours, nor the one asyncio has in ours' place */ \
-    PRIMITIVE_MONITOR                                                                                         \
-    bool touched; /* one was set on the instance */
+    unsigned touches;    /* how often one was set on the instance */                                          \
+    PRIMITIVE_MONITOR
 
 typedef struct {
     PRIMITIVE_HEAD
@@ -53,43 +53,24 @@ typedef struct {
 
 /* First in each function that Python calls, or another primitive, and that looks at more than the constants of `self`.  Without a
    GIL a primitive is guarded by a monitor, for whoever uses it first binds it; and what it does to futures and queue of the loop
-   that it is bound to, by that loop's critical section, as everywhere. */
+   that it is bound to, by that loop's critical section, as everywhere.  That is left last: the loop may have nobody else. */
 #if AC_FREE_THREADED
-struct primitive_guard {
-    struct monitor *monitor; /* NULL: the thread was in it already */
-    struct guard loop;
-};
-
 static inline void
-primitive_guard_begin(struct primitive_guard *guard, Primitive *self)
+primitive_guard_loop(struct guard *guard, Primitive *self)
 {
-    guard->monitor = monitor_enter(&self->monitor) ? &self->monitor : NULL;
     Loop *loop = self->loop ? loop_cast(self->state, self->loop) : NULL;
-    guard->loop.object = NULL;
     if (loop != NULL) {
-        guard_begin(&guard->loop, loop, NULL);
+        guard_begin(guard, loop, NULL);
     }
 }
 
-static inline void
-primitive_guard_end(struct primitive_guard *guard)
-{
-    guard_end(&guard->loop);
-    if (guard->monitor != NULL) {
-        monitor_leave(guard->monitor);
-    }
-}
-
-#define PRIMITIVE_GUARD(self)                                                       \
-    __attribute__((cleanup(primitive_guard_end))) struct primitive_guard guard_of_; \
-    primitive_guard_begin(&guard_of_, (Primitive *)(self))
-
-/* In a block around a call of what a program may have written, in a function that may have begun with PRIMITIVE_GUARD(): as with
-   a GIL, other threads may do anything to `self` until the end of the block.  Needs: somebody holds `self`. */
-#define PRIMITIVE_OUTSIDE(self) MONITOR_OUTSIDE(&((Primitive *)(self))->monitor)
+#define PRIMITIVE_GUARD(self)                                   \
+    __attribute__((cleanup(guard_end))) struct guard guard_of_; \
+    guard_of_.object = NULL;                                    \
+    MONITOR_GUARD(&((Primitive *)(self))->monitor);             \
+    primitive_guard_loop(&guard_of_, (Primitive *)(self))
 #else
 #define PRIMITIVE_GUARD(self) ((void)0)
-#define PRIMITIVE_OUTSIDE(self) ((void)(self))
 #endif
 
 /* The first method of each kind, and that asyncio's class is not as it was, as bits. */

@@ -34,7 +34,6 @@ primitive_coroutine_new(Primitive *owner, const struct coroutine_body *body, PyO
 PySendResult
 primitive_delegate(PrimitiveCoroutine *self, int method)
 {
-    PRIMITIVE_OUTSIDE(self->owner);
     PyObject *args[] = { (PyObject *)self->owner, self->item };
     self->base.delegate =
         primitive_call_asyncio(self->base.state, self->owner->kind, method, args, self->item ? 2 : 1, NULL);
@@ -139,7 +138,7 @@ primitive_call(const struct primitive_method *method, PyObject *function, PyObje
 PySendResult
 primitive_exit(PrimitiveCoroutine *self, PyObject **result)
 {
-    PRIMITIVE_OUTSIDE(self->owner);
+    MONITOR_OUTSIDE();
     PyObject *released = PyObject_CallMethodNoArgs((PyObject *)self->owner, self->base.state->str_release);
     Py_XDECREF(released);
     *result = released ? Py_NewRef(Py_None) : NULL;

@@ -51,6 +51,8 @@ typedef struct {
     bool is_shutdown;
 } Queue;
 
+static const struct primitive_attribute items_attribute = { "_queue", offsetof(Queue, items) };
+
 static const char *const queue_methods[] = { "_get_loop", "get",          "put",   "get_nowait", "put_nowait",
                                              "empty",     "full",         "qsize", "_init",      "_get",
                                              "_put",      "_wakeup_next", "join",  "task_done" };
@@ -132,6 +134,20 @@ is_full(Queue *self)
     return size < 0 ? -1 : size >= self->limit;
 }
 
+/* A function of heapq, whose first argument, the list of the items, it takes.  Items compare themselves as the program says, so
+   this is outside of the monitor.  heapq is without locks up to 3.13: the queue's critical section is what a GIL is to it, given up
+   wherever one would be, with the same exceptions where two threads change the heap.  New reference.  Runs Python. */
+static PyObject *
+call_heapq(Queue *self, PyObject *function, PyObject *const *args, size_t nargs)
+{
+    MONITOR_OUTSIDE();
+    GUARD(NULL, self);
+    (void)self;
+    PyObject *result = PyObject_Vectorcall(function, args, nargs, NULL);
+    Py_DECREF(args[0]);
+    return result;
+}
+
 /* self._get().  New reference. */
 static PyObject *
 take_item(Queue *self)
@@ -141,10 +157,8 @@ take_item(Queue *self)
     case STORAGE_FIFO:
         return lazy_deque_popleft(&self->items, state);
     case STORAGE_HEAP: {
-        PyObject *heap = Py_NewRef(self->items.deque);
-        PyObject *item = PyObject_CallOneArg(state->heappop, heap);
-        Py_DECREF(heap);
-        return item;
+        PyObject *args[] = { Py_NewRef(self->items.deque) };
+        return call_heapq(self, state->heappop, args, 1);
     }
     case STORAGE_LIFO: {
         PyObject *list = self->items.deque;
@@ -173,8 +187,7 @@ add_item(Queue *self, PyObject *item)
         return lazy_deque_append(&self->items, state, item);
     case STORAGE_HEAP: {
         PyObject *args[] = { Py_NewRef(self->items.deque), item };
-        PyObject *result = PyObject_Vectorcall(state->heappush, args, 2, NULL);
-        Py_DECREF(args[0]);
+        PyObject *result = call_heapq(self, state->heappush, args, 2);
         Py_XDECREF(result);
         return result ? 0 : -1;
     }
@@ -200,7 +213,7 @@ wakeup_next(Queue *self, struct lazy_deque *waiters, const char *name)
         Py_XDECREF(deque);
         return result;
     }
-    return waiters_wake_next(waiters, (Primitive *)self);
+    return waiters_wake_next(waiters, self->state);
 }
 
 /* get_nowait() of what is not empty.  New reference. */
@@ -209,7 +222,7 @@ get_now(Queue *self)
 {
     PyObject *item = take_item(self);
     if (item != NULL && wakeup_next(self, &self->putters, "_putters") < 0) {
-        Py_CLEAR(item);
+        MONITOR_SET(item, NULL);
     }
     return item;
 }
@@ -560,7 +573,6 @@ Queue_task_done(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
     }
     if (--self->unfinished == 0) {
         PyObject *finished = Py_NewRef(self->finished);
-        PRIMITIVE_OUTSIDE(self);
         int result = event_set(self->state, finished);
         Py_DECREF(finished);
         if (result < 0) {
@@ -569,6 +581,30 @@ Queue_task_done(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *
     }
     Py_RETURN_NONE;
 }
+
+#if AC_FREE_THREADED
+static PyObject *
+PriorityQueue__get(Queue *self, PyObject *Py_UNUSED(ignored))
+{
+    PRIMITIVE_GUARD(self);
+    if (primitive_overrides((Primitive *)self, 0)) {
+        return primitive_call_asyncio_method((Primitive *)self, QUEUE__GET, NULL, 0, NULL);
+    }
+    PyObject *args[] = { primitive_get_deque((Primitive *)self, (void *)&items_attribute) };
+    return args[0] ? call_heapq(self, self->state->heappop, args, 1) : NULL;
+}
+
+static PyObject *
+PriorityQueue__put(Queue *self, PyObject *item)
+{
+    PRIMITIVE_GUARD(self);
+    if (primitive_overrides((Primitive *)self, 0)) {
+        return primitive_call_asyncio_method((Primitive *)self, QUEUE__PUT, &item, 1, NULL);
+    }
+    PyObject *args[] = { primitive_get_deque((Primitive *)self, (void *)&items_attribute), item };
+    return args[0] ? call_heapq(self, self->state->heappush, args, 2) : NULL;
+}
+#endif
 
 static PyObject *
 queue_alloc(PyTypeObject *type, const struct primitive_kind *kind)
@@ -602,7 +638,7 @@ set_maxsize(Queue *self, PyObject *maxsize)
     self->odd_limit = !PyLong_CheckExact(maxsize) || PyErr_Occurred() != NULL;
     PyErr_Clear();
     self->limit = self->odd_limit ? 0 : limit;
-    Py_XSETREF(self->maxsize, Py_NewRef(maxsize));
+    MONITOR_SET(self->maxsize, Py_NewRef(maxsize));
     return 0;
 }
 
@@ -637,7 +673,7 @@ init(Queue *self, PyObject *maxsize)
     lazy_deque_init(&self->getters);
     lazy_deque_init(&self->putters);
     self->unfinished = 0;
-    Py_XSETREF(self->finished, finished);
+    MONITOR_SET(self->finished, finished);
     int result = init_items(self, maxsize);
     self->is_shutdown = false;
     return result;
@@ -703,8 +739,8 @@ Queue_set_maxsize(Queue *self, PyObject *value, void *Py_UNUSED(closure))
 {
     PRIMITIVE_GUARD(self);
     if (value == NULL) {
-        Py_CLEAR(self->maxsize);
         self->odd_limit = true;
+        MONITOR_SET(self->maxsize, NULL);
         return 0;
     }
     return set_maxsize(self, value);
@@ -741,8 +777,8 @@ Queue_get_is_shutdown(Queue *self, void *Py_UNUSED(closure))
 static int
 Queue_set_is_shutdown(Queue *self, PyObject *value, void *Py_UNUSED(closure))
 {
-    PRIMITIVE_GUARD(self);
     int truth = value ? PyObject_IsTrue(value) : 0;
+    PRIMITIVE_GUARD(self);
     if (truth >= 0) {
         self->is_shutdown = truth;
     }
@@ -789,11 +825,19 @@ static PyMethodDef Queue_methods[] = {
 
 static const struct primitive_attribute getters_attribute = { "_getters", offsetof(Queue, getters) };
 static const struct primitive_attribute putters_attribute = { "_putters", offsetof(Queue, putters) };
-static const struct primitive_attribute items_attribute = { "_queue", offsetof(Queue, items) };
 static const struct primitive_attribute finished_attribute = { "_finished", offsetof(Queue, finished) };
 
 #define DEQUE(name, doc, attribute) \
     { name, (getter)primitive_get_deque, (setter)primitive_set_deque, doc, (void *)&attribute##_attribute }
+
+/* asyncio's get_nowait() and put_nowait() call these two, where a queue is empty or full, or was just now. */
+static PyMethodDef PriorityQueue_methods[] = {
+#if AC_FREE_THREADED
+    { "_get", (PyCFunction)PriorityQueue__get, METH_NOARGS, NULL },
+    { "_put", (PyCFunction)PriorityQueue__put, METH_O, NULL },
+#endif
+    { 0 },
+};
 
 static PyGetSetDef Queue_getset[] = {
     PRIMITIVE_LOOP_ATTRIBUTE,
@@ -830,8 +874,13 @@ static PyType_Slot Queue_slots[] = {
 };
 
 static PyType_Slot PriorityQueue_slots[] = {
-    { Py_tp_doc, (void *)PriorityQueue_doc }, { Py_tp_new, PriorityQueue_new }, { Py_tp_dealloc, Queue_dealloc },
-    { Py_tp_traverse, Queue_traverse },       { Py_tp_clear, Queue_clear },     { 0, NULL },
+    { Py_tp_doc, (void *)PriorityQueue_doc },
+    { Py_tp_new, PriorityQueue_new },
+    { Py_tp_dealloc, Queue_dealloc },
+    { Py_tp_traverse, Queue_traverse },
+    { Py_tp_clear, Queue_clear },
+    { Py_tp_methods, PriorityQueue_methods },
+    { 0, NULL },
 };
 
 static PyType_Slot LifoQueue_slots[] = {

@@ -80,14 +80,14 @@ set_value(Semaphore *self, PyObject *value)
     bool odd = number == -1 && (!PyLong_CheckExact(value) || PyErr_Occurred());
     PyErr_Clear();
     self->value = odd ? 0 : number;
-    Py_XSETREF(self->odd_value, odd ? Py_NewRef(value) : NULL);
+    MONITOR_SET(self->odd_value, odd ? Py_NewRef(value) : NULL);
     return 0;
 }
 
 static int
 is_locked(Semaphore *self)
 {
-    return self->value == 0 ? 1 : waiters_any_not_cancelled(&self->waiters, (Primitive *)self);
+    return self->value == 0 ? 1 : waiters_any_not_cancelled(&self->waiters, self->state);
 }
 
 /* Wakes the next, to whom one belongs from then on.  1, 0 if nobody waits, or -1. */
@@ -98,7 +98,7 @@ wake_up_next(Semaphore *self)
         return 0;
     }
     self->value--; /* before the future is told: this may run Python */
-    Py_ssize_t woken = waiters_wake(&self->waiters, (Primitive *)self, 1, Py_True);
+    Py_ssize_t woken = waiters_wake(&self->waiters, self->state, 1, Py_True);
     if (woken == 0) {
         self->value++;
     }
@@ -388,7 +388,7 @@ Semaphore_init(Semaphore *self, PyObject *args, PyObject *kwargs)
     int result = set_value(self, value);
     lazy_deque_init_none(&self->waiters);
     if (bounded) {
-        Py_XSETREF(self->bound, Py_NewRef(value));
+        MONITOR_SET(self->bound, Py_NewRef(value));
     }
     Py_DECREF(value);
     return result;

@@ -3,9 +3,9 @@
 
 /* bool(future.method()) of any kind of future: 1, 0 or -1. */
 static int
-ask(Primitive *owner, PyObject *future, PyObject *method)
+ask(PyObject *future, PyObject *method)
 {
-    PRIMITIVE_OUTSIDE(owner);
+    MONITOR_OUTSIDE();
     PyObject *answer = PyObject_CallMethodNoArgs(future, method);
     int truth = answer ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
@@ -14,20 +14,19 @@ ask(Primitive *owner, PyObject *future, PyObject *method)
 
 /* 1, 0 or -1. */
 static int
-is_cancelled(Primitive *owner, PyObject *future)
+is_cancelled(struct state *state, PyObject *future)
 {
-    if (AC_LIKELY(Py_TYPE(future) == owner->state->Future_type)) {
+    if (AC_LIKELY(Py_TYPE(future) == state->Future_type)) {
         FUTURE_GUARD((Future *)future);
         return ((Future *)future)->future_state == FUTURE_CANCELLED;
     }
-    return ask(owner, future, owner->state->str_cancelled);
+    return ask(future, state->str_cancelled);
 }
 
 /* Sets the result of a future unless it is done.  1, 0 if it was done, or -1. */
 static int
-wake(Primitive *owner, PyObject *future, PyObject *result)
+wake(struct state *state, PyObject *future, PyObject *result)
 {
-    struct state *state = owner->state;
     if (AC_LIKELY(Py_TYPE(future) == state->Future_type)) {
         FUTURE_GUARD((Future *)future); /* whatever somebody has put there */
         if (((Future *)future)->future_state != FUTURE_PENDING) {
@@ -35,11 +34,11 @@ wake(Primitive *owner, PyObject *future, PyObject *result)
         }
         return future_set_result((Future *)future, result) < 0 ? -1 : 1;
     }
-    int done = ask(owner, future, state->str_done);
+    int done = ask(future, state->str_done);
     if (done != 0) {
         return done < 0 ? -1 : 0;
     }
-    PRIMITIVE_OUTSIDE(owner);
+    MONITOR_OUTSIDE();
     PyObject *set = PyObject_CallMethodOneArg(future, state->str_set_result, result);
     Py_XDECREF(set);
     return set ? 1 : -1;
@@ -53,29 +52,31 @@ iterate(struct lazy_deque *waiters, struct state *state)
         return NULL;
     }
     PyObject *deque = lazy_deque_get(waiters, state);
+    MONITOR_OUTSIDE();
     PyObject *iterator = deque ? PyObject_GetIter(deque) : NULL;
     Py_XDECREF(deque);
     return iterator;
 }
 
 int
-waiters_any_not_cancelled(struct lazy_deque *waiters, Primitive *owner)
+waiters_any_not_cancelled(struct lazy_deque *waiters, struct state *state)
 {
     PyObject *future;
     int any = 0;
     for (size_t i = 0; any == 0 && (future = lazy_deque_own_borrow(waiters, i)) != NULL; i++) {
-        int cancelled = is_cancelled(owner, future);
+        int cancelled = is_cancelled(state, future);
         any = cancelled < 0 ? -1 : !cancelled;
     }
     if (any != 0 || lazy_deque_has_own(waiters) || lazy_deque_is_empty(waiters)) {
         return any;
     }
-    PyObject *iterator = iterate(waiters, owner->state);
+    PyObject *iterator = iterate(waiters, state);
     if (iterator == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
+    MONITOR_OUTSIDE(); /* the iterator, too, may be anything */
     while (any == 0 && (future = PyIter_Next(iterator)) != NULL) {
-        int cancelled = is_cancelled(owner, future);
+        int cancelled = is_cancelled(state, future);
         any = cancelled < 0 ? -1 : !cancelled;
         Py_DECREF(future);
     }
@@ -84,26 +85,26 @@ waiters_any_not_cancelled(struct lazy_deque *waiters, Primitive *owner)
 }
 
 int
-waiters_wake_first(struct lazy_deque *waiters, Primitive *owner, PyObject *result)
+waiters_wake_first(struct lazy_deque *waiters, struct state *state, PyObject *result)
 {
-    PyObject *future = lazy_deque_first(waiters, owner->state);
+    PyObject *future = lazy_deque_first(waiters, state);
     if (future == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
-    int woken = wake(owner, future, result);
+    int woken = wake(state, future, result);
     Py_DECREF(future);
     return woken;
 }
 
 Py_ssize_t
-waiters_wake(struct lazy_deque *waiters, Primitive *owner, Py_ssize_t limit, PyObject *result)
+waiters_wake(struct lazy_deque *waiters, struct state *state, Py_ssize_t limit, PyObject *result)
 {
     PyObject *future;
     Py_ssize_t count = 0;
     /* What is woken stays where it is, but this may run Python, which may look at the deque: then the rest is there. */
     for (size_t i = 0; count < limit && (future = lazy_deque_own_borrow(waiters, i)) != NULL; i++) {
         Py_INCREF(future);
-        int woken = wake(owner, future, result);
+        int woken = wake(state, future, result);
         Py_DECREF(future);
         if (woken < 0) {
             return -1;
@@ -113,12 +114,13 @@ waiters_wake(struct lazy_deque *waiters, Primitive *owner, Py_ssize_t limit, PyO
     if (count >= limit || lazy_deque_has_own(waiters) || lazy_deque_is_empty(waiters)) {
         return count;
     }
-    PyObject *iterator = iterate(waiters, owner->state);
+    PyObject *iterator = iterate(waiters, state);
     if (iterator == NULL) {
         return PyErr_Occurred() ? -1 : count;
     }
+    MONITOR_OUTSIDE();
     while (count >= 0 && count < limit && (future = PyIter_Next(iterator)) != NULL) {
-        int woken = wake(owner, future, result);
+        int woken = wake(state, future, result);
         count = woken < 0 ? -1 : count + woken;
         Py_DECREF(future);
     }
@@ -127,16 +129,16 @@ waiters_wake(struct lazy_deque *waiters, Primitive *owner, Py_ssize_t limit, PyO
 }
 
 int
-waiters_wake_next(struct lazy_deque *waiters, Primitive *owner)
+waiters_wake_next(struct lazy_deque *waiters, struct state *state)
 {
     int woken = 0;
     while (woken == 0) {
-        int any = lazy_deque_any(waiters, owner->state);
-        PyObject *future = any > 0 ? lazy_deque_popleft(waiters, owner->state) : NULL;
+        int any = lazy_deque_any(waiters, state);
+        PyObject *future = any > 0 ? lazy_deque_popleft(waiters, state) : NULL;
         if (future == NULL) {
             return any == 0 ? 0 : -1;
         }
-        woken = wake(owner, future, Py_None);
+        woken = wake(state, future, Py_None);
         Py_DECREF(future);
     }
     return woken < 0 ? -1 : 0;

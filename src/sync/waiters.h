@@ -9,15 +9,15 @@
 #include "sync/primitive.h"
 
 /* Whether one of them is not cancelled: any(not w.cancelled() for w in waiters or ()).  1, 0 or -1. */
-int waiters_any_not_cancelled(struct lazy_deque *waiters, Primitive *owner);
+int waiters_any_not_cancelled(struct lazy_deque *waiters, struct state *state);
 
 /* Sets the result of the first, unless it is done: 1, 0 or -1. */
-int waiters_wake_first(struct lazy_deque *waiters, Primitive *owner, PyObject *result);
+int waiters_wake_first(struct lazy_deque *waiters, struct state *state, PyObject *result);
 
 /* Sets that of the first `limit` of them that are not done.  How many, or -1. */
-Py_ssize_t waiters_wake(struct lazy_deque *waiters, Primitive *owner, Py_ssize_t limit, PyObject *result);
+Py_ssize_t waiters_wake(struct lazy_deque *waiters, struct state *state, Py_ssize_t limit, PyObject *result);
 
 /* Takes waiters out until one has been woken, or none is left.  0 or -1. */
-int waiters_wake_next(struct lazy_deque *waiters, Primitive *owner);
+int waiters_wake_next(struct lazy_deque *waiters, struct state *state);
 
 #endif

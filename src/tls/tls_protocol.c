@@ -27,6 +27,7 @@
 #include "net/stream_transport.h"
 #include "py/args.h"
 #include "py/errors.h"
+#include "py/field.h"
 #include "tls/openssl_library.h"
 
 enum {
@@ -1038,6 +1039,10 @@ static PyMethodDef TLSProtocol_methods[] = {
 
 #define IGNORED(name, get) { #name, (getter)(get), (setter)TLSProtocol_ignore_setting, NULL, NULL }
 
+#define TLS_BIOS(X) X(session.incoming, _incoming) X(session.outgoing, _outgoing)
+
+FIELD_ACCESS(TLSProtocol, TRANSPORT_GUARD)
+
 static PyGetSetDef TLSProtocol_getset[] = {
     TRANSPORT_MARK(TLSProtocol, _outgoing_high_water, outgoing_high_water),
     TRANSPORT_MARK(TLSProtocol, _outgoing_low_water, outgoing_low_water),
@@ -1050,17 +1055,14 @@ static PyGetSetDef TLSProtocol_getset[] = {
     { "_engine", (getter)TLSProtocol_get_engine, NULL, "The engine's name: 'object' or 'openssl'; None before.", NULL },
     { "_state", (getter)TLSProtocol_get_state, (setter)TLSProtocol_set_state, NULL, NULL },
     { "_sslobj", (getter)TLSProtocol_get_sslobj, (setter)TLSProtocol_set_sslobj, NULL, NULL },
-    { 0 },
+#define X(field, name) FIELD_AS_GETSET(TLSProtocol, #name, T_OBJECT, field)
+    TLS_OBJECTS(X) TLS_BIOS(X){ 0 },
+#undef X
 };
 
 #define MEMBER(name, type, field) { #name, type, offsetof(TLSProtocol, field), 0, NULL }
 
 static PyMemberDef TLSProtocol_members[] = {
-#define X(field, name) MEMBER(name, T_OBJECT, field),
-    TLS_OBJECTS(X)
-#undef X
-        MEMBER(_incoming, T_OBJECT, session.incoming),
-    MEMBER(_outgoing, T_OBJECT, session.outgoing),
     MEMBER(_conn_lost, T_INT, conn_lost),
     MEMBER(_server_side, T_BOOL, server_side),
     MEMBER(_app_protocol_is_buffer, T_BOOL, app_is_buffered),
@@ -1070,7 +1072,9 @@ static PyMemberDef TLSProtocol_members[] = {
     MEMBER(_ssl_reading_paused, T_BOOL, ssl_reading_paused),
     MEMBER(_ssl_writing_paused, T_BOOL, ssl_writing_paused),
     MEMBER(_eof_received, T_BOOL, eof_received),
-    { 0 },
+#define X(field, name) FIELD_AS_MEMBER(TLSProtocol, #name, T_OBJECT, field)
+    TLS_OBJECTS(X) TLS_BIOS(X){ 0 },
+#undef X
 };
 
 PyDoc_STRVAR(TLSProtocol_doc, "What asyncio_c.tls.SSLProtocol does for each read and write.\n\n"

@@ -5,6 +5,7 @@
 #include "tls/tls_protocol.h"
 
 #include "py/args.h"
+#include "py/field.h"
 
 enum { BASE_SLOTS = 5 }; /* of asyncio.transports._FlowControlMixin; its `_loop` is hidden by ours */
 
@@ -152,21 +153,34 @@ static PyMethodDef TLSTransport_methods[] = {
     { 0 },
 };
 
+#define TLS_FIELDS(X)                        \
+    X(TLSTransport, "_loop", T_OBJECT, loop) \
+    X(TLSTransport, "_ssl_protocol", T_OBJECT, ssl_protocol)
+
+FIELD_ACCESS(TLSTransport, TRANSPORT_GUARD)
+
+static PyGetSetDef TLSTransport_getset[] = {
+    TLS_FIELDS(FIELD_AS_GETSET){ 0 },
+};
+
 static PyMemberDef TLSTransport_members[] = {
-    { "_loop", T_OBJECT, offsetof(TLSTransport, loop), 0, NULL },
-    { "_ssl_protocol", T_OBJECT, offsetof(TLSTransport, ssl_protocol), 0, NULL },
     { "_closed", T_BOOL, offsetof(TLSTransport, closed), 0, NULL },
-    { 0 },
+    TLS_FIELDS(FIELD_AS_MEMBER){ 0 },
 };
 
 PyDoc_STRVAR(TLSTransport_doc, "What asyncio_c.tls.SSLProtocolTransport does for each write.\n\n"
                                "asyncio documentation: Transports and Protocols.");
 
 static PyType_Slot TLSTransport_slots[] = {
-    { Py_tp_doc, (void *)TLSTransport_doc }, { Py_tp_new, TLSTransport_new },
-    { Py_tp_dealloc, TLSTransport_dealloc }, { Py_tp_traverse, TLSTransport_traverse },
-    { Py_tp_clear, TLSTransport_clear },     { Py_tp_methods, TLSTransport_methods },
-    { Py_tp_members, TLSTransport_members }, { 0, NULL },
+    { Py_tp_doc, (void *)TLSTransport_doc },
+    { Py_tp_new, TLSTransport_new },
+    { Py_tp_dealloc, TLSTransport_dealloc },
+    { Py_tp_traverse, TLSTransport_traverse },
+    { Py_tp_clear, TLSTransport_clear },
+    { Py_tp_methods, TLSTransport_methods },
+    { Py_tp_members, TLSTransport_members },
+    { Py_tp_getset, TLSTransport_getset },
+    { 0, NULL },
 };
 
 static PyType_Spec TLSTransport_spec = {

@@ -5,6 +5,7 @@ the threads are really in there at the same time.
 """
 
 import asyncio
+import collections
 import contextlib
 import os
 import socket
@@ -95,50 +96,231 @@ def test_what_threads_put_into_a_queue_is_taken_out_once(native, name):
     assert sorted(sum(taken, rest)) == list(range(3 * TIMES))
 
 
-@pytest.mark.parametrize(("name", "expected"), [("Queue", 0), ("Condition", []), ("Event", True)])
-def test_what_a_primitive_calls_may_wait_for_a_thread_that_asks_it(native, name, expected):
-    """The called method waits for a lock, and the thread that has it for an answer of the primitive."""
-    lock, inside, held = threading.Lock(), threading.Event(), threading.Event()
+class Turn:
+    """What code of a program does that waits for a lock, whose owner waits for an answer of the primitive that has called it."""
 
-    def take_the_lock():
-        inside.set()
-        held.wait()
-        assert lock.acquire(timeout=30)  # what fails here would never get it
-        lock.release()
+    def __init__(self):
+        self.lock, self.inside, self.held = threading.Lock(), threading.Event(), threading.Event()
+        self.taken = []
+
+    def take(self):
+        self.inside.set()
+        self.held.wait(30)
+        self.taken.append(self.lock.acquire(timeout=30))  # who is kept from it would never get it
+        if self.taken[-1]:
+            self.lock.release()
         return True
 
-    class Queue(native.Queue):
-        def _put(self, item):
-            take_the_lock()
-            super()._put(item)
-
-    class Future(asyncio.Future):
-        def set_result(self, result):
-            take_the_lock()
-            super().set_result(result)
-
-    def ask(look):
-        with lock:
-            held.set()
-            inside.wait()
+    def ask(self, look):
+        with self.lock:
+            self.held.set()
+            self.inside.wait()
             return look()
 
-    async def main():
-        loop = asyncio.get_running_loop()
-        primitive = Queue() if name == "Queue" else getattr(native, name)()
-        look = {"Condition": lambda: list(primitive._waiters), "Event": lambda: primitive.is_set()}
-        asking = loop.run_in_executor(None, ask, look.get(name, lambda: primitive.qsize()))
-        if name == "Condition":
-            async with primitive:
-                assert await primitive.wait_for(take_the_lock)
-        elif name == "Event":
-            primitive._waiters.append(Future(loop=loop))
-            primitive.set()
-        else:
-            await primitive.put(None)
-        return await asking
 
-    assert native.run(main()) == expected
+class Sortable:
+    def __init__(self, turn):
+        self.turn = turn
+
+    def __lt__(self, other):
+        return self.turn.take()
+
+
+class Finalized(int):
+    turn = None
+
+    def __del__(self):
+        self.turn.take()
+
+
+def foreign_future(turn, loop, then=lambda: None):
+    class Future(asyncio.Future):
+        def set_result(self, result):
+            turn.take()
+            then()
+            super().set_result(result)
+
+    return Future(loop=loop)
+
+
+async def own_put(native, turn):
+    class Queue(native.Queue):
+        def _put(self, item):
+            turn.take()
+            super()._put(item)
+
+    queue = Queue()
+    yield queue.qsize
+    await queue.put(None)
+
+
+async def predicate(native, turn):
+    condition = native.Condition()
+    yield lambda: condition._waiters
+    async with condition:
+        assert await condition.wait_for(turn.take)
+
+
+async def future_of_an_event(native, turn):
+    event = native.Event()
+    event._waiters.append(foreign_future(turn, asyncio.get_running_loop()))
+    yield event.is_set
+    event.set()
+
+
+async def future_of_a_condition_s_lock(native, turn):
+    """wait() gives the lock to who is first in its deque: the thread is in two primitives' methods then."""
+    condition, loop = native.Condition(), asyncio.get_running_loop()
+
+    async def wait():
+        async with condition:
+            lock = condition._lock
+            lock._waiters = collections.deque()
+            lock._waiters.append(foreign_future(turn, loop, then=lock._waiters.clear))
+            await condition.wait()
+
+    yield lambda: condition._waiters
+    waiting = asyncio.ensure_future(wait())
+    while not condition._waiters:
+        await asyncio.sleep(0)
+    async with condition:
+        condition.notify()
+    await waiting
+
+
+async def comparison(native, turn):
+    queue = native.PriorityQueue()
+    queue.put_nowait(Sortable(turn))
+    yield queue.qsize
+    await queue.put(Sortable(turn))
+    assert queue.qsize() == 2
+    queue.get_nowait()
+
+
+async def finalizer(native, turn):
+    class Maxsize(Finalized):
+        pass
+
+    Maxsize.turn = turn
+    queue = native.Queue()
+    queue._maxsize = Maxsize()
+    yield queue.qsize
+    queue._maxsize = 0
+
+
+async def descriptor(native, turn):
+    """Whether a method was replaced is asked of the class, which asks it."""
+
+    class Method:
+        def __get__(self, instance, owner):
+            turn.take()
+            return native.Queue.qsize.__get__(instance, owner)
+
+    class Queue(native.Queue):
+        pass
+
+    queue = Queue(1)
+    yield lambda: queue._maxsize
+    Queue.qsize = Method()
+    queue.put_nowait(None)
+
+
+async def attribute(native, turn):
+    class Lock(native.Lock):
+        name = property(fset=lambda self, value: turn.take())
+
+    lock = Lock()
+    yield lock.locked
+    lock.name = "mine"
+
+
+async def call_soon(native, turn):
+    """By which a future of a loop with a method of its own tells who waits."""
+
+    class Loop(type(asyncio.get_running_loop())):
+        def call_soon(self, *args, **kwargs):
+            turn.take()
+            return super().call_soon(*args, **kwargs)
+
+    event, loop = native.Event(), Loop()
+    future = loop.create_future()
+    future.add_done_callback(print)
+    event._waiters.append(future)
+    yield event.is_set
+    event.set()
+    loop.close()
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        own_put,
+        predicate,
+        future_of_an_event,
+        future_of_a_condition_s_lock,
+        comparison,
+        finalizer,
+        descriptor,
+        attribute,
+        call_soon,
+    ],
+    ids=lambda calls: calls.__name__,
+)
+def test_what_a_primitive_calls_may_wait_for_a_thread_that_asks_it(impl, calls):
+    turn = Turn()
+
+    async def main():
+        case = calls(impl, turn)
+        asking = asyncio.get_running_loop().run_in_executor(None, turn.ask, await anext(case))
+        async for _ in case:
+            pass
+        await asking
+
+    impl.run(main())
+    assert turn.taken
+    assert all(turn.taken)
+
+
+@pytest.mark.parametrize("method", ["put_nowait", "get_nowait"])
+def test_a_comparison_that_changes_the_priority_queue(impl, method):
+    """heapq notices that its list has another size."""
+    queue = impl.PriorityQueue()
+    changes = []
+
+    class Item:
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            if changes:
+                queue.put_nowait(changes.pop())
+            return self.number < other.number
+
+    for number in 1, 2, 3, 4:
+        queue.put_nowait(Item(number))
+    changes.append(Item(9))
+    with pytest.raises(RuntimeError, match="^list changed size during iteration$"):
+        queue.get_nowait() if method == "get_nowait" else queue.put_nowait(Item(0))
+    assert not changes
+    assert queue._unfinished_tasks == 5
+    assert queue.qsize() == (4 if method == "get_nowait" else 6)
+
+
+def test_a_priority_queue_of_what_compares_itself(native):
+    """Threads that change the heap in the middle of a comparison."""
+    queue = native.PriorityQueue()
+
+    class Item:
+        def __init__(self, number):
+            self.number = number
+
+        def __lt__(self, other):
+            return self.number < other.number
+
+    put = lambda i: queue.put_nowait(Item(i * 7919 % TIMES))  # noqa: E731
+    assert not hammer(put, put, lambda i: queue.get_nowait(), lambda i: queue.get_nowait(), times=TIMES // 2)
+    heap = [each.number for each in queue._queue]
+    assert len(heap) == queue.qsize()
 
 
 def test_each_release_of_a_semaphore_counts(native):
@@ -533,3 +715,148 @@ def test_a_coroutine_that_several_threads_resume(native):
                 assert len(outcomes) == 3
             lock.release()
             assert queue.empty()
+
+
+def test_a_runner_that_is_used_while_it_runs(native):
+    """Other threads are refused, to run something as to close it; what they ask for they get."""
+    runner = native.Runner()
+    ready, end = threading.Event(), []
+
+    async def main():
+        end.append(asyncio.Event())
+        ready.set()
+        while not end[0].is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await end[0].wait()
+        return "result"
+
+    async def other():
+        await end[0].wait()
+
+    def run(i):
+        coroutine = other()
+        with pytest.raises(RuntimeError, match="already running"):
+            runner.run(coroutine)
+
+    def close(i):
+        with pytest.raises(RuntimeError, match="running"):
+            runner.close()
+
+    def look(i):
+        assert runner.get_loop().is_running()
+        assert runner._state.name == "INITIALIZED"
+
+    results = []
+    thread = threading.Thread(target=lambda: results.append(runner.run(main())))
+    thread.start()
+    ready.wait()
+    failures = hammer(run, run, look, close, times=50)
+    runner.get_loop().call_soon_threadsafe(end[0].set)
+    thread.join()
+    runner.close()
+    assert not failures
+    assert results == ["result"]
+
+
+def test_a_runner_that_several_threads_ask_for_its_loop(native):
+    for _ in range(100):
+        with native.Runner() as runner:
+            loops = set()
+            assert not hammer(
+                *[lambda i, loops=loops, runner=runner: loops.add(runner.get_loop())] * 3, times=3
+            )
+            assert runner.get_loop() in loops
+            for loop in loops - {runner.get_loop()}:
+                loop.close()  # as with asyncio, where one thread comes while the other makes it
+
+
+@pytest.mark.parametrize("name", ["timeout", "TaskGroup"])
+def test_a_block_that_several_loops_enter(native, name):
+    """One of them does, and leaves it; the others hear that it was entered."""
+    for _ in range(100):
+        block = native.timeout_at(None) if name == "timeout" else native.TaskGroup()
+        outcomes = []
+
+        async def enter(block=block):
+            async with block:
+                await asyncio.sleep(0)
+                return True
+
+        def work(i, enter=enter, outcomes=outcomes):
+            try:
+                outcomes.append(native.run(enter()))
+            except RuntimeError as error:
+                outcomes.append("entered" in str(error))
+
+        assert not hammer(work, work, work, times=1)
+        assert outcomes == [True] * 3
+
+
+def test_fields_that_change_while_threads_look_at_them(native):
+    """What asyncio's methods work on: each look finds an object that is alive."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        timeout, group = native.timeout(1000), native.TaskGroup()
+
+        def look(i):
+            when, tasks, completed = timeout._when, group._tasks, group._on_completed_fut
+            assert when > 0
+            assert tasks is not None
+            assert completed is None or completed.get_loop() is loop
+
+        async def work():
+            timeout.reschedule(loop.time() + 1000)
+            nonlocal group
+            group = native.TaskGroup()
+            async with group:
+                group.create_task(native.sleep(0))
+
+        async with timeout:
+            return await hammer_a_running_loop(look, look, look, work=work, times=TIMES // 2)
+
+    assert not native.run(main())
+
+
+def test_an_iterator_of_a_future_that_several_threads_resume(native):
+    with support.closing(native.new_event_loop()) as loop:
+        for _ in range(200):
+            future = loop.create_future()
+            iterator = future.__await__()
+            assert next(iterator) is future
+            future.set_result("result")
+            outcomes = []
+
+            def resume(i, iterator=iterator, outcomes=outcomes):
+                try:
+                    outcomes.append(iterator.send(None))
+                except StopIteration as error:
+                    outcomes.append(error.value)
+
+            assert not hammer(resume, resume, lambda i, iterator=iterator: iterator.close(), times=1)
+            assert set(outcomes) <= {None, "result"}
+            assert outcomes.count("result") <= 1
+
+
+def test_what_waits_with_a_deadline_and_is_closed_by_another_thread(native):
+    """As a task that is dropped there closes it: the deadline is taken back from a loop that goes on."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        waiting = [native.wait_for(native.sleep(1000), 1000) for _ in range(100)]
+        for coroutine in waiting:
+            coroutine.send(None)
+        half = len(waiting) // 2
+        failures = await hammer_a_running_loop(
+            lambda i: waiting[i].close(),
+            lambda i: waiting[half + i].close(),
+            work=lambda: native.sleep(0.00001),
+            times=half,
+        )
+        for task in native.all_tasks() - {native.current_task()}:
+            task.cancel()  # up to 3.11 the other one was in a task of its own
+        await native.sleep(0)
+        assert not [handle for handle in loop._scheduled if not handle.cancelled()]
+        return failures
+
+    assert not native.run(main())
