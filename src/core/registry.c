@@ -1,6 +1,7 @@
 /* Which tasks are there, and the lazy half of asyncio's _enter_task/_leave_task; registry.h says why it is right.  Layer: core. */
 #include "core/registry.h"
 
+#include "py/monitor.h"
 #include "py/running.h"
 
 /* What asyncio's functions do, up to 3.13 with a public enough dictionary, and from 3.14 on with a reference of the thread.
@@ -368,6 +369,7 @@ registry_after_fork(struct state *state)
     compat_mutex_init(&state->loops_lock);
     compat_mutex_init(&state->tasks.lock);
     stand_ins_after_fork(state);
+    monitors_after_fork(state);
     for (struct list_node *node = state->loops.next; node != &state->loops; node = node->next) {
         threads_after_fork(AC_CONTAINER_OF(node, Loop, link));
     }

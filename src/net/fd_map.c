@@ -13,7 +13,7 @@ enum { FD_MAP_LIMIT = 1 << 28 }; /* more than any system has */
 PyObject *
 fd_map_get(FdMap *self, long fd)
 {
-    MONITOR_GUARD(&self->monitor);
+    GUARD(NULL, self);
     PyObject *weakref = fd >= 0 && fd < self->size ? self->weakrefs[fd] : NULL;
     return weakref ? compat_weakref_get(weakref) : NULL;
 }
@@ -42,7 +42,7 @@ reserve(FdMap *self, long fd)
 int
 fd_map_set(FdMap *self, long fd, PyObject *value)
 {
-    MONITOR_GUARD(&self->monitor);
+    GUARD(NULL, self);
     if (fd < 0 || fd > FD_MAP_LIMIT) {
         PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
         return -1;
@@ -67,7 +67,7 @@ others_borrow(FdMap *self, long fd)
 static PyObject *
 take(FdMap *self, long fd)
 {
-    MONITOR_GUARD(&self->monitor);
+    GUARD(NULL, self);
     PyObject *value = fd_map_get(self, fd);
     if (value != NULL) {
         Py_CLEAR(self->weakrefs[fd]);

@@ -3,16 +3,12 @@
 #define AC_NET_FD_MAP_H
 
 #include "core/loop.h"
-#include "py/monitor.h"
 
 typedef struct {
     PyObject_HEAD
     PyObject **weakrefs; /* owned, or NULL; by descriptor */
     Py_ssize_t size;
     PyObject *others; /* owned, or NULL: a WeakValueDictionary of what has another key */
-#if AC_FREE_THREADED
-    struct monitor monitor; /* other threads ask, too */
-#endif
 } FdMap;
 
 /* self[fd] = value.  Returns 0 or -1. */

@@ -37,8 +37,9 @@
 #define COMPAT_LOAD(place) __atomic_load_n(&(place), __ATOMIC_RELAXED)
 #define COMPAT_STORE(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELAXED)
 #define COMPAT_ADD(place, number) __atomic_add_fetch(&(place), (number), __ATOMIC_RELAXED)
-/* An object that some thread puts in a place for all others, once. */
+/* A word by which what was written before is published; an object that some thread puts in a place for all others, once. */
 #define COMPAT_LOAD_PUBLISHED(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+#define COMPAT_STORE_PUBLISHED(place, value) __atomic_store_n(&(place), (value), __ATOMIC_RELEASE)
 /* What was there; from now on it is `value`. */
 #define COMPAT_EXCHANGE(place, value) __atomic_exchange_n(&(place), (value), __ATOMIC_ACQ_REL)
 /* Whether the word was *expected, and is `value` from now on; if not, *expected is what it was. */

@@ -9,28 +9,45 @@
    A program's are: methods that may be overridden, comparisons, iterators of anything but a plain container, functions in Python
    of asyncio's own, which a program may trace, and finalizers, so that what was in a field is let go of by MONITOR_SET().
 
+   In a forked child those who were in a monitor are not there any more, but for the thread that has forked: where it is used there for
+   the first time, it is free.
+
    With a GIL nothing of this exists. */
 #ifndef AC_PY_MONITOR_H
 #define AC_PY_MONITOR_H
 
 #include "base/macros.h"
-#include "py/compat.h"
+#include "py/state.h"
 
 #if AC_FREE_THREADED
 /* Zeroed: free. */
 struct monitor {
     compat_parking_mutex mutex;
-    uintptr_t thread; /* compat_thread() of who is in it; 0: nobody */
+    unsigned generation; /* state->fork_generation of the process that has used it last: private */
+    uintptr_t thread;    /* compat_thread() of who is in it; 0: nobody */
 };
 
 /* First in a function: until it returns nobody else is in the monitor. */
 struct monitor_guard {
-    struct monitor *monitor;     /* NULL: the thread was in it already */
+    struct monitor *monitor; /* NULL: the thread was in it already */
+    struct state *state;
     struct monitor_guard *outer; /* by which the same thread is in the monitor that it has entered before; or NULL */
 };
 
 /* Those of this thread, from the last one on. */
 extern _Thread_local struct monitor_guard *monitor_guards;
+
+/* In a forked child: those that this thread is in stay its own. */
+void monitors_after_fork(struct state *state);
+void monitor_leave_parent(struct monitor *monitor, struct state *state);
+
+static inline void
+monitor_settle(struct monitor *monitor, struct state *state)
+{
+    if (AC_UNLIKELY(COMPAT_LOAD_PUBLISHED(monitor->generation) != (unsigned)state->fork_generation)) {
+        monitor_leave_parent(monitor, state);
+    }
+}
 
 static inline void
 monitor_enter(struct monitor *monitor)
@@ -47,12 +64,13 @@ monitor_leave(struct monitor *monitor)
 }
 
 static inline void
-monitor_guard_begin(struct monitor_guard *guard, struct monitor *monitor)
+monitor_guard_begin(struct monitor_guard *guard, struct monitor *monitor, struct state *state)
 {
     guard->monitor = NULL;
+    monitor_settle(monitor, state);
     if (AC_LIKELY(COMPAT_LOAD(monitor->thread) != compat_thread())) {
         monitor_enter(monitor);
-        *guard = (struct monitor_guard){ monitor, monitor_guards };
+        *guard = (struct monitor_guard){ monitor, state, monitor_guards };
         monitor_guards = guard;
     }
 }
@@ -66,9 +84,10 @@ monitor_guard_end(struct monitor_guard *guard)
     }
 }
 
-#define MONITOR_GUARD(place)                                                         \
+/* Of an object with the fields `monitor` and `state`. */
+#define MONITOR_GUARD(self)                                                          \
     __attribute__((cleanup(monitor_guard_end))) struct monitor_guard monitor_guard_; \
-    monitor_guard_begin(&monitor_guard_, place)
+    monitor_guard_begin(&monitor_guard_, &(self)->monitor, (self)->state)
 
 /* Leaves all monitors, and returns by which guards the thread was in them. */
 static inline struct monitor_guard *
@@ -103,7 +122,7 @@ monitor_set_steal(PyObject **place, PyObject *value)
 }
 #define MONITOR_SET(place, value) monitor_set_steal(&(place), value)
 #else
-#define MONITOR_GUARD(place) ((void)0)
+#define MONITOR_GUARD(self) ((void)0)
 #define MONITOR_OUTSIDE() ((void)0)
 #define MONITOR_SET(place, value) Py_XSETREF(place, value)
 #endif

@@ -70,6 +70,7 @@ state_init(struct state *state)
     list_init(&state->tasks.head);
     compat_mutex_init(&state->tasks.lock);
     compat_mutex_init(&state->loops_lock);
+    compat_mutex_init(&state->monitors_lock);
     list_init(&state->loops);
 #define X(name, size) state->name##_freelist.limit = AC_FREELISTS ? size : 0;
     STATE_TYPES(X)

@@ -392,6 +392,7 @@ struct state {
     struct Loop *running_loop;    /* borrowed: the native loop that polled or started last, if it still runs */
     struct dict_watch dict_watch; /* of what others may replace */
     struct stand_ins stand_ins;
+    compat_mutex monitors_lock;              /* of monitors that a forked child uses for the first time */
     compat_mutex loops_lock;                 /* of the list that follows, where threads run at the same time */
     struct list_node loops;                  /* every native loop that exists */
     struct Recorder *recorder;               /* owned; of every loop that runs, or NULL */

@@ -67,7 +67,7 @@ primitive_guard_loop(struct guard *guard, Primitive *self)
 #define PRIMITIVE_GUARD(self)                                   \
     __attribute__((cleanup(guard_end))) struct guard guard_of_; \
     guard_of_.object = NULL;                                    \
-    MONITOR_GUARD(&((Primitive *)(self))->monitor);             \
+    MONITOR_GUARD((Primitive *)(self));                         \
     primitive_guard_loop(&guard_of_, (Primitive *)(self))
 #else
 #define PRIMITIVE_GUARD(self) ((void)0)

@@ -7,13 +7,16 @@ the threads are really in there at the same time.
 import asyncio
 import collections
 import contextlib
+import gc
 import os
+import signal
 import socket
 import threading
 
 import pytest
 
 from . import support
+from .test_fork import fork, in_child
 
 TIMES = 10000
 
@@ -460,6 +463,90 @@ def test_loops_of_two_threads_with_the_same_primitives(native):
                     raise task.exception()
 
     assert not hammer(*[lambda i: native.run(main())] * 2, times=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_primitives_in_a_forked_child(impl, loop):
+    """Threads of the parent are in the middle of their methods: they wait there for the loop, which is busy."""
+    if support.FREE_THREADED and impl.name != "native":
+        pytest.skip("asyncio's own are made of objects whose locks may stay locked in a child")
+    lock, event, condition = impl.Lock(), impl.Event(), impl.Condition()
+    semaphore, barrier, queue = impl.Semaphore(2), impl.Barrier(2), impl.Queue()
+    primitives = lock, event, condition, semaphore, barrier, queue
+    over = threading.Event()
+
+    def look():
+        return (
+            lock.locked(),
+            event.is_set(),
+            condition.locked(),
+            semaphore.locked(),
+            barrier.n_waiting,
+            queue.qsize(),
+        )
+
+    def look_again():
+        while not over.is_set():
+            look()
+
+    def be_busy():
+        if not over.is_set():
+            loop.call_soon(be_busy)
+
+    def child():
+        signal.alarm(20)  # rather than to hang
+        gc.disable()  # on 3.13 without a GIL a collection may wait for a lock of the interpreter: gh-137433
+        return look()
+
+    def fork_some():
+        try:
+            return [in_child(child) for _ in range(5)]
+        finally:
+            over.set()
+
+    for each in primitives:
+        each._loop = loop
+    with support.running_in_thread(loop):
+        loop.call_soon_threadsafe(be_busy)
+        answers, *_ = support.at_once(fork_some, *[look_again] * 3)
+    assert answers == [(False, False, False, False, 0, 0)] * 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_fork_in_the_middle_of_a_method_of_a_primitive(impl):
+    """It goes on in the child, and threads of the child find the primitive free."""
+    pids = []
+    over = threading.Event()
+
+    class Queue(impl.Queue):
+        def _put(self, item):
+            super()._put(item)
+            if item is None:
+                pids.append(fork())
+
+    queue = Queue()
+
+    def put_again():
+        while not over.is_set():
+            queue.put_nowait(1)
+            queue.get_nowait()
+
+    def put_and_fork():
+        for _ in range(8):
+            queue.put_nowait(None)
+            if pids[-1] == 0:
+                with contextlib.ExitStack() as stack:
+                    stack.callback(os._exit, 1)
+                    signal.alarm(20)
+                    gc.disable()
+                    thread = threading.Thread(target=queue.put_nowait, args=(1,))
+                    thread.start()
+                    thread.join()
+                    os._exit(0 if queue.qsize() > 0 else 1)
+        over.set()
+
+    support.at_once(put_and_fork, put_again, put_again)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 8
 
 
 # ---- Transports and streams ----
