@@ -43,8 +43,7 @@ EXEMPT = {
         flow/wait_for.c: wait_for_conclude wait_for_leave
         monitor/recorder.c: Recorder_events Recorder_get_dropped Recorder_start Recorder_stop
         monitor/stats.c: measure measured
-        net/fd_map.c: FdMap_iter FdMap_length
-        net/stream_lifecycle.c: StreamTransport_init
+        net/fd_map.c: FdMap_contains FdMap_get FdMap_getitem FdMap_iter FdMap_length FdMap_setitem
         net/stream_transport.c: StreamTransport_write
         streams/stream_reader.c: call
         sync/as_completed.c: anext_conclude anext_start next_conclude next_start
@@ -70,7 +69,7 @@ EXEMPT = {
         flow/coroutine_function.c: CoroutineFunction_getattro CoroutineFunction_reduce CoroutineFunction_repr
         flow/coroutine_function.c: CoroutineFunction_set_of_copy call_fast call_function call_original
         flow/coroutine_function.c: call_without_arguments stand_in_function
-        module.c: after_fork file_identity file_is_still module_exec native_tasks stress
+        module.c: after_fork file_identity file_is_still module_exec native_tasks race_on_purpose stress
         monitor/recorder.c: Recorder_sleep_seconds
         net/datagram_transport.c: DatagramTransport_set_buffer
         net/pipe_transport.c: WritePipeTransport_set_buffer
@@ -88,7 +87,7 @@ EXEMPT = {
         flow/wait_for.c: wait_for_function
         streams/stream_writer.c: StreamWriter_drain
         sync/barrier.c: Barrier_aenter Barrier_wait
-        sync/condition.c: Condition_aenter Condition_aexit Condition_wait Condition_wait_for lock_to_enter
+        sync/condition.c: Condition_aenter Condition_aexit Condition_wait Condition_wait_for call_on_lock
         sync/event.c: Event_wait
         sync/lock.c: Lock_acquire Lock_aenter Lock_aexit
         sync/primitive_coroutine.c: primitive_call primitive_call_by_asyncio primitive_call_is_plain
@@ -99,7 +98,6 @@ EXEMPT = {
         flow/create_task.c: create_task
         flow/gather.c: gather
         flow/sleep.c: sleep_start
-        flow/task_group_block.c: enter_start
         flow/timeout.c: enter_start
         flow/to_thread.c: to_thread_start
         flow/wait.c: wait_start
@@ -108,7 +106,6 @@ EXEMPT = {
     """,
     "coroutine.c enters the section of what it waits for": """
         flow/sleep.c: sleep_resume
-        flow/task_group_block.c: exit_conclude exit_leave exit_resume
         flow/to_thread.c: to_thread_resume
         flow/wait.c: wait_leave wait_resume
         flow/wait_for.c: wait_for_resume
@@ -116,7 +113,6 @@ EXEMPT = {
     """,
     "one thread has it": """
         core/future_iter.c: FutureIter_close FutureIter_throw
-        core/queue_view.c: QueueView_init
     """,
     "Python 3.11 has a GIL": """
         flow/wait_for_311.c: release_waiter_called wait_for_conclude wait_for_leave wait_for_resume wait_for_start
