@@ -445,12 +445,12 @@ loop_find_home(Loop **home, Loop *loop)
     return found;
 }
 
-/* The same, of what an object has as its loop, of any kind. */
+/* The same, of what an object has as its loop, of any kind.  Once it has a home that field is not looked at: nothing guards it here. */
 static inline Loop *
-loop_home_of(Loop **home, struct state *state, PyObject *loop)
+loop_home_of(Loop **home, struct state *state, PyObject *const *loop)
 {
     Loop *found = COMPAT_LOAD_PUBLISHED(*home);
-    return AC_LIKELY(found != NULL) ? found : loop_find_home(home, loop ? loop_cast(state, loop) : NULL);
+    return AC_LIKELY(found != NULL) ? found : loop_find_home(home, *loop ? loop_cast(state, *loop) : NULL);
 }
 
 /* `loop` may be NULL: then the section is that of `self`. */

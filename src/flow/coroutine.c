@@ -24,7 +24,7 @@ coroutine_traverse(Coroutine *self, visitproc visit, void *arg)
 void
 coroutine_clear(Coroutine *self)
 {
-    self->coroutine_state = COROUTINE_CLOSED;
+    COMPAT_STORE(self->coroutine_state, COROUTINE_CLOSED);
     Py_CLEAR(self->delegate);
     Py_CLEAR(self->awaiting);
 }
@@ -400,13 +400,13 @@ coroutine_get_qualname(Coroutine *self, void *Py_UNUSED(closure))
 static PyObject *
 coroutine_get_running(Coroutine *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->coroutine_state == COROUTINE_RUNNING);
+    return PyBool_FromLong(COMPAT_LOAD(self->coroutine_state) == COROUTINE_RUNNING);
 }
 
 static PyObject *
 coroutine_get_suspended(Coroutine *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(self->coroutine_state == COROUTINE_SUSPENDED);
+    return PyBool_FromLong(COMPAT_LOAD(self->coroutine_state) == COROUTINE_SUSPENDED);
 }
 
 /* What inspect.getcoroutinestate() asks from 3.15 on.  Before, it goes by the frame. */
@@ -414,7 +414,7 @@ static PyObject *
 coroutine_get_state(Coroutine *self, void *Py_UNUSED(closure))
 {
     static const char *const names[] = { "CORO_CREATED", "CORO_RUNNING", "CORO_SUSPENDED", "CORO_CLOSED" };
-    return PyUnicode_InternFromString(names[self->coroutine_state]);
+    return PyUnicode_InternFromString(names[COMPAT_LOAD(self->coroutine_state)]);
 }
 
 /* inspect.getcoroutinestate() tells by it whether the coroutine has ended, and stacks of tasks are made of it.  There is none, so
@@ -422,7 +422,7 @@ coroutine_get_state(Coroutine *self, void *Py_UNUSED(closure))
 static PyObject *
 coroutine_get_frame(Coroutine *self, void *Py_UNUSED(closure))
 {
-    if (self->coroutine_state == COROUTINE_CLOSED) {
+    if (COMPAT_LOAD(self->coroutine_state) == COROUTINE_CLOSED) {
         Py_RETURN_NONE;
     }
     PyObject *code = (PyObject *)PyCode_NewEmpty("<asyncio_c>", self->body->name, 1);

@@ -39,7 +39,7 @@ typedef struct {
 
 /* First in each function that Python calls. */
 #if AC_FREE_THREADED
-#define TASK_GROUP_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, (self)->loop), self)
+#define TASK_GROUP_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, &(self)->loop), self)
 #else
 #define TASK_GROUP_GUARD(self) ((void)0)
 #endif

@@ -25,7 +25,7 @@ transport_or_none(PyObject *field)
 /* First in each function of a transport or protocol that Python calls.  Its attribute `_loop` becomes None in the end, and another
    thread may ask then. */
 #if AC_FREE_THREADED
-#define TRANSPORT_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, (self)->loop), self)
+#define TRANSPORT_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, &(self)->loop), self)
 #else
 #define TRANSPORT_GUARD(self) ((void)0)
 #endif
