@@ -1,5 +1,6 @@
 """test.test_asyncio.test_ssl: TLS connections, start_tls(), shutdown, and TLS in TLS."""
 
+import inspect
 import types
 from typing import Any
 
@@ -10,12 +11,13 @@ CLASSES = ["TestSSL"]
 
 
 def adapt(module: types.ModuleType) -> None:
-    # From 3.14 on, two tests ask for 2.2 GiB, and run in a process of their own if they are given it, which our
-    # binding would not reach. They need less than a tenth of it.
+    # In later releases, of 3.13 as well, two tests ask for 2.2 GiB, and from 3.14 on run in a process of their own if they
+    # are given it, which our binding would not reach. They need less than a tenth of it.
     case: Any = module.TestSSL  # type: ignore[attr-defined]
     for name, test in list(vars(case).items()):
         if hasattr(test, "memuse"):
-            setattr(case, name, _with_size(test.__wrapped__, test.size))
+            wrapped = inspect.getclosurevars(test).nonlocals["f"]
+            setattr(case, name, _with_size(wrapped, test.size))
 
 
 def _with_size(test: Any, size: int) -> Any:
