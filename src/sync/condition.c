@@ -518,7 +518,7 @@ Condition_wait_for(PyObject *function, PyObject *const *args, size_t nargsf, PyO
 }
 
 /* `async with condition` is `async with` its lock, if that is a native one: then it is `of_lock`, a method of that. */
-static PyObject *
+static inline PyObject *
 call_on_lock(const struct primitive_method *method, PyObject *(*of_lock)(Lock *lock), PyObject *function,
              PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
