@@ -25,10 +25,19 @@ def kill_self(number):
     os.kill(os.getpid(), number)
 
 
-def send_soon(loop, number):
-    """Let another thread send the signal to the main thread once the loop runs: by then it is about to sleep."""
-    main_thread = threading.main_thread().ident
-    loop.call_soon(threading.Thread(target=signal.pthread_kill, args=(main_thread, number)).start)
+def send_soon(loop, number, asleep=True):
+    """Let another thread send the signal to the main thread once the loop sleeps, or runs.
+
+    A moment before it sleeps the signal would be lost where Python's handler is all that there is: nothing would end the poll.
+    """
+    main_thread, native_id = threading.main_thread().ident, threading.get_native_id()
+
+    def send():
+        if asleep:
+            support.wait_until_asleep(native_id)
+        signal.pthread_kill(main_thread, number)
+
+    loop.call_soon(threading.Thread(target=send).start)
 
 
 def test_handler_is_called_in_the_loop(loop):
@@ -158,10 +167,7 @@ def test_only_in_the_main_thread(loop):
 
 
 def test_exception_of_a_python_signal_handler_leaves_the_loop(loop):
-    """The loop is asleep in its poll when the signal comes; what the handler raises must come out of run_forever.
-
-    A SystemExit, because the signal may also arrive a moment before the poll, in the callback that starts the thread.
-    """
+    """The loop is asleep in its poll when the signal comes; what the handler raises must come out of run_forever."""
 
     class FromHandler(SystemExit):
         pass
@@ -194,7 +200,7 @@ def test_python_signal_handler_runs_while_the_loop_is_busy(loop):
         loop.call_soon(busy)
 
     loop.call_soon(busy)
-    send_soon(loop, signal.SIGUSR1)
+    send_soon(loop, signal.SIGUSR1, asleep=False)
     loop.run_forever()
 
 
