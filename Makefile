@@ -52,8 +52,7 @@ asan: $(ENVIRONMENT)           ## the debug build under the address and undefine
 # itself orders, and what threads do at the same time.  Its reports go to build/tsan.PID; those of the interpreter's own races are
 # counted, ours are errors, and so is it if a race that a test makes on purpose is not among the reports.  The thread of a watch sleeps in
 # a lock that several release: where one of them has handed it over already, a debug build of 3.13 asserts that it is locked.
-TSAN_TESTS = $(addprefix tests/unit/test_,threads.py free_threading.py free_threading_layers.py free_threading_monitor.py \
-    free_threading_sanitized.py)
+TSAN_TESTS = tests/unit/test_threads.py $(wildcard tests/unit/test_free_threading*.py)
 WATCHED = $(shell $(PYTHON) -c 'import sysconfig; print("1" * ("--with-thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS")))')
 tsan: $(ENVIRONMENT)           ## what threads do to pollers and loops, under the thread sanitizer; PYTHON= one built with it: without a GIL
 	mkdir -p build

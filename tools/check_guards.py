@@ -1,4 +1,4 @@
-"""Check that each function which Python calls begins with a guard, or is known to need none (src/core/threads.h).
+"""Check that each function which Python calls has a guard, or is known to need none (src/core/threads.h).
 
     python tools/check_guards.py [FOLDER]     FOLDER: the sources, src by default
 
@@ -27,7 +27,7 @@ BODY = re.compile(r"\.(?:start|resume|conclude|leave) = (\w+)")
 # Nobody else has what is not made yet, or what nobody can reach any more.
 MADE_AND_FREED = {"tp_new", "tp_dealloc", "tp_finalize", "tp_traverse", "tp_clear"}
 
-# Why those begin with none, by file.
+# Why those have none, by file.
 EXEMPT = {
     "what it calls has one, or more than one takes its turn": """
         core/awaited_by.c: future_add_to_awaited_by future_discard_from_awaited_by
@@ -40,10 +40,12 @@ EXEMPT = {
         flow/runner.c: Runner_lazy_init Runner_run
         flow/sleep.c: sleep_leave
         flow/task_group.c: TaskGroup_on_task_done
+        flow/task_group_block.c: enter_start
         flow/wait_for.c: wait_for_conclude wait_for_leave
         monitor/recorder.c: Recorder_events Recorder_get_dropped Recorder_start Recorder_stop
         monitor/stats.c: measure measured
         net/fd_map.c: FdMap_contains FdMap_get FdMap_getitem FdMap_iter FdMap_length FdMap_setitem
+        net/stream_lifecycle.c: StreamTransport_init
         net/stream_transport.c: StreamTransport_write
         streams/stream_reader.c: call
         sync/as_completed.c: anext_conclude anext_start next_conclude next_start
@@ -136,7 +138,7 @@ def entries(text: str) -> set[str]:
 
 
 def unguarded(src: pathlib.Path) -> set[str]:
-    """Return FILE:FUNCTION for each such function that begins without a guard, where it is defined."""
+    """Return FILE:FUNCTION for each such function that is without a guard, where it is defined."""
     texts = {file.relative_to(src).as_posix(): file.read_text() for file in sorted(src.rglob("*.[ch]"))}
     bodies: dict[str, dict[str, str]] = {}
     for path, text in texts.items():
@@ -159,7 +161,7 @@ def main() -> int:
         return 2
     found, known = unguarded(src), exempt()
     for name in sorted(found - known):
-        print(f"{name} begins without a guard, and EXEMPT does not say why")
+        print(f"{name} is without a guard, and EXEMPT does not say why")
     for name in sorted(known - found):
         print(f"{name} is in EXEMPT of {pathlib.Path(__file__).name}, and needs not be")
     if found == known:

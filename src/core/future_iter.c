@@ -44,6 +44,17 @@ iter_put_back(FutureIter *self, Future *future)
 #endif
 }
 
+/* What was taken is not put back. */
+static inline void
+iter_forget(FutureIter *self)
+{
+#if AC_FREE_THREADED
+    (void)self;
+#else
+    self->future = NULL;
+#endif
+}
+
 static void
 iter_exhaust(FutureIter *self)
 {
@@ -92,7 +103,7 @@ FutureIter_am_send(FutureIter *self, PyObject *Py_UNUSED(value), PyObject **resu
         iter_put_back(self, future);
         return PYGEN_NEXT;
     }
-    self->future = NULL;
+    iter_forget(self);
     *result = future_get_result(future);
     Py_DECREF(future);
     return *result ? PYGEN_RETURN : PYGEN_ERROR;

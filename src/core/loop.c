@@ -123,6 +123,9 @@ loop_remove_timer(Loop *loop, struct timer *timer)
 {
     if (heap_node_queued(&timer->node)) {
         GUARD(loop, loop);
+        if (AC_FREE_THREADED && !heap_node_queued(&timer->node)) {
+            return; /* it came meanwhile */
+        }
         PyObject *owner = timer->runnable->owner;
         heap_remove(&loop->timers, &timer->node);
         runnable_leaves_queue(owner);

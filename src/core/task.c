@@ -274,8 +274,8 @@ int
 task_call_cancel(struct state *state, PyObject *task)
 {
     if (AC_LIKELY(Py_TYPE(task) == state->Task_type && ((Task *)task)->dict == NULL)) {
-        FUTURE_GUARD((Future *)task);
         Py_INCREF(task);
+        FUTURE_GUARD((Future *)task);
         int cancelled = task_cancel((Task *)task, NULL);
         Py_DECREF(task);
         return cancelled < 0 ? -1 : 0;

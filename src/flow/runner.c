@@ -190,7 +190,7 @@ set_debug(Runner *self)
     int result = debug ? 0 : -1;
     if (debug != NULL && debug != Py_None) {
         loop = attribute(self, &self->loop, "_loop");
-        result = loop ? done_steal(PyObject_CallMethod(loop, "set_debug", "O", debug)) : -1;
+        result = loop ? done_steal(PyObject_CallMethod(loop, "set_debug", "(O)", debug)) : -1;
     }
     Py_XDECREF(loop);
     Py_XDECREF(debug);

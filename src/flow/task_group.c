@@ -240,12 +240,10 @@ wake_if_completed(TaskGroup *self)
     if (AC_LIKELY(completed == NULL || completed == Py_None || PySet_GET_SIZE(self->tasks) > 0)) {
         return completed ? 0 : raise_no_attribute((PyObject *)self, "_on_completed_fut");
     }
-    FUTURE_GUARD((Future *)completed); /* whatever somebody has put there */
-    if (((Future *)completed)->future_state != FUTURE_PENDING) {
-        return 0;
-    }
     Py_INCREF(completed);
-    int result = future_set_result((Future *)completed, Py_True);
+    FUTURE_GUARD((Future *)completed); /* whatever somebody has put there */
+    bool pending = ((Future *)completed)->future_state == FUTURE_PENDING;
+    int result = pending ? future_set_result((Future *)completed, Py_True) : 0;
     Py_DECREF(completed);
     return result;
 }
@@ -370,8 +368,8 @@ member_without_memory(TaskGroupMember *self)
     if (completed == NULL || Py_TYPE(completed) != self->state->Future_type) {
         return -1;
     }
-    FUTURE_GUARD((Future *)completed);
     Py_INCREF(completed);
+    FUTURE_GUARD((Future *)completed);
     int result = future_without_memory((Future *)completed);
     Py_DECREF(completed);
     return result;

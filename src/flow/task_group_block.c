@@ -42,28 +42,45 @@ group_borrow(TaskGroupCoroutine *self)
 
 /* ---- Entering ---- */
 
+static inline bool
+is_fresh(TaskGroup *group)
+{
+    return COMPAT_LOAD(group->entered) == Py_False && COMPAT_LOAD(group->loop) == Py_None
+           && COMPAT_LOAD(group->cancel_on_enter) == Py_False;
+}
+
+/* Whether the group was still fresh. */
+static bool
+enter(TaskGroup *group, Loop *loop, PyObject *task)
+{
+    TASK_GROUP_GUARD(group);
+    if (AC_FREE_THREADED && !is_fresh(group)) {
+        return false;
+    }
+    Py_XSETREF(group->loop, Py_NewRef((PyObject *)loop));
+    Py_XSETREF(group->parent_task, Py_NewRef(task));
+    Py_XSETREF(group->entered, Py_NewRef(Py_True));
+    return true;
+}
+
+/* The loop is asked for first: in the group's own section, which it has until it belongs to one, shortcuts are not taken. */
 static PySendResult
 enter_start(Coroutine *base, PyObject **result)
 {
     BlockCoroutine *self = (BlockCoroutine *)base;
     TaskGroup *group = (TaskGroup *)self->manager;
-    TASK_GROUP_GUARD(group);
     struct state *state = base->state;
-    bool fresh = group->entered == Py_False && group->loop == Py_None && group->cancel_on_enter == Py_False;
-    Loop *loop = fresh ? loop_running_fused(state) : NULL;
+    Loop *loop = is_fresh(group) ? loop_running_fused(state) : NULL;
     if (loop == NULL && PyErr_Occurred()) {
         return PYGEN_ERROR;
     }
     PyObject *task = loop ? Py_XNewRef(registry_current_borrow(loop)) : NULL;
     PySendResult outcome = PYGEN_RETURN;
-    if (task == NULL || Py_TYPE(task) != state->Task_type) {
-        outcome = block_delegate(self, state->asyncio_TaskGroup, state->str___aenter__);
+    if (task != NULL && Py_TYPE(task) == state->Task_type && enter(group, loop, task)) {
+        *result = Py_NewRef((PyObject *)group);
     }
     else {
-        Py_XSETREF(group->loop, Py_NewRef((PyObject *)loop));
-        Py_XSETREF(group->parent_task, Py_NewRef(task));
-        Py_XSETREF(group->entered, Py_NewRef(Py_True));
-        *result = Py_NewRef((PyObject *)group);
+        outcome = block_delegate(self, state->asyncio_TaskGroup, state->str___aenter__);
     }
     Py_XDECREF(task);
     Py_XDECREF((PyObject *)loop);
@@ -135,6 +152,23 @@ raise_error(PyObject *error)
     return PYGEN_ERROR;
 }
 
+/* Who else has cancelled the parent finds it cancelled again, with the same count.  Returns 0 or -1. */
+static int
+cancel_parent_again(struct state *state, TaskGroup *group)
+{
+    long cancelling = ask_parent(group, state->str_cancelling);
+    if (cancelling <= 0) {
+        return cancelling == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+    if (ask_parent(group, state->str_uncancel) == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    PyObject *parent = Py_NewRef(group->parent_task);
+    int result = task_call_cancel(state, parent);
+    Py_DECREF(parent);
+    return result;
+}
+
 /* raise BaseExceptionGroup(..., errors) from None */
 static PySendResult
 raise_group(TaskGroupCoroutine *self)
@@ -142,12 +176,7 @@ raise_group(TaskGroupCoroutine *self)
     TaskGroup *group = group_borrow(self);
     struct state *state = self->block.base.state;
     if (AC_PY313) {
-        /* Who else has cancelled the parent finds it cancelled again, with the same count. */
-        long cancelling = ask_parent(group, state->str_cancelling);
-        if ((cancelling == -1 && PyErr_Occurred())
-            || (cancelling > 0
-                && ((ask_parent(group, state->str_uncancel) == -1 && PyErr_Occurred())
-                    || task_call_cancel(state, group->parent_task) < 0))) {
+        if (cancel_parent_again(state, group) < 0) {
             return PYGEN_ERROR;
         }
     }

@@ -391,13 +391,13 @@ sock_attempt_by_methods(SockCoroutine *self, PyObject **result)
     PyObject **arguments = self->arguments;
     switch (self->operation) {
     case SOCK_RECV:
-        *result = PyObject_CallMethod(self->sock, "recv", "O", arguments[0]);
+        *result = PyObject_CallMethod(self->sock, "recv", "(O)", arguments[0]);
         break;
     case SOCK_RECVFROM:
-        *result = PyObject_CallMethod(self->sock, "recvfrom", "O", arguments[0]);
+        *result = PyObject_CallMethod(self->sock, "recvfrom", "(O)", arguments[0]);
         break;
     case SOCK_RECV_INTO:
-        *result = PyObject_CallMethod(self->sock, "recv_into", "O", arguments[0]);
+        *result = PyObject_CallMethod(self->sock, "recv_into", "(O)", arguments[0]);
         break;
     case SOCK_RECVFROM_INTO:
         *result = PyObject_CallMethod(self->sock, "recvfrom_into", "On", arguments[0], self->size);

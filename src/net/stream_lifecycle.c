@@ -73,7 +73,7 @@ fill_extra(StreamTransport *self, PyObject *extra)
     PyObject *sock = Py_NewRef(transport_or_none(self->info.sock));
     PyObject *sockname = Py_NewRef(transport_or_none(self->info.sockname));
     PyObject *peername = Py_NewRef(transport_or_none(self->info.peername));
-    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "O", sock);
+    PyObject *socket = PyObject_CallMethod((PyObject *)self, "_transport_socket", "(O)", sock);
     int result = socket ? PyObject_SetItem(extra, state->str_socket, socket) : -1;
     if (result == 0) {
         result = PyObject_SetItem(extra, state->str_sockname, sockname);
@@ -271,7 +271,6 @@ StreamTransport_init(StreamTransport *self, PyObject *args, PyObject *kwargs)
             return -1;
         }
     }
-    GUARD(loop_cast(self->state, loop), self);
     int result = open_transport(self, loop, sock, protocol, waiter, extra, peername, server, context);
     Py_XDECREF(peername);
     return result;
@@ -504,7 +503,7 @@ Loop__make_socket_transport(Loop *self, PyObject *args, PyObject *kwargs)
         return transport;
     }
     if (AC_PY312) {
-        PyObject *free = PyObject_CallMethod((PyObject *)self, "_ensure_fd_no_transport", "O", sock);
+        PyObject *free = PyObject_CallMethod((PyObject *)self, "_ensure_fd_no_transport", "(O)", sock);
         if (free == NULL) {
             return NULL;
         }

@@ -649,7 +649,7 @@ StreamTransport_writelines(StreamTransport *self, PyObject *const *args, Py_ssiz
     if (!AC_PY312) {
         /* As one piece of data, by write() and in its words. */
         PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
-        PyObject *data = empty ? PyObject_CallMethod(empty, "join", "O", list_of_data) : NULL;
+        PyObject *data = empty ? PyObject_CallMethod(empty, "join", "(O)", list_of_data) : NULL;
         PyObject *result = data ? PyObject_CallMethod((PyObject *)self, "write", "O", data) : NULL;
         Py_XDECREF(empty);
         Py_XDECREF(data);

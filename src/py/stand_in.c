@@ -246,8 +246,8 @@ void
 stand_ins_after_fork(struct state *state)
 {
     struct stand_ins *all = &state->stand_ins;
-    if (all->looking
-        != PyThread_get_thread_ident()) { /* what goes in the middle of a look may fork, and that look goes on */
+    /* What goes in the middle of a look may fork, and that look goes on. */
+    if (COMPAT_LOAD(all->looking) != PyThread_get_thread_ident()) {
         all->lock = (compat_parking_mutex){ 0 };
         COMPAT_STORE(all->looking, 0);
     }

@@ -59,10 +59,10 @@ find_overrides(Primitive *self, PyObject *dict, int method)
 
 /* The same of all methods, of which a descriptor may be the program's. */
 static unsigned
-look_for_overrides(Primitive *self)
+look_for_overrides(Primitive *self, bool touched)
 {
     MONITOR_OUTSIDE();
-    PyObject *dict = self->touches > 0 ? PyObject_GenericGetDict((PyObject *)self, NULL) : NULL;
+    PyObject *dict = touched ? PyObject_GenericGetDict((PyObject *)self, NULL) : NULL;
     PyErr_Clear();
     unsigned overridden = 0;
     for (int i = 0; i < self->kind->method_count; i++) {
@@ -77,7 +77,7 @@ primitive_decide(Primitive *self)
 {
     unsigned version = compat_type_version(Py_TYPE(self)), touches = self->touches;
     PyObject *error = compat_exception_take();
-    unsigned overridden = look_for_overrides(self);
+    unsigned overridden = look_for_overrides(self, touches > 0);
     if (error != NULL) {
         compat_exception_restore_steal(error);
     }

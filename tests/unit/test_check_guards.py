@@ -34,7 +34,7 @@ def test_function_without_a_guard_is_found(tmp_path, entry):
     folder.mkdir()
     function = "static PyObject *\nlook(Thing *self, PyObject *ignored)\n{\n    %sreturn self->thing;\n}\n\n"
     (folder / "thing.c").write_text(function % "" + entry)
-    assert "core/thing.c:look begins without a guard" in check(tmp_path)[1]
+    assert "core/thing.c:look is without a guard" in check(tmp_path)[1]
     (folder / "thing.c").write_text(function % "GUARD(self->loop, self);\n    " + entry)
     assert "core/thing.c:look" not in check(tmp_path)[1]
 

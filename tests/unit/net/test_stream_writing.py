@@ -205,15 +205,18 @@ async def test_writelines_of_nothing(connect, nothing):
     assert await peer.read_all() == b""
 
 
-async def test_writelines_of_a_generator(connect):
+@pytest.mark.parametrize(
+    "kind", (tuple, iter, lambda lines: (line for line in lines)), ids=("tuple", "iterator", "generator")
+)
+async def test_writelines_of_what_is_no_list(connect, kind):
     transport, protocol, peer = await connect(Recorder)
-    transport.writelines(b"%d" % i for i in range(5))
+    transport.writelines(kind([b"%d" % i for i in range(5)]))
     assert await peer.read(5) == b"01234"
     await closed(transport, protocol)
 
 
 @pytest.mark.skipif(not support.PY312, reason="the lines are joined before Python 3.12")
-async def test_writelines_of_lines_that_say_they_are_many(connect):
+async def test_writelines_of_lines_that_say_they_are_many(connect, impl):
     """More than there is memory for; they are taken one by one, and none after one that is no data."""
 
     class Lines:
@@ -232,7 +235,9 @@ async def test_writelines_of_lines_that_say_they_are_many(connect):
             return 1 << 40
 
     transport, protocol, peer = await connect(Recorder)
-    lines = Lines(b"one", 2, b"three")
+    # From 3.15 on asyncio keeps what comes before the wrong one, without a watch that would send it.
+    good = [] if support.PY315 and not impl.native_transports else [b"zero"]
+    lines = Lines(*good, 2, b"three")
     with pytest.raises(TypeError):
         transport.writelines(lines)
     assert lines.left == [b"three"]

@@ -1,0 +1,231 @@
+"""The critical section of a loop in the middle of what lets go of it: a sort, a wait, another thread's turn.
+
+Without a GIL a thread that waits for anything is without its sections meanwhile, and comes back with the last of them alone.
+"""
+
+import asyncio
+import linecache
+import os
+import sys
+import threading
+import weakref
+
+import pytest
+
+import asyncio_c
+
+from . import support
+
+pytestmark = pytest.mark.usefixtures("threads_take_turns_often")
+
+
+@pytest.fixture
+def loop_of_ours(ours):
+    with support.closing(ours.new_event_loop()) as loop:
+        yield loop
+
+
+def test_what_is_called_from_within_a_method_of_another_thread_wakes_the_loop(ours, loop_of_ours):
+    """There the thread is in the loop's section although it is not the loop's."""
+    loop = loop_of_ours
+
+    def factory(loop, coroutine, **options):
+        loop.call_soon_threadsafe(loop.stop)
+        return ours.Task(coroutine, loop=loop, **options)
+
+    async def nothing():
+        pass
+
+    loop.set_task_factory(factory)
+    with support.running_in_thread(loop) as thread:
+        [task] = support.at_once(lambda: loop.create_task(nothing()))
+        thread.join(60)
+        assert not thread.is_alive(), "it was not woken"
+    loop.run_until_complete(task)
+
+
+@pytest.mark.parametrize("call", ["create_task", "gather", "sleep", "wait_for", "timeout", "call_soon"])
+def test_use_of_the_loop_in_the_middle_of_a_sort(ours, loop_of_ours, call):
+    """A list that is sorted has a section of its own, and with that alone the thread goes on after it has let go of all."""
+    loop = loop_of_ours
+    made = []
+
+    async def nothing():
+        return call
+
+    async def within_timeout():
+        async with ours.timeout(3600):
+            return call
+
+    makers = {
+        "create_task": lambda: ours.create_task(nothing()),
+        "gather": lambda: ours.gather(nothing(), nothing()),
+        "sleep": lambda: loop.create_task(ours.sleep(0, call)),
+        "wait_for": lambda: loop.create_task(ours.wait_for(nothing(), 3600)),
+        "timeout": lambda: loop.create_task(within_timeout()),
+        "call_soon": lambda: loop.call_soon(made.append, None),
+    }
+
+    def key(number):
+        os.sched_yield()
+        made.append(makers[call]())
+        return -number
+
+    async def main():
+        numbers = [1, 2, 3]
+        numbers.sort(key=key)
+        assert numbers == [3, 2, 1]
+        for one in made[:3]:
+            if call != "call_soon":
+                assert await one in (call, [call, call])
+
+    loop.run_until_complete(main())
+    assert len(made) >= 3
+
+
+def test_method_that_waits_in_the_middle_goes_on_although_the_loop_is_busy(
+    ours, loop_of_ours, collections_on_demand
+):
+    """A collection would stop the loop for it."""
+    loop = loop_of_ours
+    over = threading.Event()
+
+    def factory(loop, coroutine, **options):
+        for _ in range(100):
+            os.sched_yield()
+        return ours.Task(coroutine, loop=loop, **options)
+
+    async def nothing():
+        pass
+
+    def be_busy():
+        if over.is_set():
+            loop.stop()
+        else:
+            loop.call_soon(be_busy)
+
+    def make():
+        try:
+            return [loop.create_task(nothing()) for _ in range(3)]
+        finally:
+            over.set()
+
+    loop.set_task_factory(factory)
+    loop.call_soon(be_busy)
+    _, tasks = support.at_once(loop.run_forever, make)
+    support.run_once(loop, 2)
+    assert all(task.done() for task in tasks)
+
+
+def test_turn_in_another_thread_that_outlives_the_run(ours, loop_of_ours):
+    """No thread is in the section of a loop that nobody runs, not even one whose stack is where that of the last one was."""
+    loop = loop_of_ours
+    blocked, turning, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def block():
+        blocked.set()
+        assert turning.wait(60)
+        loop.stop()
+
+    def outlive():
+        turning.set()
+        assert ended.wait(60)
+
+    def turn():
+        assert blocked.wait(60)
+        loop.call_soon_threadsafe(outlive)
+        loop._run_once()
+
+    def run(loop, callback):
+        loop.call_soon(callback)
+        loop.run_forever()
+        ended.set()
+
+    def use_another_loop():
+        loop.call_soon(int)
+        other.stop()
+
+    support.at_once(lambda: run(loop, block), turn)
+    with support.closing(ours.new_event_loop()) as other:
+        support.at_once(lambda: run(other, use_another_loop))
+
+
+class Deadline:
+    """Lets other threads run in the middle of the method that asks for it."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __float__(self):
+        os.sched_yield()
+        return self.seconds
+
+
+def test_method_that_waits_in_the_middle_of_a_sort(ours, loop_of_ours):
+    """The thread comes back to the method in the section of the loop, not in that of the list alone."""
+    loop, called = loop_of_ours, []
+
+    def key(number):
+        loop.call_at(Deadline(loop.time()), called.append, number)
+        return -number
+
+    async def main():
+        [1, 2, 3].sort(key=key)
+        while len(called) < 3:
+            await ours.sleep(0)
+
+    loop.run_until_complete(main())
+    assert called == [1, 2, 3]
+
+
+def test_timeout_in_debug_mode_expires(ours, loop_of_ours):
+    """Its methods are asyncio's then, and it belongs to no loop; the record of where a handle was made lets other threads run."""
+
+    async def main():
+        async with ours.timeout(0.001):
+            await loop_of_ours.create_future()
+
+    linecache.getlines(__file__)  # which that record looks at again, once it is known
+    loop_of_ours.set_debug(True)
+    with pytest.raises(TimeoutError):
+        loop_of_ours.run_until_complete(main())
+
+
+def test_task_that_is_made_anew_for_another_loop(ours):
+    """It is the last to hold the first one."""
+
+    async def nothing():
+        pass
+
+    first, second = ours.new_event_loop(), ours.new_event_loop()
+    task = ours.Task(nothing(), loop=first)
+    first.run_until_complete(task)
+    first.close()
+    if support.PY315:
+        with pytest.raises(RuntimeError, match="already initialized"):
+            task.__init__(nothing(), loop=second)
+        return
+    gone = weakref.ref(first)
+    del first
+    task.__init__(nothing(), loop=second)
+    support.collect()
+    assert gone() is None
+    assert asyncio.all_tasks(second) == {task}
+    second.run_until_complete(task)
+    second.close()
+
+
+def test_group_is_entered_natively(ours, loop_of_ours):
+    """Its own section, which it has until it belongs to the loop, is not in the way."""
+    called = set()
+
+    async def main():
+        async with asyncio_c.TaskGroup() as group:
+            group.create_task(ours.sleep(0))
+
+    sys.setprofile(lambda frame, event, argument: called.add(frame.f_code.co_name))
+    try:
+        loop_of_ours.run_until_complete(main())
+    finally:
+        sys.setprofile(None)
+    assert "main" in called and "__aenter__" not in called
