@@ -25,6 +25,8 @@ from .run import Generator, Server, about_target
 
 KIND_NAMES = ("protocol", "tls")
 FILES_BESIDE = 100  # descriptors that are no connections
+# Where thousands of connections come at once and faster than they are accepted, the kernel resets one now and then.
+ATTEMPTS = 3
 
 
 def resident_bytes(pid: int) -> int:
@@ -51,6 +53,16 @@ def sample(target: str, kind_name: str, connections: int, programs: Programs) ->
         server.close()
 
 
+def sample_patiently(target: str, kind_name: str, connections: int, programs: Programs) -> float:
+    """Return what sample() does, which may fail but for the last of ATTEMPTS. Raises SampleFailed."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return sample(target, kind_name, connections, programs)
+        except SampleFailed:
+            pass
+    return sample(target, kind_name, connections, programs)
+
+
 def measure_target(
     target: str, kind_names: list[str], connections: int, samples: int, programs: Programs
 ) -> dict[str, Any]:
@@ -60,7 +72,7 @@ def measure_target(
         try:
             if KINDS[kind_name].uses_tls and programs.no_tls:
                 raise SampleFailed(programs.no_tls)
-            bytes_each = [sample(target, kind_name, connections, programs) for _ in range(samples)]
+            bytes_each = [sample_patiently(target, kind_name, connections, programs) for _ in range(samples)]
             measured[kind_name] = {"median": statistics.median(bytes_each), "samples": bytes_each}
         except SampleFailed as failure:
             measured[kind_name] = {"error": str(failure)}
