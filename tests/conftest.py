@@ -28,8 +28,9 @@ STRESS_SEED = int(os.environ.get("ASYNCIO_C_STRESS_SEED", "1"))
 
 
 TESTS = pathlib.Path(__file__).parent
-# Folders whose tests are programs that run for long, or very many processes.
+# Folders and files whose tests are programs that run for long, or very many processes.
 LONG = {"conformance", "crash", "differential", "faults", "fuzz", "soak", "torture"}
+LONG_FILES = {"test_benchmarks.py", "test_benchmarks_net.py"}
 
 
 def pytest_configure(config):
@@ -49,7 +50,7 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)  # before it is asked who has the mark
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.relative_to(TESTS).parts[0] in LONG:
+        if item.path.relative_to(TESTS).parts[0] in LONG or item.path.name in LONG_FILES:
             item.add_marker(pytest.mark.long)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 
 import pytest
@@ -151,7 +152,7 @@ async def test_addresses_of_each_family(loop, stack, tmp_path):
         (socket.AF_INET, ("127.0.0.1", 0), ("127.0.0.12", 0)),
         (socket.AF_INET6, ("::1", 0), ("::1", 0)),
         (socket.AF_UNIX, str(tmp_path / "ours"), str(tmp_path / "theirs")),
-        (socket.AF_UNIX, b"\0asyncio_c ours", b"\0asyncio_c theirs"),
+        (socket.AF_UNIX, b"\0asyncio_c ours %d" % os.getpid(), b"\0asyncio_c theirs %d" % os.getpid()),
     ):
         receiver, sender = new_socket(stack, family), new_socket(stack, family)
         receiver.bind(ours)
