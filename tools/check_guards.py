@@ -69,7 +69,7 @@ EXEMPT = {
         flow/coroutine.c: get_none
         flow/coroutine_function.c: CoroutineFunction_get CoroutineFunction_get_class CoroutineFunction_get_of_copy
         flow/coroutine_function.c: CoroutineFunction_getattro CoroutineFunction_reduce CoroutineFunction_repr
-        flow/coroutine_function.c: CoroutineFunction_set_of_copy call_fast call_function call_original
+        flow/coroutine_function.c: CoroutineFunction_set_of_copy call_chosen call_fast call_function call_original
         flow/coroutine_function.c: call_without_arguments stand_in_function
         module.c: after_fork file_identity file_is_still module_exec native_tasks race_on_purpose stress
         monitor/recorder.c: Recorder_sleep_seconds

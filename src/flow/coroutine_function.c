@@ -9,6 +9,9 @@
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
+#if AC_FREE_THREADED
+    vectorcallfunc chosen; /* shared: what `vectorcall`, always call_chosen, calls */
+#endif
     vectorcallfunc native;
     struct state *state;
     PyObject *dict;     /* owned, as are all */
@@ -129,11 +132,26 @@ is_as_it_was(CoroutineFunction *self)
                && PyFunction_GET_KW_DEFAULTS(copy) == PyFunction_GET_KW_DEFAULTS(original));
 }
 
-/* A copy that somebody has changed goes by what was replaced elsewhere, too. */
+#if AC_FREE_THREADED
+static PyObject *
+call_chosen(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return COMPAT_LOAD(((CoroutineFunction *)self)->chosen)(self, args, nargsf, kwnames);
+}
+#endif
+
+/* A copy that somebody has changed goes by what was replaced elsewhere, too.  Without a GIL other threads may be calling meanwhile, and
+   the interpreter reads `vectorcall` as a field that never changes. */
 static void
 choose_call(CoroutineFunction *self)
 {
-    self->vectorcall = !is_as_it_was(self) ? call_function : self->is_aside ? call_original : self->native;
+    bool is_aside = COMPAT_LOAD(self->is_aside);
+    vectorcallfunc call = !is_as_it_was(self) ? call_function : is_aside ? call_original : self->native;
+#if AC_FREE_THREADED
+    COMPAT_STORE(self->chosen, call);
+#else
+    self->vectorcall = call;
+#endif
 }
 
 /* Has it do what asyncio's own function does, or again what is written in C. */
@@ -285,6 +303,9 @@ coroutine_function_new(PyObject *module, PyObject *original, vectorcallfunc call
     if (self == NULL) {
         return NULL;
     }
+#if AC_FREE_THREADED
+    self->vectorcall = call_chosen;
+#endif
     self->native = PyFunction_Check(original) ? call : call_original;
     self->state = state_of_module(module);
     self->dict = attributes_of(original, doc);

@@ -44,6 +44,7 @@ typedef struct {
     Py_ssize_t left;
     enum return_when when;
     bool begun;
+    LOOP_HOME /* of the loop in which it has waited */
 } WaitCoroutine;
 
 /* ---- Something happens ---- */
@@ -100,6 +101,12 @@ slot_run(struct runnable *runnable, Loop *loop)
     return slot->future ? wait_one_done(self, slot->future) : 0;
 }
 
+#if AC_FREE_THREADED
+#define WAIT_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
+#else
+#define WAIT_GUARD(self) ((void)0)
+#endif
+
 static PyObject *
 on_completion(PyObject *owner, PyObject *future)
 {
@@ -107,7 +114,7 @@ on_completion(PyObject *owner, PyObject *future)
         PyErr_Format(PyExc_TypeError, "a native future was expected, got %R", future);
         return NULL;
     }
-    GUARD((Loop *)((WaitCoroutine *)owner)->loop, owner);
+    WAIT_GUARD((WaitCoroutine *)owner);
     if (wait_one_done((WaitCoroutine *)owner, (Future *)future) < 0) {
         return NULL;
     }
@@ -272,6 +279,9 @@ wait_start(Coroutine *base, PyObject **result)
     }
     PySendResult outcome = PYGEN_ERROR;
     self->loop = (PyObject *)loop;
+#if AC_FREE_THREADED
+    (void)loop_find_home(&self->home, loop);
+#endif
     self->waiting_task = AC_PY314 ? Py_XNewRef(loop->entered_task) : NULL;
     Future *waiter = future_new(base->state, self->loop);
     double timeout = self->timeout == Py_None ? 0.0 : PyFloat_AsDouble(self->timeout);
@@ -347,6 +357,7 @@ WaitCoroutine_traverse(WaitCoroutine *self, visitproc visit, void *arg)
     Py_VISIT(self->timeout);
     Py_VISIT(self->return_when);
     Py_VISIT(self->loop);
+    LOOP_HOME_VISIT(self);
     Py_VISIT(self->waiting_task);
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         Py_VISIT(self->slots[i].future);
@@ -359,6 +370,7 @@ WaitCoroutine_clear(WaitCoroutine *self)
 {
     coroutine_clear(&self->base);
     wait_leave(&self->base);
+    LOOP_HOME_CLEAR(self);
     Py_CLEAR(self->fs);
     Py_CLEAR(self->timeout);
     Py_CLEAR(self->return_when);

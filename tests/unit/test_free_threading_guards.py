@@ -134,7 +134,8 @@ def test_coroutines_are_closed_by_other_threads(native, make):
 
 @pytest.mark.parametrize("runs", [False, True])
 def test_timeouts_expire_in_another_thread(ours, loop_of_ours, runs):
-    """asyncio's own callback, called by hand: the task is cancelled in its loop."""
+    """The block's callback, called by hand: the task is cancelled in its loop. asyncio's own class cancels first and notes that it has
+    expired afterwards: the task may end in between, by the cancellation itself."""
     loop = loop_of_ours
     entered = []
 
@@ -160,7 +161,11 @@ def test_timeouts_expire_in_another_thread(ours, loop_of_ours, runs):
     else:
         expire()
     support.run_once(loop, 5)
-    assert [task.result() for task in tasks] == ["expired"] * len(tasks)
+    cancelled = [task for task in tasks if task.cancelled()]
+    assert not cancelled or (runs and not ours.native_names)
+    assert [task.result() for task in tasks if task not in cancelled] == ["expired"] * (
+        len(tasks) - len(cancelled)
+    )
 
 
 def test_group_that_waits_for_another_loops_future(native):
