@@ -110,6 +110,8 @@
     X(asyncio_Queue, "asyncio.queues", "Queue")                                       \
     X(asyncio_PriorityQueue, "asyncio.queues", "PriorityQueue")                       \
     X(asyncio_LifoQueue, "asyncio.queues", "LifoQueue")                               \
+    X(asyncio_QueueEmpty, "asyncio.queues", "QueueEmpty")                             \
+    X(asyncio_QueueFull, "asyncio.queues", "QueueFull")                               \
     X(asyncio_StreamReader, "asyncio.streams", "StreamReader")                        \
     X(asyncio_StreamReaderProtocol, "asyncio.streams", "StreamReaderProtocol")        \
     X(asyncio_StreamWriter, "asyncio.streams", "StreamWriter")                        \

@@ -504,13 +504,15 @@ static PyObject *
 Queue_get_nowait(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PRIMITIVE_GUARD(self);
-    bool plain = nargs == 0 && kwnames == NULL && is_plain(self, 1 << QUEUE_EMPTY | 1 << QUEUE_WAKEUP_NEXT);
-    int any = plain ? lazy_deque_any(&self->items, self->state) : 0;
-    if (AC_UNLIKELY(any <= 0)) {
-        return any < 0 ? NULL
-                       : primitive_call_asyncio_method((Primitive *)self, QUEUE_GET_NOWAIT, args, nargs, kwnames);
+    if (AC_UNLIKELY(nargs != 0 || kwnames != NULL || !is_plain(self, 1 << QUEUE_EMPTY | 1 << QUEUE_WAKEUP_NEXT))) {
+        return primitive_call_asyncio_method((Primitive *)self, QUEUE_GET_NOWAIT, args, nargs, kwnames);
     }
-    return get_now(self);
+    int any = lazy_deque_any(&self->items, self->state);
+    if (any == 0) {
+        struct state *state = self->state;
+        PyErr_SetNone(self->is_shutdown ? state->asyncio_QueueShutDown : state->asyncio_QueueEmpty);
+    }
+    return any > 0 ? get_now(self) : NULL;
 }
 
 static PyObject *
@@ -519,15 +521,14 @@ Queue_put_nowait(Queue *self, PyObject *const *args, Py_ssize_t nargs, PyObject 
     PRIMITIVE_GUARD(self);
     enum { NEEDED = 1 << QUEUE_FULL | 1 << QUEUE_QSIZE | 1 << QUEUE_WAKEUP_NEXT };
     bool plain = nargs == 1 && kwnames == NULL && is_plain(self, NEEDED) && !self->odd_limit && !self->is_shutdown;
-    int full = plain ? is_full(self) : 1;
-    if (AC_UNLIKELY(full != 0)) {
-        return full < 0 ? NULL
-                        : primitive_call_asyncio_method((Primitive *)self, QUEUE_PUT_NOWAIT, args, nargs, kwnames);
+    if (AC_UNLIKELY(!plain)) {
+        return primitive_call_asyncio_method((Primitive *)self, QUEUE_PUT_NOWAIT, args, nargs, kwnames);
     }
-    if (put_now(self, args[0]) < 0) {
-        return NULL;
+    int full = is_full(self);
+    if (full > 0) {
+        PyErr_SetNone(self->state->asyncio_QueueFull);
     }
-    Py_RETURN_NONE;
+    return full == 0 && put_now(self, args[0]) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *
