@@ -1,9 +1,10 @@
 """Run a script under stock python and under python -m asyncio_c, and compare what it says.
 
-Both runs start at once and in the background, since the scripts sleep: `start` returns a pair to `compare` later.
+All runs start at once and in the background, since the scripts sleep: `started` gives each script's pair to `compare` later.
 """
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import re
@@ -14,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 ROOT = pathlib.Path(__file__).parents[1]
 STDLIB_ASYNCIO = pathlib.Path(asyncio.__file__).parent
 TIMEOUT_S = 120  # of a run; a script that hangs is a failure, not a run without end
-
-_pool = ThreadPoolExecutor(8)
 
 
 def environment():
@@ -40,12 +39,24 @@ def run(*arguments, folder=None, stdin=""):
     )
 
 
-def start(script, folder):
-    """Start a script under stock python and under asyncio_c; return the two futures of CompletedProcess."""
-    return (
-        _pool.submit(run, script, folder=folder),
-        _pool.submit(run, "-m", "asyncio_c", script, folder=folder),
-    )
+@contextlib.contextmanager
+def started(scripts, folder):
+    """Start scripts under stock python and under asyncio_c; give, of each, the two futures of CompletedProcess.
+
+    At the end none of them runs any more: other tests of this process count its threads and descriptors, and pytest-xdist lets another
+    process compare some of the scripts.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        try:
+            yield {
+                script: (
+                    pool.submit(run, script, folder=folder),
+                    pool.submit(run, "-m", "asyncio_c", script, folder=folder),
+                )
+                for script in scripts
+            }
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def drop_asyncio_frames(text):

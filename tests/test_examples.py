@@ -1,15 +1,15 @@
 """Each script of examples/ says the same under stock python and under python -m asyncio_c."""
 
 import pytest
-from same_output import ROOT, compare, start
+from same_output import ROOT, compare, started
 
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("examples")
-    return {script: start(script, folder) for script in SCRIPTS}
+    with started(SCRIPTS, tmp_path_factory.mktemp("examples")) as runs:
+        yield runs
 
 
 def test_there_are_examples():

@@ -7,7 +7,7 @@ import os
 import pathlib
 
 import pytest
-from same_output import ROOT, compare, start
+from same_output import ROOT, compare, started
 
 FOLDER = pathlib.Path(
     os.environ.get("ASYNCIO_C_TUTORIALS") or ROOT.parent / "shared" / "tutorials" / "scripts"
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(not SCRIPTS, reason="the folder of tutorial scri
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tutorials")
-    return {script: start(script, folder) for script in SCRIPTS}
+    with started(SCRIPTS, tmp_path_factory.mktemp("tutorials")) as runs:
+        yield runs
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

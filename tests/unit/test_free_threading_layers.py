@@ -69,7 +69,7 @@ async def hammer_a_running_loop(*calls, work=None, times=TIMES):
             await asyncio.sleep(0)
         else:
             try:
-                await asyncio.wait_for(work(), 10)
+                await asyncio.wait_for(work(), 60)
             except MISUSE:
                 pass
     thread.join()
@@ -494,7 +494,7 @@ def test_primitives_in_a_forked_child(impl, loop):
             loop.call_soon(be_busy)
 
     def child():
-        signal.alarm(20)  # rather than to hang
+        signal.alarm(60)  # rather than to hang
         gc.disable()  # on 3.13 without a GIL a collection may wait for a lock of the interpreter: gh-137433
         return look()
 
@@ -537,7 +537,7 @@ def test_fork_in_the_middle_of_a_method_of_a_primitive(impl):
             if pids[-1] == 0:
                 with contextlib.ExitStack() as stack:
                     stack.callback(os._exit, 1)
-                    signal.alarm(20)
+                    signal.alarm(60)
                     gc.disable()
                     thread = threading.Thread(target=queue.put_nowait, args=(1,))
                     thread.start()

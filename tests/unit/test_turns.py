@@ -6,6 +6,7 @@ first, as whether a loop looks for events may depend on what it has done.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import selectors
@@ -423,11 +424,11 @@ async def connection_of_a_unix_client(trace):
 @scenario
 async def connection_refused(trace):
     loop = asyncio.get_running_loop()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = server.getsockname()
-    yield
-    trace.task(loop.create_connection(lambda: trace.protocol("client"), *address), "refused")
-    await trace.turns(12)
+    with socket.socket() as silent:  # bound, so that nobody else listens on its port
+        silent.bind(("127.0.0.1", 0))
+        yield
+        trace.task(loop.create_connection(lambda: trace.protocol("client"), *silent.getsockname()), "refused")
+        await trace.turns(12)
 
 
 async def datagrams(trace, address=("127.0.0.1", 0)):
@@ -603,8 +604,9 @@ async def events_and_timers_after_a_sleep(trace):
     yield
     for _ in range(2):
         trace.mark()
-        loop.call_later(0.001, lambda: (trace.note("timer"), theirs.send(b"x")))
-        loop.call_later(0.001, trace.note, "later timer")
+        when = loop.time() + 0.001  # of both: the thread may lose the processor between the two calls
+        loop.call_at(when, lambda: (trace.note("timer"), theirs.send(b"x")))
+        loop.call_at(when, trace.note, "later timer")
         await woken
         trace.note("woken")
         woken = loop.create_future()
@@ -763,12 +765,14 @@ async def call_of_a_thread_that_has_ended(trace):
 @scenario
 async def result_of_an_executor(trace):
     loop = asyncio.get_running_loop()
-    done = loop.run_in_executor(None, os.getpid)
-    await loop.run_in_executor(None, os.getpid)
-    yield
-    trace.task(done, "done")
-    await trace.turns()
-    await loop.shutdown_default_executor()
+    with concurrent.futures.ThreadPoolExecutor(
+        1
+    ) as executor:  # of two threads the second may be the quicker one
+        done = loop.run_in_executor(executor, os.getpid)
+        await loop.run_in_executor(executor, os.getpid)
+        yield
+        trace.task(done, "done")
+        await trace.turns()
 
 
 # ---- The tests ----

@@ -9,10 +9,16 @@ from same_output import ROOT
 
 # What a program may use: wait() says "ready", and blocks until the test lets it go on.
 PRELUDE = """\
-import asyncio, os, sys
+import asyncio, os, sys, threading
 
 def wait():
     print("ready", flush=True), os.read(0, 1)  # one line, wherever it is seen
+
+def say_ready_when_it_sleeps(native_id):
+    from tests.unit import support
+    if support.WAITS and os.access("/proc/self/syscall", os.R_OK):
+        support.wait_until_asleep(native_id)
+    print("ready", flush=True)
 
 async def wait_without_blocking():
     loop = asyncio.get_running_loop()
@@ -21,7 +27,8 @@ async def wait_without_blocking():
     # All that is ready has run before.
     for _ in range(10):
         await asyncio.sleep(0)
-    loop.call_soon(lambda: print("ready", flush=True))  # when this has begun to wait
+    # Another thread says so: nothing of the loop's own is there to be seen then.
+    loop.call_soon(threading.Thread(target=say_ready_when_it_sleeps, args=(threading.get_native_id(),)).start)
     await gone_on
     loop.remove_reader(0)
     for task in asyncio.all_tasks() - {asyncio.current_task()}:

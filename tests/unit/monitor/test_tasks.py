@@ -14,7 +14,7 @@ import asyncio_c
 from asyncio_c import _core, monitor
 from asyncio_c.monitor import client, ps
 
-from ..support import PY312, run_until_idle
+from ..support import PY312, run_until_idle, wait_until_blocked_or_ended
 from . import programs
 
 
@@ -283,10 +283,9 @@ def test_tasks_in_a_circle(ours, served):
 
 def test_a_task_that_runs_is_seen_while_it_blocks_the_loop(ours, served):
     """And so is where it blocks, by the stack of its thread."""
-    blocks, goes_on = threading.Event(), threading.Event()
+    goes_on = threading.Event()
 
     def block():
-        blocks.set()
         goes_on.wait()
 
     async def main():
@@ -296,7 +295,7 @@ def test_a_task_that_runs_is_seen_while_it_blocks_the_loop(ours, served):
     thread = threading.Thread(target=ours.run, args=(main(),), name="the loop's")
     thread.start()
     try:
-        blocks.wait()
+        wait_until_blocked_or_ended(thread)
         answer = client.ask(os.getpid(), "tasks")
     finally:
         goes_on.set()
@@ -305,7 +304,7 @@ def test_a_task_that_runs_is_seen_while_it_blocks_the_loop(ours, served):
     functions = [entry["function"] for entry in task["stack"]]
     assert (task["name"], task["state"], task["waits_for"]) == ("blocker", "running", None)
     assert functions[:2] == [main.__qualname__, block.__qualname__]
-    assert task["stack"][1]["line"] == line_of(block, 2)
+    assert task["stack"][1]["line"] == line_of(block, 1)
 
 
 @pytest.mark.parametrize("options", [[], ["--loop-only"]])

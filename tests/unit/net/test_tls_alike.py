@@ -234,9 +234,9 @@ async def exception_in_connection_made(t):
         other, opening = t.begin(Told(t, made=fail), server_side=server_side)
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await other.handshake()
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(0.05):
-                await t.opened(opening)
+        await t.settle()
+        if opening.done():  # some wait for ever
+            await t.opened(opening)
         opening.cancel()
         await t.settle()
         with contextlib.suppress(ConnectionError):
