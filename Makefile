@@ -50,8 +50,10 @@ asan: $(ENVIRONMENT)           ## the debug build under the address and undefine
 # One of the sanitizer's run times has to be in the process: that of an interpreter which was built with it (--with-thread-sanitizer;
 # by clang, as this one, TSAN=1 $(FREE_THREADED) install), or of gcc, in front of any other.  Only the first sees what the interpreter
 # itself orders, and what threads do at the same time.  Its reports go to build/tsan.PID; those of the interpreter's own races are
-# counted, ours are errors, and so is it if a race that a test makes on purpose is not among the reports.  The thread of a watch sleeps in
-# a lock that several release: where one of them has handed it over already, a debug build of 3.13 asserts that it is locked.
+# counted, ours are errors, and so is it if a race that a test makes on purpose is not among the reports.  asyncio's loops are not ours,
+# and the sanitizer lets no forked child of a process with threads start one.  The thread of a watch sleeps in a lock that several release:
+# where one of them has handed it over already, a debug build of 3.13 asserts that it is locked.  All its modules are compiled for each
+# process, unless it may write what it has compiled.
 TSAN_TESTS = tests/unit/test_threads.py $(wildcard tests/unit/test_free_threading*.py)
 WATCHED = $(shell $(PYTHON) -c 'import sysconfig; print("1" * ("--with-thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS")))')
 tsan: $(ENVIRONMENT)           ## what threads do to pollers and loops, under the thread sanitizer; PYTHON= one built with it: without a GIL
@@ -62,7 +64,7 @@ tsan: $(ENVIRONMENT)           ## what threads do to pollers and loops, under th
 	build/threads
 	$(if $(WATCHED),CC=clang) ASYNCIO_C_DEBUG=1 CFLAGS=-fsanitize=thread LDFLAGS=-fsanitize=thread \
 	    $(PYTHON) setup.py -q build_ext --inplace
-	$(if $(WATCHED),TSAN_OPTIONS=exitcode=0:log_path=$(CURDIR)/build/tsan $(PYTEST) $(TSAN_TESTS) -k 'not asyncio and not fork and not watch'; \
+	$(if $(WATCHED),PYTHONDONTWRITEBYTECODE= TSAN_OPTIONS=exitcode=0:log_path=$(CURDIR)/build/tsan $(PYTEST) $(TSAN_TESTS) -k 'not asyncio and not fork and not watch'; \
 	    passed=$$?; python3 tools/tsan_reports.py build/tsan && exit $$passed, \
 	    LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" $(PYTEST) tests/unit/test_threads.py)
 

@@ -26,6 +26,25 @@ WARNING: ThreadSanitizer: data race (pid=1)
 ON_PURPOSE = REPORT.format(function="race_on_purpose", module="_core")
 OURS = REPORT.format(function="loop_push", module="_core")
 THEIRS = REPORT.format(function="select_poll", module="select")
+FREED = """\
+==================
+WARNING: ThreadSanitizer: data race (pid=1)
+  Read of size 8 at 0x1 by thread T2:
+    #0 is_dead object.c:356:26 (python3.13td+0x1)
+    #1 _Py_DecRefSharedIsDead object.c:391:30 (python3.13td+0x2)
+    #2 Py_DECREF object.h:896:9 (python3.13td+0x3)
+    #3 list_clear listobject.c:1:1 (python3.13td+0x4)
+
+  Previous write of size 8 at 0x1 by thread T1:
+    #0 memset <null> (python3.13td+0x5)
+    #1 fill_mem_debug obmalloc.c (python3.13td+0x6)
+    #2 _PyMem_DebugFree obmalloc.c:1:1 (python3.13td+0x7)
+    #3 PyObject_Free obmalloc.c:1:1 (python3.13td+0x8)
+    #4 {function} file.c:1:1 ({module}.cpython-313td-x86_64-linux-gnu.so+0x9)
+==================
+"""
+FREED_BY_US = FREED.format(function="Task_dealloc", module="_core")
+FREED_BY_THEM = FREED.format(function="tb_dealloc", module="python3.13td")
 
 
 @pytest.mark.parametrize(
@@ -36,9 +55,20 @@ THEIRS = REPORT.format(function="select_poll", module="select")
         ([ON_PURPOSE], True),
         ([ON_PURPOSE + THEIRS], True),
         ([ON_PURPOSE, OURS], False),
+        ([ON_PURPOSE, FREED_BY_US], False),
+        ([ON_PURPOSE, FREED_BY_THEM], True),
         ([OURS], False),
     ],
-    ids=["no report", "CPython's", "that on purpose", "and CPython's", "and ours", "ours alone"],
+    ids=[
+        "no report",
+        "CPython's",
+        "that on purpose",
+        "and CPython's",
+        "and ours",
+        "and ours in an allocator",
+        "and CPython's in an allocator",
+        "ours alone",
+    ],
 )
 def test_reports_of_the_thread_sanitizer(tmp_path, reports, passes):
     for number, text in enumerate(reports):

@@ -3,8 +3,10 @@
     python tools/tsan_reports.py PREFIX     PREFIX: the log_path of TSAN_OPTIONS, to which each process adds its number
 
 A report is ours if code of the module touches the memory (or the lock) that it is about: if, in one of its stacks, the innermost
-frame that is not the sanitizer's own is the module's. What CPython's functions do, called by us or not, is CPython's, and is counted
-by these functions; those that the module has called are marked, for it may have called them for what it had to guard.
+frame is the module's, but for the sanitizer's own, and for those of CPython that count references or make and free memory. These do to
+what they are given what their caller wants, so that they are passed over: an object that the module drops too early, or shows to others
+before it is complete, is the module's fault. What CPython's other functions do, called by us or not, is CPython's, and is counted by these
+functions; those that the module has called are marked, for it may have called them for what it had to guard.
 
 One race is there on purpose, in a function of the module that a test calls (test_free_threading_sanitized.py): without a report of it
 nothing was watched, or the reports went elsewhere.
@@ -25,6 +27,15 @@ FRAME = re.compile(r"    #\d+ (\S+) .*\((\S+)\+0x")
 TOUCHED = re.compile(r"  .*(write|read) of size .*:$", re.I)
 MODULE = "_core."
 ON_PURPOSE = "race_on_purpose"
+# Of CPython: what counts references, and what makes, frees and, in a debug build, fills memory.
+COUNTS = re.compile(
+    r"_?Py_X?(INCREF|DECREF|NewRef)|_Py_(DecRef|IncRef|MergeZeroLocalRefcount|TryXGet|TryIncref)\w*|is_dead"
+    r"|_Py_IsOwnedByCurrentThread|_Py_atomic_\w+|Py_TYPE|Py_IS_TYPE|_?Py_NewReference|new_reference|_?PyObject_Init"
+)
+ALLOCATES = re.compile(
+    r"fill_mem_debug|(write|read)_size_t|_?PyMem_\w+|_?PyObject_(Malloc|Calloc|Realloc|Free)\w*|gc_alloc"
+    r"|_?PyObject_GC_(New|NewVar|Del|Link|Track|UnTrack)|_?mi_\w+"
+)
 # How deep below an interpreter's function the module is still the one that has called it.
 CALLED = 3
 
@@ -43,12 +54,24 @@ def stacks_of(report: str) -> list[Stack]:
             (touched if TOUCHED.match(line) else others).append(current)
         elif current or not is_the_sanitizers(line):
             current.append((frame[1], MODULE in frame[2]))
+    for stack in touched:
+        pass_over(stack)
     return [stack for stack in touched or others if stack]
 
 
 def is_the_sanitizers(line: str) -> bool:
     """Whether the frame is an interceptor's, which has no line of a source."""
     return "<null>" in line
+
+
+def pass_over(stack: Stack) -> None:
+    """Remove the innermost frames that do what their caller wants; what is the module's own, an inlined one, says that already."""
+    served = 0
+    for function, ours in stack[:-1]:
+        if ours or not (COUNTS.fullmatch(function) or ALLOCATES.fullmatch(function)):
+            break
+        served += 1
+    del stack[:served]
 
 
 def is_ours(stacks: list[Stack]) -> bool:

@@ -450,7 +450,11 @@ static inline Loop *
 loop_home_of(Loop **home, struct state *state, PyObject *const *loop)
 {
     Loop *found = COMPAT_LOAD_PUBLISHED(*home);
-    return AC_LIKELY(found != NULL) ? found : loop_find_home(home, *loop ? loop_cast(state, *loop) : NULL);
+    if (AC_LIKELY(found != NULL)) {
+        return found;
+    }
+    PyObject *object = COMPAT_LOAD_PUBLISHED(*loop);
+    return loop_find_home(home, object ? loop_cast(state, object) : NULL);
 }
 
 /* `loop` may be NULL: then the section is that of `self`. */

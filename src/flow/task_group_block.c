@@ -45,8 +45,7 @@ group_borrow(TaskGroupCoroutine *self)
 static inline bool
 is_fresh(TaskGroup *group)
 {
-    return COMPAT_LOAD(group->entered) == Py_False && COMPAT_LOAD(group->loop) == Py_None
-           && COMPAT_LOAD(group->cancel_on_enter) == Py_False;
+    return group->entered == Py_False && group->loop == Py_None && group->cancel_on_enter == Py_False;
 }
 
 /* Whether the group was still fresh. */
@@ -63,17 +62,19 @@ enter(TaskGroup *group, Loop *loop, PyObject *task)
     return true;
 }
 
-/* The loop is asked for first: in the group's own section, which it has until it belongs to one, shortcuts are not taken. */
+/* The loop is asked for first, and is the group's home before anything of the group is touched: of several loops that enter it at the
+   same time one is, and the others look at it in that one's section. */
 static PySendResult
 enter_start(Coroutine *base, PyObject **result)
 {
     BlockCoroutine *self = (BlockCoroutine *)base;
     TaskGroup *group = (TaskGroup *)self->manager;
     struct state *state = base->state;
-    Loop *loop = is_fresh(group) ? loop_running_fused(state) : NULL;
+    Loop *loop = AC_FREE_THREADED || is_fresh(group) ? loop_running_fused(state) : NULL;
     if (loop == NULL && PyErr_Occurred()) {
         return PYGEN_ERROR;
     }
+    TASK_GROUP_SETTLE(group, loop);
     PyObject *task = loop ? Py_XNewRef(registry_current_borrow(loop)) : NULL;
     PySendResult outcome = PYGEN_RETURN;
     if (task != NULL && Py_TYPE(task) == state->Task_type && enter(group, loop, task)) {

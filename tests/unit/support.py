@@ -65,6 +65,13 @@ PY313 = sys.version_info >= (3, 13)
 PY314 = sys.version_info >= (3, 14)
 PY315 = sys.version_info >= (3, 15)
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+# An interpreter that the thread sanitizer watches: ten times as slow, and debug builds are that again.
+SANITIZED = "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+
+
+def often(times):
+    """How often threads are to do something for them to meet in it: the sanitizer sees what would happen if they did."""
+    return times // 10 if SANITIZED else times
 
 
 def check_gil():

@@ -28,7 +28,7 @@ from .test_fork import in_child
 THREADS = 4
 
 # How often each does what it does: a meeting is a matter of chance, and with a GIL of 0.01 ms.
-TIMES = 2000 if support.FREE_THREADED else 200
+TIMES = support.often(2000) if support.FREE_THREADED else 200
 
 
 pytestmark = pytest.mark.usefixtures("threads_take_turns_often")

@@ -19,7 +19,7 @@ from .test_free_threading_layers import MISUSE, hammer
 
 pytestmark = pytest.mark.usefixtures("threads_take_turns_often")
 
-TIMES = 300 if support.FREE_THREADED else 50
+TIMES = support.often(300) if support.FREE_THREADED else 50
 
 
 @pytest.fixture
@@ -199,6 +199,10 @@ def test_reader_that_waits_for_another_loops_future(native):
 # ---- A future's iterator ----
 
 
+@pytest.mark.skipif(
+    support.FREE_THREADED and not support.PY314,
+    reason="3.13 guards no exception: one that several threads raise, with or without us, frees its traceback twice",
+)
 def test_failed_future_is_awaited_by_hand_in_many_threads(ours, loop_of_ours):
     """Each time its traceback is set back to what it was."""
     for _ in range(TIMES):

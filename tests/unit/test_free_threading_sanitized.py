@@ -6,7 +6,6 @@ Each test asserts what the storm must leave; that no memory is touched by two th
 import asyncio
 import functools
 import gc
-import sysconfig
 
 import pytest
 
@@ -22,10 +21,8 @@ from .test_free_threading import (
     with_streams,
 )
 
-SANITIZED = "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
 
-
-@pytest.mark.skipif(not SANITIZED, reason="an interpreter without the thread sanitizer")
+@pytest.mark.skipif(not support.SANITIZED, reason="an interpreter without the thread sanitizer")
 def test_race_on_purpose():
     """It is there if the module was built with the sanitizer, too; that it is reported tools/tsan_reports.py makes sure of."""
     support.at_once(_core._race_on_purpose, _core._race_on_purpose)
