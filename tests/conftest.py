@@ -47,6 +47,13 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "over_tls: it runs on each engine of TLS")
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Data is no name: every process of a session keeps all of them, and the environment holds one."""
+    if isinstance(val, str | bytes) and len(val) > 100:
+        return f"{argname}_of_{len(val)}"
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)  # before it is asked who has the mark
 def pytest_collection_modifyitems(items):
     for item in items:
