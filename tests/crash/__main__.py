@@ -45,6 +45,7 @@ def in_child(name, impl, output):
     faulthandler.register(signal.SIGALRM, chain=True)
     signal.alarm(GUARD_SECONDS)
     CASES[name].function(impl)
+    support.check_gil()
     # At the end of Python, modules and what is left of the case go together, in the order in which they were made.
     gc.freeze()
     gc.unfreeze()
