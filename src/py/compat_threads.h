@@ -1,6 +1,6 @@
 /* The part of compat.h for threads that run at the same time: Pythons without a GIL, from 3.13 on.  Layer: py.
 
-   With a GIL all of this is nothing, and what it guards costs nothing.  Private: how a thread keeps its critical sections and what
+   With a GIL all of this is nothing but compat_try_incref(), and what it guards costs nothing.  Private: how a thread keeps its critical sections and what
    the bits of a PyMutex say (all of compat_section_*, compat_after_fork), the two counts of a reference (compat_try_incref,
    compat_is_unique), what makes an object immortal before 3.15 (compat_immortalize), and the number of a thread (compat_thread).  All
    of it is what public headers show, the same from 3.13 to 3.15.  Nothing proves it for a later Python: there the module does not say
@@ -248,9 +248,19 @@ typedef struct {
 #define compat_thread() ((uintptr_t)1)
 #define compat_immortalize(object) ((void)(object))
 #define compat_enable_try_incref(object) ((void)(object))
-#define compat_try_incref(object) (Py_INCREF(object), true)
 #define compat_is_unique(object) (Py_REFCNT(object) == 1)
 #define compat_list_get(list, index) Py_NewRef(PyList_GET_ITEM(list, index))
+
+/* What its deallocator runs, from the attributes of a class of Python on, may be any Python, and lets other threads in. */
+static inline bool
+compat_try_incref(PyObject *object)
+{
+    if (Py_REFCNT(object) == 0) {
+        return false;
+    }
+    Py_INCREF(object);
+    return true;
+}
 
 #endif
 

@@ -8,6 +8,8 @@ import weakref
 
 import pytest
 
+import asyncio_c
+
 from . import support
 
 
@@ -63,6 +65,51 @@ def test_all_tasks_while_a_task_is_destroyed(impl):
     loop.close()
     support.collect()
     assert watcher() is None
+    assert seen == [set()]
+    coro.close()
+
+
+class Ends:
+    """Calls a function when it goes."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __del__(self):
+        self.function()
+
+
+def test_a_loop_is_not_listed_while_its_attributes_go(ours):
+    """Their ends may let other threads in, which list all loops, too."""
+    recordings = []
+
+    def record():
+        with asyncio_c.record() as recording:
+            pass
+        recordings.append(recording)
+
+    loop = ours.new_event_loop()
+    loop.close()
+    gone = weakref.ref(loop)
+    loop.ends = Ends(record)
+    del loop
+    support.collect()
+    assert gone() is None and len(recordings) == 1
+
+
+def test_a_task_is_not_listed_while_its_attributes_go(impl):
+    class Mine(impl.Task):
+        pass
+
+    seen = []
+    loop = impl.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    coro = fails()
+    task = Mine(coro, loop=loop)
+    task.ends = Ends(lambda: seen.append(asyncio.all_tasks(loop)))
+    del task
+    loop.close()
+    support.collect()
     assert seen == [set()]
     coro.close()
 
