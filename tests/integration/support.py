@@ -21,7 +21,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
-TIMEOUT_S = 60  # of a process, from its start to its end
+TIMEOUT_S = 240  # of a process, from its start to its end: on a busy machine Dask takes 40
 SESSION_S = 600  # of a server for all of the tests
 
 # How a program is run, and the package of the loop and of asyncio.Task that it must find itself on.

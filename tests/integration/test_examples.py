@@ -21,7 +21,7 @@ import nbclient
 import nbformat
 
 notebook = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(notebook, timeout=50).execute()
+nbclient.NotebookClient(notebook, timeout=200).execute()
 cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
 print(json.dumps([[output.get("text") or output["data"]["text/plain"] for output in outputs] for outputs in cells]))
 """

@@ -7,7 +7,7 @@ import gc
 import os
 import time
 
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 
 # A loop that hangs cannot run a timeout: the process then says where it hangs, and ends.
 faulthandler.dump_traceback_later(TIMEOUT_S + 10, exit=True)

@@ -106,6 +106,7 @@ async def test_numeric_addresses_need_no_thread(loop, listener, monkeypatch):
 @pytest.mark.parametrize("host", ("127.0.0.1", "::1", "localhost"))
 async def test_debug_mode_logs_how_long_an_address_took(loop, host):
     loop.set_debug(True)
+    loop.slow_callback_duration = 1000
     with support.recorded_logs(logging.DEBUG) as logs:
         await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM)
     loop.set_debug(False)
