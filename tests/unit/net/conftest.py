@@ -27,7 +27,7 @@ from .. import support
 from . import peers
 
 # A hanging test fails with the traceback of where it waits; no test comes near this time.
-GUARD_SECONDS = 30
+GUARD_SECONDS = 120
 IMPLEMENTATIONS = ("asyncio", "epoll", "poll")
 TLS_IMPLEMENTATIONS = ("asyncio", "epoll-asyncio", "epoll-object", "epoll-openssl", "poll-openssl")
 

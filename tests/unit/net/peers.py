@@ -12,7 +12,7 @@ import ssl
 import struct
 import sys
 
-GUARD_SECONDS = 30
+GUARD_SECONDS = 120
 # Small socket buffers, so that a few hundred kilobytes fill a connection.
 SMALL = 16 * 1024
 
