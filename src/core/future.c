@@ -23,6 +23,10 @@
 #include "py/errors.h"
 #include "py/monitor.h"
 
+#if AC_FREE_THREADED
+#include <sched.h>
+#endif
+
 /* ---- Making ---- */
 
 PyObject *
@@ -75,6 +79,9 @@ future_init(Future *self, struct state *state, PyObject *loop)
     self->state = state;
     self->loop = Py_NewRef(loop);
     self->native_loop = loop_cast(state, loop);
+#if AC_FREE_THREADED
+    COMPAT_STORE_PUBLISHED(self->begun, FUTURE_HAS_LOOP);
+#endif
     if (AC_LIKELY(self->native_loop != NULL && !COMPAT_LOAD(self->native_loop->debug_overridden))) {
         return AC_UNLIKELY(COMPAT_LOAD(self->native_loop->debug)) ? remember_origin(self) : 0;
     }
@@ -86,6 +93,26 @@ future_init(Future *self, struct state *state, PyObject *loop)
         return -1;
     }
     return truth ? remember_origin(self) : 0;
+}
+
+bool
+future_begins(Future *self)
+{
+#if AC_FREE_THREADED
+    unsigned char begun = 0;
+    if (!COMPAT_EXCHANGE_IF(self->begun, &begun, FUTURE_BEGINS)) {
+        while (begun == FUTURE_BEGINS) {
+            Py_BEGIN_ALLOW_THREADS
+            sched_yield();
+            Py_END_ALLOW_THREADS
+            begun = COMPAT_LOAD_PUBLISHED(self->begun);
+        }
+        return false;
+    }
+    return true;
+#else
+    return self->loop == NULL;
+#endif
 }
 
 Future *

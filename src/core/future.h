@@ -35,6 +35,17 @@ struct future_rare {
     PyObject *awaited_by;          /* owned; who said so: NULL, one, or a set of them */
 };
 
+/* Without a GIL: how far the first __init__() has come, once it is known which loop it is for. */
+#if AC_FREE_THREADED
+enum future_begun {
+    FUTURE_BEGINS = 1,
+    FUTURE_HAS_LOOP,
+};
+#define FUTURE_BEGUN unsigned char begun;
+#else
+#define FUTURE_BEGUN
+#endif
+
 #define FUTURE_HEAD                                                      \
     PyObject_HEAD                                                        \
     struct state *state;                                                 \
@@ -50,15 +61,16 @@ struct future_rare {
     unsigned char future_state;                                          \
     bool has_first;                                                      \
     bool blocking;                                                       \
-    bool log_traceback;
+    bool log_traceback;                                                  \
+    FUTURE_BEGUN
 
 typedef struct {
     FUTURE_HEAD
 } Future;
 
 /* First in each method.  By which loop's section it is guarded is read without that: what sets it is the first __init__(), before
-   anybody else can have the future, and a second one, for which asyncio has no lock either, and from 3.15 on refuses it.  The
-   garbage collector clears only what nobody can find any more: a task has left the list of tasks by then. */
+   anybody else calls a method (but for __init__(): future_begins()), and a second one, for which asyncio has no lock either, and from
+   3.15 on refuses it.  The garbage collector clears only what nobody can find any more: a task has left the list of tasks by then. */
 #define FUTURE_GUARD(self) GUARD((self)->native_loop, self)
 
 /* A pending Future of `loop`.  New reference. */
@@ -73,6 +85,9 @@ Future *future_new_of_spare(struct state *state, PyObject *loop, PyObject **spar
 
 /* For types that begin with FUTURE_HEAD: sets the fields of a zeroed object.  Returns 0 or -1. */
 int future_init(Future *self, struct state *state, PyObject *loop);
+/* Whether this __init__() is the first, which has to call future_init() then, and nothing of Python before.  If it is not, another thread
+   may be in the first one: that is waited for, until FUTURE_GUARD() finds by which loop's section the future is guarded. */
+bool future_begins(Future *self);
 int future_traverse(Future *self, visitproc visit, void *arg);
 void future_clear(Future *self);
 /* The same for a second __init__: what others have set in __dict__ stays. */

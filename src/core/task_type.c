@@ -45,12 +45,23 @@ init_in_loop(Task *self, PyObject *coroutine, PyObject *loop, PyObject *name, Py
     return task_init_coroutine(self, coroutine, name, context) < 0 ? -1 : task_begin(self, eager_start);
 }
 
+/* From 3.15 on a task cannot be made anew. */
+static int
+check_fresh(Task *self)
+{
+    if (AC_PY315 && self->loop != NULL) {
+        PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
+        return -1;
+    }
+    return 0;
+}
+
 /* The loop that it had may be another one. */
 static int
 init_again(Task *self, PyObject *coroutine, PyObject *loop, PyObject *name, PyObject *context, bool eager_start)
 {
     FUTURE_GUARD(self);
-    return init_in_loop(self, coroutine, loop, name, context, eager_start);
+    return check_fresh(self) < 0 ? -1 : init_in_loop(self, coroutine, loop, name, context, eager_start);
 }
 
 static int
@@ -63,8 +74,7 @@ Task_init(Task *self, PyObject *args, PyObject *kwargs)
                                      &loop, &name, &context, &eager_start)) {
         return -1;
     }
-    if (self->loop != NULL && AC_PY315) {
-        PyErr_Format(PyExc_RuntimeError, "%T object is already initialized", self);
+    if (check_fresh(self) < 0) {
         return -1;
     }
     loop = loop == Py_None ? future_default_loop(self->state) : Py_NewRef(loop);
@@ -73,8 +83,8 @@ Task_init(Task *self, PyObject *args, PyObject *kwargs)
     }
     name = name == Py_None ? NULL : name;
     context = context == Py_None ? NULL : context;
-    int result = self->loop == NULL ? init_in_loop(self, coroutine, loop, name, context, eager_start)
-                                    : init_again(self, coroutine, loop, name, context, eager_start);
+    int result = future_begins((Future *)self) ? init_in_loop(self, coroutine, loop, name, context, eager_start)
+                                               : init_again(self, coroutine, loop, name, context, eager_start);
     Py_DECREF(loop);
     return result;
 }

@@ -4,6 +4,7 @@ Without a GIL a thread that waits for anything is without its sections meanwhile
 """
 
 import asyncio
+import functools
 import linecache
 import os
 import sys
@@ -213,6 +214,45 @@ def test_task_that_is_made_anew_for_another_loop(ours):
     assert asyncio.all_tasks(second) == {task}
     second.run_until_complete(task)
     second.close()
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_two_threads_make_the_same_task(native):
+    """Each by its first __init__(), for a loop of its own: one comes after the other, and is refused from 3.15 on."""
+    tasks = [
+        native.Task.__new__(native.Task) for _ in range(support.often(1000) if support.FREE_THREADED else 20)
+    ]
+    turn = [0, 0]
+    refused = []
+
+    async def nothing():
+        pass
+
+    def make(me):
+        for number, task in enumerate(tasks, 1):
+            turn[me] = number
+            for _ in range(20000):  # and no longer: the other thread may not be running
+                if turn[1 - me] >= number:
+                    break
+            try:
+                task.__init__(nothing(), loop=loops[me])
+            except RuntimeError as error:
+                refused.append(str(error))
+
+    with (
+        support.closing(native.new_event_loop()) as first,
+        support.closing(native.new_event_loop()) as second,
+    ):
+        loops = first, second
+        for loop in loops:
+            loop.set_exception_handler(lambda loop, context: None)
+        support.at_once(functools.partial(make, 0), functools.partial(make, 1))
+        assert all(task.get_loop() in loops for task in tasks)
+        for loop in loops:
+            support.run_once(loop, 2)
+        assert all(task.done() for task in tasks)
+    assert len(refused) == (len(tasks) if support.PY315 else 0)
+    assert all("already initialized" in text for text in refused)
 
 
 def test_group_is_entered_natively(ours, loop_of_ours):
