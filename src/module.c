@@ -125,6 +125,15 @@ static PyMethodDef functions[] = {
 };
 
 #if AC_FREE_THREADED
+/* A debug build of CPython asserts that a string is immortal only if it is interned. */
+static void
+immortalize_value(PyObject *value)
+{
+    if (!PyUnicode_Check(value)) {
+        compat_immortalize(value);
+    }
+}
+
 /* What all threads use: the functions of the module, our types and their methods. */
 static void
 immortalize(struct state *state, PyObject *module)
@@ -132,7 +141,7 @@ immortalize(struct state *state, PyObject *module)
     PyObject *key, *value;
     Py_ssize_t position = 0;
     while (PyDict_Next(PyModule_GetDict(module), &position, &key, &value)) {
-        compat_immortalize(value);
+        immortalize_value(value);
         compat_immortalize((PyObject *)Py_TYPE(value));
     }
     PyTypeObject *const types[] = {
@@ -144,7 +153,7 @@ immortalize(struct state *state, PyObject *module)
         compat_immortalize((PyObject *)types[i]);
         position = 0;
         while (PyDict_Next(compat_type_dict_borrow(types[i]), &position, &key, &value)) {
-            compat_immortalize(value);
+            immortalize_value(value);
         }
     }
 }
