@@ -95,10 +95,10 @@ future_init(Future *self, struct state *state, PyObject *loop)
     return truth ? remember_origin(self) : 0;
 }
 
+#if AC_FREE_THREADED
 bool
 future_begins(Future *self)
 {
-#if AC_FREE_THREADED
     unsigned char begun = 0;
     if (!COMPAT_EXCHANGE_IF(self->begun, &begun, FUTURE_BEGINS)) {
         while (begun == FUTURE_BEGINS) {
@@ -110,10 +110,8 @@ future_begins(Future *self)
         return false;
     }
     return true;
-#else
-    return self->loop == NULL;
-#endif
 }
+#endif
 
 Future *
 future_new(struct state *state, PyObject *loop)

@@ -87,7 +87,11 @@ Future *future_new_of_spare(struct state *state, PyObject *loop, PyObject **spar
 int future_init(Future *self, struct state *state, PyObject *loop);
 /* Whether this __init__() is the first, which has to call future_init() then, and nothing of Python before.  If it is not, another thread
    may be in the first one: that is waited for, until FUTURE_GUARD() finds by which loop's section the future is guarded. */
+#if AC_FREE_THREADED
 bool future_begins(Future *self);
+#else
+#define future_begins(self) ((self)->loop == NULL)
+#endif
 int future_traverse(Future *self, visitproc visit, void *arg);
 void future_clear(Future *self);
 /* The same for a second __init__: what others have set in __dict__ stays. */
