@@ -52,8 +52,8 @@ asan: $(ENVIRONMENT)           ## the debug build under the address and undefine
 # itself orders, and what threads do at the same time.  Its reports go to build/tsan.PID; those of the interpreter's own races are
 # counted, ours are errors, and so is it if a race that a test makes on purpose is not among the reports.  asyncio's loops are not ours,
 # and the sanitizer lets no forked child of a process with threads start one.  The thread of a watch sleeps in a lock that several release:
-# where one of them has handed it over already, a debug build of 3.13 asserts that it is locked.  All its modules are compiled for each
-# process, unless it may write what it has compiled.
+# where one of them has handed it over already, a debug build of 3.13 asserts that it is locked (Python/lock.c, _PyMutex_LockTimed).  All
+# its modules are compiled for each process, unless it may write what it has compiled.
 TSAN_TESTS = tests/unit/test_threads.py $(wildcard tests/unit/test_free_threading*.py)
 WATCHED = $(shell $(PYTHON) -c 'import sysconfig; print("1" * ("--with-thread-sanitizer" in sysconfig.get_config_var("CONFIG_ARGS")))')
 tsan: $(ENVIRONMENT)           ## what threads do to pollers and loops, under the thread sanitizer; PYTHON= one built with it: without a GIL
