@@ -65,6 +65,8 @@ PY313 = sys.version_info >= (3, 13)
 PY314 = sys.version_info >= (3, 14)
 PY315 = sys.version_info >= (3, 15)
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+# 3.13 guards no exception: one that several threads raise, with or without us, frees its traceback twice.
+GUARDED_EXCEPTIONS = PY314 or not FREE_THREADED
 # An interpreter that the thread sanitizer watches: ten times as slow, and debug builds are that again.
 SANITIZED = "--with-thread-sanitizer" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
 

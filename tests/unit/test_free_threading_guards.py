@@ -200,8 +200,7 @@ def test_reader_that_waits_for_another_loops_future(native):
 
 
 @pytest.mark.skipif(
-    support.FREE_THREADED and not support.PY314,
-    reason="3.13 guards no exception: one that several threads raise, with or without us, frees its traceback twice",
+    not support.GUARDED_EXCEPTIONS, reason="3.13 without a GIL guards no exception that several threads raise"
 )
 def test_failed_future_is_awaited_by_hand_in_many_threads(ours, loop_of_ours):
     """Each time its traceback is set back to what it was."""
