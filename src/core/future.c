@@ -99,9 +99,10 @@ future_init(Future *self, struct state *state, PyObject *loop)
 bool
 future_begins(Future *self)
 {
-    unsigned char begun = 0;
-    if (!COMPAT_EXCHANGE_IF(self->begun, &begun, FUTURE_BEGINS)) {
-        while (begun == FUTURE_BEGINS) {
+    const uintptr_t me = compat_thread();
+    uintptr_t begun = 0;
+    if (!COMPAT_EXCHANGE_IF(self->begun, &begun, me)) {
+        while (begun != FUTURE_HAS_LOOP && begun != me) { /* me: what the first one frees calls __init__(), too */
             Py_BEGIN_ALLOW_THREADS
             sched_yield();
             Py_END_ALLOW_THREADS

@@ -35,13 +35,11 @@ struct future_rare {
     PyObject *awaited_by;          /* owned; who said so: NULL, one, or a set of them */
 };
 
-/* Without a GIL: how far the first __init__() has come, once it is known which loop it is for. */
+/* Without a GIL: how far the first __init__() has come, once it is known which loop it is for.  0: there was none; FUTURE_HAS_LOOP; else
+   compat_thread() of who is in it. */
 #if AC_FREE_THREADED
-enum future_begun {
-    FUTURE_BEGINS = 1,
-    FUTURE_HAS_LOOP,
-};
-#define FUTURE_BEGUN unsigned char begun;
+#define FUTURE_HAS_LOOP ((uintptr_t)1)
+#define FUTURE_BEGUN uintptr_t begun;
 #else
 #define FUTURE_BEGUN
 #endif
@@ -85,8 +83,8 @@ Future *future_new_of_spare(struct state *state, PyObject *loop, PyObject **spar
 
 /* For types that begin with FUTURE_HEAD: sets the fields of a zeroed object.  Returns 0 or -1. */
 int future_init(Future *self, struct state *state, PyObject *loop);
-/* Whether this __init__() is the first, which has to call future_init() then, and nothing of Python before.  If it is not, another thread
-   may be in the first one: that is waited for, until FUTURE_GUARD() finds by which loop's section the future is guarded. */
+/* Whether this __init__() is the first, which has to call future_init() then.  If it is not, another thread may be in the first one: that
+   is waited for, until FUTURE_GUARD() finds by which loop's section the future is guarded. */
 #if AC_FREE_THREADED
 bool future_begins(Future *self);
 #else

@@ -140,17 +140,26 @@ call_chosen(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwna
 }
 #endif
 
-/* A copy that somebody has changed goes by what was replaced elsewhere, too.  Without a GIL other threads may be calling meanwhile, and
-   the interpreter reads `vectorcall` as a field that never changes. */
+/* A copy that somebody has changed goes by what was replaced elsewhere, too. */
+static vectorcallfunc
+right_call(CoroutineFunction *self)
+{
+    bool is_aside = COMPAT_LOAD(self->is_aside);
+    return !is_as_it_was(self) ? call_function : is_aside ? call_original : self->native;
+}
+
+/* Without a GIL other threads may be calling meanwhile, and the interpreter reads `vectorcall` as a field that never changes. */
 static void
 choose_call(CoroutineFunction *self)
 {
-    bool is_aside = COMPAT_LOAD(self->is_aside);
-    vectorcallfunc call = !is_as_it_was(self) ? call_function : is_aside ? call_original : self->native;
 #if AC_FREE_THREADED
-    COMPAT_STORE(self->chosen, call);
+    vectorcallfunc call;
+    do { /* another thread may have made a change that this one has not seen, and have stored its choice before */
+        call = right_call(self);
+        COMPAT_STORE(self->chosen, call);
+    } while (call != right_call(self));
 #else
-    self->vectorcall = call;
+    self->vectorcall = right_call(self);
 #endif
 }
 

@@ -1,10 +1,10 @@
 /* The part of compat.h for threads that run at the same time: Pythons without a GIL, from 3.13 on.  Layer: py.
 
-   With a GIL all of this is nothing but compat_try_incref(), and what it guards costs nothing.  Private: how a thread keeps its critical sections and what
-   the bits of a PyMutex say (all of compat_section_*, compat_after_fork), the two counts of a reference (compat_try_incref,
-   compat_is_unique), what makes an object immortal before 3.15 (compat_immortalize), and the number of a thread (compat_thread).  All
-   of it is what public headers show, the same from 3.13 to 3.15.  Nothing proves it for a later Python: there the module does not say
-   that it can be without a GIL, so that its import switches that on. */
+   With a GIL all of this is nothing but compat_try_incref(), and what it guards costs nothing.  Private: how a thread keeps its critical
+   sections and what the bits of a PyMutex say (all of compat_section_*, compat_after_fork), the two counts of a reference
+   (compat_try_incref, compat_is_unique), what makes an object immortal before 3.15 (compat_immortalize), and the number of a thread
+   (compat_thread).  All of it is what public headers show, the same from 3.13 to 3.15.  Nothing proves it for a later Python: there the
+   module does not say that it can be without a GIL, so that its import switches that on. */
 #ifndef AC_PY_COMPAT_THREADS_H
 #define AC_PY_COMPAT_THREADS_H
 

@@ -771,8 +771,8 @@ static PyObject *
 Queue_get_is_shutdown(Queue *self, void *Py_UNUSED(closure))
 {
     PRIMITIVE_GUARD(self);
-    return lazy_deque_exists(&self->items) ? PyBool_FromLong(self->is_shutdown)
-                                           : primitive_no_attribute((Primitive *)self, "_is_shutdown");
+    return self->finished ? PyBool_FromLong(self->is_shutdown)
+                          : primitive_no_attribute((Primitive *)self, "_is_shutdown");
 }
 
 static int
@@ -831,7 +831,8 @@ static const struct primitive_attribute finished_attribute = { "_finished", offs
 #define DEQUE(name, doc, attribute) \
     { name, (getter)primitive_get_deque, (setter)primitive_set_deque, doc, (void *)&attribute##_attribute }
 
-/* asyncio's get_nowait() and put_nowait() call these two, where a queue is empty or full, or was just now. */
+/* asyncio's get_nowait() and put_nowait() call these two: where another method is replaced, or the limit is no number, and put_nowait()
+   after shutdown(), too. */
 static PyMethodDef PriorityQueue_methods[] = {
 #if AC_FREE_THREADED
     { "_get", (PyCFunction)PriorityQueue__get, METH_NOARGS, NULL },

@@ -6,6 +6,7 @@ Each test asserts what the storm must leave; that no memory is touched by two th
 import asyncio
 import functools
 import gc
+import threading
 
 import pytest
 
@@ -101,10 +102,12 @@ def test_loops_in_debug_mode_beside_others(ours):
 
 def test_questions_to_a_loop_that_runs_stops_and_is_closed(ours):
     loop = ours.new_event_loop()
+    stepped = threading.Event()
 
     async def main():
         for _ in range(50):
             await ours.sleep(0)
+            stepped.set()
 
     def work():
         for _ in range(10):
@@ -117,5 +120,11 @@ def test_questions_to_a_loop_that_runs_stops_and_is_closed(ours):
         assert loop.get_debug() is False
         assert asyncio.current_task(loop) is None or isinstance(repr(loop), str)
 
-    meanwhile(work, look, functools.partial(gc.collect, 0))
+    def collect():
+        """Once a step at most: collections one after the other stop all other threads, on asyncio's loop as well."""
+        if stepped.wait(0.1):
+            stepped.clear()
+            gc.collect(0)
+
+    meanwhile(work, look, collect)
     assert loop.is_closed()

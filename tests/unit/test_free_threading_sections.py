@@ -255,6 +255,26 @@ def test_two_threads_make_the_same_task(native):
     assert all("already initialized" in text for text in refused)
 
 
+def test_task_that_is_made_within_its_own_first_making(native, loop_of_ours):
+    """What was set before is let go of, and that makes the task."""
+    loop = loop_of_ours
+
+    async def nothing(result):
+        return result
+
+    class Maker:
+        def __del__(self):
+            task.__init__(inner, loop=loop)
+
+    task, inner, outer = native.Task.__new__(native.Task), nothing("inner"), nothing("outer")
+    task._cancel_message = Maker()
+    task.__init__(outer, loop=loop)
+    loop.run_until_complete(task)
+    assert task.result() in ("inner", "outer")
+    inner.close()
+    outer.close()
+
+
 def test_group_is_entered_natively(ours, loop_of_ours):
     """Its own section, which it has until it belongs to the loop, is not in the way."""
     called = set()

@@ -768,6 +768,47 @@ def test_odd_sizes(impl, loop, maxsize):
 # ---- overriding ----
 
 
+def test_own_items_elsewhere(impl, loop):
+    """There is no `_queue`, which asyncio's methods do without."""
+
+    class Elsewhere(impl.Queue):
+        def _init(self, maxsize):
+            self.items = {}
+
+        def qsize(self):
+            return len(self.items)
+
+        def empty(self):
+            return not self.items
+
+        def _get(self):
+            return self.items.popitem()[0]
+
+        def _put(self, item):
+            self.items[item] = None
+
+    async def main():
+        queue = Elsewhere(2)
+        getter = loop.create_task(queue.get())
+        await turns()
+        await queue.put(1)
+        assert await getter == 1
+        queue.put_nowait(2)
+        queue.put_nowait(3)
+        with pytest.raises(asyncio.QueueFull):
+            queue.put_nowait(4)
+        assert await queue.get() == 3 and queue.get_nowait() == 2
+        with pytest.raises(asyncio.QueueEmpty):
+            queue.get_nowait()
+        if support.PY313:
+            assert queue._is_shutdown is False
+            queue.shutdown()
+            with pytest.raises(asyncio.QueueShutDown):
+                await queue.get()
+
+    loop.run_until_complete(main())
+
+
 def test_own_items(impl, loop):
     calls = []
 
