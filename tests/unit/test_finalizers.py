@@ -98,6 +98,9 @@ def test_a_loop_is_not_listed_while_its_attributes_go(ours):
 
 
 def test_a_task_is_not_listed_while_its_attributes_go(impl):
+    if support.FREE_THREADED and not support.PY314 and not impl.native_names:
+        pytest.skip("3.13 without a GIL lists asyncio's own task while it goes, and aborts")
+
     class Mine(impl.Task):
         pass
 
