@@ -98,6 +98,9 @@ void threads_after_fork(Loop *loop);
    field may be cleared at any time.  `loop` is what it belongs to now, or NULL.  NULL: to none yet. */
 #define LOOP_HOME Loop *home; /* owned or NULL */
 static inline Loop *loop_find_home(Loop **home, Loop *loop);
+/* Where it comes to belong to `loop`, which may be NULL: that is its home, unless it has one.  And GUARD() by it. */
+#define LOOP_HOME_SETTLE(self, loop) ((void)loop_find_home(&(self)->home, loop))
+#define LOOP_HOME_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
 #define LOOP_HOME_VISIT(self) Py_VISIT((PyObject *)(self)->home)
 #define LOOP_HOME_CLEAR(self) Py_CLEAR((self)->home)
 
@@ -123,6 +126,8 @@ struct threads {
 #define loop_stays_inside(loop) ((void)(loop), true)
 #define RUN_GUARD(loop) ((void)0)
 #define LOOP_HOME
+#define LOOP_HOME_SETTLE(self, loop) ((void)0)
+#define LOOP_HOME_GUARD(self) ((void)0)
 #define LOOP_HOME_VISIT(self) ((void)0)
 #define LOOP_HOME_CLEAR(self) ((void)0)
 #endif

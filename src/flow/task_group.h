@@ -37,14 +37,11 @@ typedef struct {
     LOOP_HOME
 } TaskGroup;
 
-/* First in each function that Python calls.  And before it, where the group may get its loop: that one's section will guard it, unless
-   it has a home already; `loop` may be NULL. */
+/* First in each function that Python calls. */
 #if AC_FREE_THREADED
 #define TASK_GROUP_GUARD(self) GUARD(loop_home_of(&(self)->home, (self)->state, &(self)->loop), self)
-#define TASK_GROUP_SETTLE(self, loop) ((void)loop_find_home(&(self)->home, loop))
 #else
 #define TASK_GROUP_GUARD(self) ((void)0)
-#define TASK_GROUP_SETTLE(self, loop) ((void)0)
 #endif
 
 /* Whether nobody has replaced a method that another one calls: in a subclass, on the instance or in asyncio's class. */

@@ -74,7 +74,7 @@ enter_start(Coroutine *base, PyObject **result)
     if (loop == NULL && PyErr_Occurred()) {
         return PYGEN_ERROR;
     }
-    TASK_GROUP_SETTLE(group, loop);
+    LOOP_HOME_SETTLE(group, loop);
     PyObject *task = loop ? Py_XNewRef(registry_current_borrow(loop)) : NULL;
     PySendResult outcome = PYGEN_RETURN;
     if (task != NULL && Py_TYPE(task) == state->Task_type && enter(group, loop, task)) {

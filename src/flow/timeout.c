@@ -247,9 +247,7 @@ timeout_arm(Timeout *self, Loop *loop, PyObject *when)
     if (when != Py_None && (!is_plain(when, &seconds) || self->outdated)) {
         return 1;
     }
-#if AC_FREE_THREADED
-    (void)loop_find_home(&self->home, loop);
-#endif
+    LOOP_HOME_SETTLE(self, loop);
     Py_XSETREF(self->when, Py_NewRef(when));
     if (disarm(self) < 0) {
         return -1;
@@ -284,9 +282,7 @@ timeout_enter(Timeout *self, Task *task)
     if (cancelling == NULL) {
         return -1;
     }
-#if AC_FREE_THREADED
-    (void)loop_find_home(&self->home, task->native_loop);
-#endif
+    LOOP_HOME_SETTLE(self, task->native_loop);
     self->timeout_state = TIMEOUT_ENTERED;
     Py_XSETREF(self->task, Py_NewRef((PyObject *)task));
     Py_XSETREF(self->cancelling, cancelling);

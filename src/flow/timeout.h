@@ -33,11 +33,7 @@ typedef struct {
 } Timeout;
 
 /* First in each function that Python calls, or a coroutine's close(). */
-#if AC_FREE_THREADED
-#define TIMEOUT_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
-#else
-#define TIMEOUT_GUARD(self) ((void)0)
-#endif
+#define TIMEOUT_GUARD(self) LOOP_HOME_GUARD(self)
 
 /* An object of C alone, which Python sees only if it looks at the loop's timers.  New reference. */
 Timeout *timeout_new(struct state *state, PyObject *when);

@@ -101,12 +101,6 @@ slot_run(struct runnable *runnable, Loop *loop)
     return slot->future ? wait_one_done(self, slot->future) : 0;
 }
 
-#if AC_FREE_THREADED
-#define WAIT_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
-#else
-#define WAIT_GUARD(self) ((void)0)
-#endif
-
 static PyObject *
 on_completion(PyObject *owner, PyObject *future)
 {
@@ -114,7 +108,7 @@ on_completion(PyObject *owner, PyObject *future)
         PyErr_Format(PyExc_TypeError, "a native future was expected, got %R", future);
         return NULL;
     }
-    WAIT_GUARD((WaitCoroutine *)owner);
+    LOOP_HOME_GUARD((WaitCoroutine *)owner);
     if (wait_one_done((WaitCoroutine *)owner, (Future *)future) < 0) {
         return NULL;
     }
@@ -279,9 +273,7 @@ wait_start(Coroutine *base, PyObject **result)
     }
     PySendResult outcome = PYGEN_ERROR;
     self->loop = (PyObject *)loop;
-#if AC_FREE_THREADED
-    (void)loop_find_home(&self->home, loop);
-#endif
+    LOOP_HOME_SETTLE(self, loop);
     self->waiting_task = AC_PY314 ? Py_XNewRef(loop->entered_task) : NULL;
     Future *waiter = future_new(base->state, self->loop);
     double timeout = self->timeout == Py_None ? 0.0 : PyFloat_AsDouble(self->timeout);

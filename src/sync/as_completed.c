@@ -57,12 +57,6 @@ typedef struct {
     LOOP_HOME
 } AsCompleted;
 
-#if AC_FREE_THREADED
-#define AS_COMPLETED_GUARD(self) GUARD(loop_find_home(&(self)->home, NULL), self)
-#else
-#define AS_COMPLETED_GUARD(self) ((void)0)
-#endif
-
 /* ---- Something happens ---- */
 
 static int
@@ -98,7 +92,7 @@ static PyObject *
 handle_completion_called(PyObject *owner, PyObject *future)
 {
     AsCompleted *self = (AsCompleted *)owner;
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     for (Py_ssize_t i = 0; i < self->slot_count; i++) {
         if ((PyObject *)self->slots[i].future == future) {
             return handle_completion(self, &self->slots[i]) < 0 ? NULL : Py_NewRef(Py_None);
@@ -111,7 +105,7 @@ static PyObject *
 handle_timeout_called(PyObject *owner, PyObject *Py_UNUSED(ignored))
 {
     AsCompleted *self = (AsCompleted *)owner;
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     for (Py_ssize_t i = 0; i < self->slot_count && self->done != NULL; i++) {
         struct completion_slot *slot = &self->slots[i];
         Future *future = slot->future;
@@ -215,7 +209,7 @@ got(PrimitiveCoroutine *self, PySendResult outcome, bool resolve, PyObject **res
     }
     AsCompleted *iterator = iterator_borrow(self);
     if (iterator != NULL && iterator->state->as_completed_keeps_count) {
-        AS_COMPLETED_GUARD(iterator);
+        LOOP_HOME_GUARD(iterator);
         iterator->left++;
     }
     return outcome;
@@ -237,7 +231,7 @@ next_conclude(Coroutine *base, PySendResult outcome, PyObject **result)
 static bool
 take_one(AsCompleted *self)
 {
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     bool any = self->left > 0;
     self->left -= any;
     return any;
@@ -286,7 +280,7 @@ coroutine_new(AsCompleted *self, const struct coroutine_body *body)
 static PyObject *
 AsCompleted_next(AsCompleted *self)
 {
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     if (self->left == 0 || self->done == NULL) {
         return NULL;
     }
@@ -298,7 +292,7 @@ AsCompleted_next(AsCompleted *self)
 static PyObject *
 AsCompleted_anext(AsCompleted *self)
 {
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     if (self->done == NULL) { /* the collector has been here */
         PyErr_SetNone(PyExc_StopAsyncIteration);
         return NULL;
@@ -360,9 +354,7 @@ as_completed_new(struct state *state, Loop *loop, PyObject *set)
         return NULL;
     }
     self->state = state;
-#if AC_FREE_THREADED
-    (void)loop_find_home(&self->home, loop);
-#endif
+    LOOP_HOME_SETTLE(self, loop);
     PyObject_GC_Track((PyObject *)self);
     self->slots = PyMem_Calloc((size_t)PySet_GET_SIZE(set), sizeof(*self->slots));
     self->done = queue_new(state);
@@ -455,14 +447,14 @@ AsCompleted_dealloc(AsCompleted *self)
 static PyObject *
 AsCompleted_get_done(AsCompleted *self, void *Py_UNUSED(closure))
 {
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     return Py_NewRef(self->done ? self->done : Py_None);
 }
 
 static PyObject *
 AsCompleted_get_todo(AsCompleted *self, void *Py_UNUSED(closure))
 {
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     PyObject *todo = PySet_New(NULL);
     for (Py_ssize_t i = 0; todo != NULL && i < self->slot_count; i++) {
         PyObject *future = (PyObject *)self->slots[i].future;
@@ -476,7 +468,7 @@ AsCompleted_get_todo(AsCompleted *self, void *Py_UNUSED(closure))
 static PyObject *
 AsCompleted_get_left(AsCompleted *self, void *Py_UNUSED(closure))
 {
-    AS_COMPLETED_GUARD(self);
+    LOOP_HOME_GUARD(self);
     return PyLong_FromSsize_t(self->left);
 }
 
