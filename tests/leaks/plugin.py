@@ -17,6 +17,7 @@ import gc
 import itertools
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -157,9 +158,14 @@ def pytest_sessionstart(session):
 
 @pytest.fixture
 def tmp_path():
-    """Stand in for pytest's own, which keeps something of each repetition."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield pathlib.Path(folder)
+    """Stand in for pytest's own, which keeps something of each repetition.
+
+    Of one name each time: pathlib interns names, and what is interned is kept for ever where there is no GIL.
+    """
+    path = pathlib.Path(tempfile.gettempdir(), f"asyncio_c.leaks.{os.getpid()}")
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
 
 
 def _is_of_asyncio(item):
