@@ -212,6 +212,24 @@ write_failed(WritePipeTransport *self)
     return transport_fatal_error((PyObject *)self, "Fatal write error on pipe transport");
 }
 
+/* Stops watching for the end of the reader, and has connection_lost(exception) called.  Where memory lacks for that, it can be
+   tried again.  Returns 0 or -1. */
+static int
+end_soon(WritePipeTransport *self, PyObject *exception)
+{
+    Loop *loop = transport_loop_borrow(self->state, self->loop);
+    if (loop == NULL || reader_unwatch(loop, self->fd, READER_READ) < 0) {
+        return -1;
+    }
+    self->closing = self->ending = true;
+    int result = transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
+                                     exception, NULL);
+    if (AC_UNLIKELY(result < 0) && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        self->closing = self->ending = false;
+    }
+    return result;
+}
+
 /* Writes the first chunk, or as much of it as the kernel takes.  Returns 0 or -1. */
 static int
 write_at_once(WritePipeTransport *self)
@@ -221,7 +239,8 @@ write_at_once(WritePipeTransport *self)
         return write_failed(self);
     }
     if (AC_LIKELY(chunks_empty(&self->chunks))) {
-        return 0;
+        /* Whoever has closed it meanwhile, found something to be written, and left the end to who writes that. */
+        return AC_UNLIKELY(self->closing && !self->ending) ? end_soon(self, Py_None) : 0;
     }
     PyObject *ready = PyObject_GetAttr((PyObject *)self, self->state->str__write_ready);
     Loop *loop = ready ? transport_loop_borrow(self->state, self->loop) : NULL;
@@ -240,24 +259,6 @@ control_flow(WritePipeTransport *self, const char *method)
     PyObject *result = PyObject_CallMethod((PyObject *)self, method, NULL);
     Py_XDECREF(result);
     return result ? 0 : -1;
-}
-
-/* Stops watching for the end of the reader, and has connection_lost(exception) called.  Where memory lacks for that, it can be
-   tried again.  Returns 0 or -1. */
-static int
-end_soon(WritePipeTransport *self, PyObject *exception)
-{
-    Loop *loop = transport_loop_borrow(self->state, self->loop);
-    if (loop == NULL || reader_unwatch(loop, self->fd, READER_READ) < 0) {
-        return -1;
-    }
-    self->closing = self->ending = true;
-    int result = transport_call_soon(self->state, (PyObject *)self, self->loop, self->state->str__call_connection_lost,
-                                     exception, NULL);
-    if (AC_UNLIKELY(result < 0) && PyErr_ExceptionMatches(PyExc_MemoryError)) {
-        self->closing = self->ending = false;
-    }
-    return result;
 }
 
 /* All has been written.  Returns 0 or -1. */

@@ -713,6 +713,42 @@ def test_write_to_a_pipe_that_fails(impl):
     assert run(impl, write) == "mocked"
 
 
+@pytest.mark.parametrize("method", ("close", "write_eof", "abort"))
+@pytest.mark.parametrize("taken", (3, 1, 0))
+def test_pipe_that_is_ended_while_it_is_written_to(impl, method, taken):
+    """By what os.write() calls, as another thread can while the kernel writes; nothing but the end is left to be done."""
+    if taken < 3 and not impl.native_loop:
+        pytest.skip("asyncio goes on to write when the pipe is gone, which fails")
+    lost = []
+
+    class Ending(asyncio.BaseProtocol):
+        def connection_lost(self, exc):
+            lost.append(exc)
+
+    async def write(loop, stack):
+        reading, writing = os.pipe()
+        stack.callback(os.close, reading)
+        transport, _ = await loop.connect_write_pipe(Ending, os.fdopen(writing, "wb", 0))
+        own_write = os.write
+
+        def ending(fd, data):
+            mocked.stop()
+            getattr(transport, method)()
+            if not taken:
+                raise BlockingIOError
+            return own_write(fd, data[:taken])
+
+        mocked = mock.patch.object(os, "write", ending)
+        mocked.start()
+        transport.write(b"abc")
+        await support.turns()
+        assert transport.is_closing()
+        assert lost == [None]
+
+    run(impl, write)
+    assert lost == [None]
+
+
 @pytest.mark.parametrize("host", ("127.0.0.1", "::1", "localhost", None))
 def test_getaddrinfo(impl, host):
     """As often, and with the same arguments; asyncio calls it in a thread."""
