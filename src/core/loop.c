@@ -179,6 +179,7 @@ AC_COLD static int
 leave_parent(Loop *loop)
 {
     COMPAT_STORE(loop->sleeping, false);
+    loop->waits = 0; /* that was a thread of the parent */
     if (loop->poller.watch_count > 1 && !poller_is_ours(&loop->poller)) {
         poller_lose(&loop->poller);
         COMPAT_STORE(loop->fork_generation, loop->state->fork_generation);
@@ -318,9 +319,11 @@ loop_poll(Loop *loop)
     else {
         timeout_ns = loop_falls_asleep(loop) ? timeout_ns : 0;
         loop->counters.waiting_since_ns = clock_now_ns();
+        loop->waits++;
         Py_BEGIN_ALLOW_THREADS
         count = poller_wait(&loop->poller, timeout_ns);
         Py_END_ALLOW_THREADS
+        loop->waits--;
         loop_is_awake(loop);
         if (loop->running_holder != NULL) {
             loop->state->running_loop = loop; /* another thread's may have been, meanwhile */
@@ -332,6 +335,12 @@ loop_poll(Loop *loop)
     }
     if (AC_UNLIKELY(loop->undecided || (AC_FREE_THREADED && loop_class_changed(loop))) && loop_decide_fused(loop) < 0) {
         return -1;
+    }
+    if (AC_UNLIKELY(loop->closed)) {
+        if (loop->closes_when_awake) {
+            loop_close(loop);
+        }
+        return loop_check_closed(loop);
     }
     if (count < 0) {
         /* Signals are looked at in every turn. */

@@ -86,10 +86,12 @@ struct Loop {
     bool closed;
     bool stopping;
     bool debug;
-    bool debug_counted;    /* in state->debug_loops: it is in debug mode, and not closed */
-    bool running_entries;  /* a callback or step runs, after which what it deferred is done */
-    bool untracked_timers; /* there may be timers that the garbage collector does not know: handle.c */
-    unsigned runs;         /* of loop_run(): it holds the loop, so that all that is queued is alive */
+    bool debug_counted;     /* in state->debug_loops: it is in debug mode, and not closed */
+    bool running_entries;   /* a callback or step runs, after which what it deferred is done */
+    bool untracked_timers;  /* there may be timers that the garbage collector does not know: handle.c */
+    bool closes_when_awake; /* another thread has closed it while it waited: loop_close() */
+    unsigned waits;         /* threads in the poller, whose memory the kernel may write to */
+    unsigned runs;          /* of loop_run(): it holds the loop, so that all that is queued is alive */
     volatile bool
         sleeping; /* in a poll without the GIL, and nobody has woken it: who adds work wakes it; if it selects, always */
     unsigned prompt_polls; /* so many of the next turns poll although work is queued: loop_poll_promptly() */

@@ -122,6 +122,13 @@ loop_set_closed(Loop *loop, bool closed)
     loop_unlock_inbox(loop);
 }
 
+/* asyncio refuses to close a loop that runs, but a thread may begin to run it when another one has asked already. */
+static bool
+is_waited_in(Loop *loop)
+{
+    return loop->waits > 0 && loop->fork_generation == loop->state->fork_generation;
+}
+
 void
 loop_close(Loop *loop)
 {
@@ -129,6 +136,14 @@ loop_close(Loop *loop)
     loop_count_debug(loop);
     drop_queues(loop);
     observe_close(loop);
+    if (is_waited_in(loop)) {
+        /* The kernel may write to the poller's memory: who waits does the rest. */
+        loop->closes_when_awake = true;
+        if (!loop->selects) { /* else who brought the selector has woken it */
+            (void)loop_wake(loop);
+        }
+        return;
+    }
     if (loop->poller.backend != NULL) {
         close_watches(loop);
     }

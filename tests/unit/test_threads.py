@@ -3,6 +3,8 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
+import os
 import socket
 import threading
 
@@ -326,6 +328,47 @@ def test_close_races_with_threadsafe_calls(impl):
         loop.close()
         thread.join()
         assert outcome == ["Event loop is closed"]
+
+
+class _OnceClosing(logging.Handler):
+    """In debug mode close() logs, when it has seen that the loop does not run: then this is called."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def emit(self, record):
+        if record.msg.startswith("Close"):
+            self.function()
+
+
+def test_loop_begins_to_run_while_another_thread_closes_it(ours):
+    """What the kernel waits with is still there when it has waited."""
+    loop = ours.new_event_loop()
+    loop.set_debug(True)
+    poller, _ = loop._own_descriptors()
+    began, runs = concurrent.futures.Future(), []
+    loop.call_soon(lambda: began.set_result(threading.get_native_id()))
+    loop.call_later(10, int)  # were it not woken, it would be by now
+
+    def begin():
+        runs.append(executor.submit(loop.run_forever))
+        support.wait_until_asleep(began.result(30))
+
+    logger, handler = logging.getLogger("asyncio"), _OnceClosing(begin)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        try:
+            loop.close()
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+        [run] = runs
+        assert str(run.exception(30)) == "Event loop is closed"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(poller)
 
 
 def test_to_thread(loop):
