@@ -112,6 +112,7 @@ entry_queue_steal(Future *self, struct future_entry *entry)
     Loop *loop = self->native_loop;
     int result = -1;
     if (AC_LIKELY(loop != NULL && loop->fused)) {
+        GUARD(loop, loop); /* who finishes a future that was made anew is in its old loop */
         if (entry->callback == NULL) {
             result = loop_push_open(loop, entry->native);
         }

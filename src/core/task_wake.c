@@ -306,6 +306,7 @@ task_schedule(Task *self, PyObject *exception)
 {
     Loop *loop = self->native_loop;
     if (AC_LIKELY(loop != NULL && loop->fused)) {
+        GUARD(loop, loop); /* a task that was made anew may be queued in its old loop, too, whose thread steps it */
         if (exception != NULL) {
             Py_XSETREF(self->step_exception, Py_NewRef(exception));
         }

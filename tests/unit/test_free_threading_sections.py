@@ -216,6 +216,41 @@ def test_task_that_is_made_anew_for_another_loop(ours):
     second.close()
 
 
+made_anew = pytest.mark.skipif(support.PY315, reason="from Python 3.15 on nothing can be made anew")
+
+
+@made_anew
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_task_that_is_made_anew_while_its_old_loop_has_it_queued(ours):
+    """Its old loop steps it, and its new one is to go on with it."""
+
+    async def wait():
+        await asyncio.sleep(0)
+        return 1
+
+    first, second = ours.new_event_loop(), ours.new_event_loop()
+    second.set_exception_handler(lambda loop, context: None)  # it has been queued twice there
+    with support.closing(first), support.closing(second):
+        task = ours.Task(wait(), loop=first)
+        task.__init__(wait(), loop=second)
+        support.run_once(first)
+        assert second.run_until_complete(task) == 1
+
+
+@made_anew
+def test_future_that_is_made_anew_while_its_old_loop_is_to_finish_it(ours):
+    first, second = ours.new_event_loop(), ours.new_event_loop()
+    with support.closing(first), support.closing(second):
+        task = first.create_task(ours.sleep(0.001))
+        support.run_once(first)
+        future = task._fut_waiter
+        future.__init__(loop=second)
+        future.add_done_callback(lambda future: second.stop())
+        while not future.done():
+            support.run_once(first)
+        second.run_forever()
+
+
 @pytest.mark.filterwarnings("ignore:coroutine")
 def test_two_threads_make_the_same_task(native):
     """Each by its first __init__(), for a loop of its own: one comes after the other, and is refused from 3.15 on."""
