@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -500,6 +501,35 @@ async def test_ended_twice(impl, loop, pipes, first):
     transport.abort()
     await turns(5)
     assert protocol.events == ["made", "lost"]
+
+
+@pytest.mark.parametrize("method", ("close", "write_eof", "abort"))
+async def test_end_by_another_thread_during_a_write(impl, loop, pipes, method):
+    """The kernel writes, which lets that thread in; when it has written all, nothing but the end is left to be done."""
+    if not impl.native_transports:
+        pytest.skip("asyncio does not count what it writes, which tells the thread that it does")
+    reading, writing = pipes("pipe")
+    transport, protocol = await loop.connect_write_pipe(Recorder, writing)
+    os.set_blocking(writing.fileno(), False)
+    full = writing.write(bytes(1 << 20))
+    os.set_blocking(writing.fileno(), True)
+    started = threading.Event()
+
+    def end():
+        started.set()
+        while transport.get_write_buffer_size() == 0:
+            pass
+        getattr(transport, method)()
+        return read_exactly(reading, full)
+
+    ended = loop.run_in_executor(None, end)
+    started.wait()
+    transport.write(b"x")
+    await ended
+    assert await protocol.lost() is None
+    assert protocol.events == ["made", "lost"]
+    assert reading.read(2) == b"x"
+    assert writing.closed
 
 
 @pytest.mark.parametrize("writes", (True, False), ids=("writing", "reading"))
