@@ -15,6 +15,7 @@ import contextvars
 import ctypes
 import gc
 import itertools
+import logging
 import os
 import pathlib
 import shutil
@@ -166,6 +167,35 @@ def tmp_path():
     path.mkdir()
     yield path
     shutil.rmtree(path)
+
+
+class _Log(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.clear()
+
+    def clear(self):
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+    @property
+    def messages(self):
+        return [record.getMessage() for record in self.records]
+
+    @property
+    def text(self):
+        return "\n".join(map(self.format, self.records))
+
+
+@pytest.fixture
+def caplog():
+    """Stand in for pytest's own, which is left out with the plugin that keeps what is logged."""
+    log = _Log()
+    logging.getLogger().addHandler(log)
+    yield log
+    logging.getLogger().removeHandler(log)
 
 
 def _is_of_asyncio(item):
