@@ -15,6 +15,7 @@
      under the loop's critical section, which the thread that runs the loop holds and any other takes for a method: the queues, the
        timers, the poller and what it watches, the deferred, the scratch, the recorder and all else in `struct Loop`, and all fields of
        tasks, futures, handles and transports.  LOOP_ASSERT_INSIDE() says so in debug builds, wherever queues, timers and watches change;
+     while a thread waits (`waits`), its alone, without the section: the poller's descriptor and memory; who closes the loop leaves them to it;
      under threads.inbox_lock: the inbox, `sleeping` while the loop is about to wait or wakes, the waker's end for writing;
      under threads.tasks.lock: the list of tasks; under state->loops_lock: `link`;
      by themselves, as single words (COMPAT_LOAD): `closed`, `debug`, `debug_overridden`, `stopping`, `selects`, `thread_id`,
