@@ -189,6 +189,16 @@ group_settle(struct stand_ins *all, struct stand_in *group, const struct change 
     return result;
 }
 
+/* The loops' part, which the first loop brings. */
+static void
+tell_of_change(struct state *state)
+{
+    void (*changed)(struct state *state) = COMPAT_LOAD(state->stand_ins.changed);
+    if (changed != NULL) {
+        changed(state);
+    }
+}
+
 #if AC_FREE_THREADED
 
 /* In the middle of a change, and of what may have the lock of all types, nothing is decided, and nothing waited for: who looks does. */
@@ -204,9 +214,7 @@ stand_ins_change(struct state *state, const struct change *Py_UNUSED(change))
         }
     }
     compat_mutex_unlock(&all->step_lock);
-    if (COMPAT_LOAD(all->changed) != NULL) {
-        all->changed(state);
-    }
+    tell_of_change(state);
     return 0;
 }
 
@@ -236,9 +244,7 @@ stand_ins_look(struct state *state)
     }
     COMPAT_STORE(all->looking, 0);
     compat_parking_mutex_unlock(&all->lock);
-    if (COMPAT_LOAD(all->changed) != NULL) {
-        all->changed(state);
-    }
+    tell_of_change(state);
     return settled < 0 ? -1 : 0;
 }
 
@@ -274,8 +280,8 @@ stand_ins_change(struct state *state, const struct change *change)
         }
         changed |= settled;
     }
-    if (changed && COMPAT_LOAD(all->changed) != NULL) {
-        all->changed(state);
+    if (changed) {
+        tell_of_change(state);
     }
     return 0;
 }
@@ -295,8 +301,8 @@ stand_ins_look(struct state *state)
             changed |= settled;
         }
     }
-    if (changed && COMPAT_LOAD(all->changed) != NULL) {
-        all->changed(state);
+    if (changed) {
+        tell_of_change(state);
     }
     return 0;
 }
